@@ -41,11 +41,25 @@ macro_rules! export_backends {
             $crate::reexport::RVec::from(vec![$($crate::export::factory_object($factory)),+])
         }
 
-        #[$crate::reexport::export_root_module]
-        pub(crate) fn millpond_root_module() -> $crate::abi::BackendModule_Ref {
-            use $crate::reexport::PrefixTypeTrait;
-            $crate::abi::BackendModule { factories: millpond_factories }.leak_into_prefix()
+        extern "C" fn millpond_root_module() -> $crate::reexport::RootModuleResult {
+            fn module() -> $crate::abi::BackendModule_Ref {
+                use $crate::reexport::PrefixTypeTrait;
+                $crate::abi::BackendModule { factories: millpond_factories }.leak_into_prefix()
+            }
+            $crate::reexport::load_root_module(module)
         }
+
+        // What abi_stable's `export_root_module` expands to, less the need for a backend to depend on abi_stable. The name is the one
+        // that loaders look up.
+        #[unsafe(export_name = "_1as_0lib_1header_0root_bmodule_bloader")]
+        static MILLPOND_LIBRARY_HEADER: $crate::reexport::LibHeader =
+            // SAFETY: the constructor gives out a module of the type that it is registered for, whose layout is checked.
+            unsafe {
+                $crate::reexport::LibHeader::from_constructor::<$crate::abi::BackendModule_Ref>(
+                    millpond_root_module,
+                    $crate::reexport::CheckTypeLayout::Yes,
+                )
+            };
     };
 }
 
