@@ -1,4 +1,5 @@
 //! The backend as the engine loads it: out of the library that cargo built.
+#![expect(clippy::unwrap_used, reason = "these are tests")]
 
 use abi_stable::library::lib_header_from_path;
 use millpond_backend_api::StateKind;
