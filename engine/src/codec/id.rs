@@ -78,3 +78,52 @@ impl CodecId {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_codec_of_a_type_is_itself_encodable() {
+        let id = CodecId::of::<(u32, String)>();
+        assert_eq!(id.shape, "(u32,string)");
+        let bytes = crate::codec::to_vec(&id).unwrap();
+        assert_eq!(crate::codec::decode::<CodecId>(&bytes).unwrap(), id);
+    }
+
+    #[test]
+    fn another_codec_or_shape_is_refused_with_both_named() {
+        let stored = CodecId::of::<(u32, String)>();
+        assert_eq!(CodecId::check(&stored, &stored), Compatibility::AsIs);
+
+        let other = CodecId::of::<(u64, String)>();
+        let Compatibility::Incompatible { reason } = CodecId::check(&stored, &other) else {
+            panic!("a u32 is no u64");
+        };
+        assert_eq!(reason, "type differs: at `.0` stored is u32, registered is u64");
+
+        let newer = CodecId {
+            version: 2,
+            ..stored.clone()
+        };
+        let Compatibility::Incompatible { reason } = CodecId::check(&newer, &stored) else {
+            panic!("version 2 is not known");
+        };
+        assert_eq!(
+            reason,
+            "codec differs: stored is millpond version 2, registered is millpond version 1"
+        );
+
+        let damaged = CodecId {
+            shape: "(u32".to_owned(),
+            ..stored.clone()
+        };
+        let Compatibility::Incompatible { reason } = CodecId::check(&damaged, &stored) else {
+            panic!("the shape cannot be read");
+        };
+        assert!(
+            reason.starts_with("the stored shape `(u32` cannot be read"),
+            "{reason}"
+        );
+    }
+}

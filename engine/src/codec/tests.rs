@@ -62,10 +62,10 @@ fn unit() -> impl Strategy<Value = Unit> {
 
 fn reading() -> impl Strategy<Value = Reading> {
     let flat = (
-        (any::<u64>(), unit(), any::<String>(), any::<char>()),
+        (any::<u64>(), unit(), "\\PC{0,9}", any::<char>()),
         any::<Option<f64>>(),
-        any::<Vec<(i16, bool)>>(),
-        prop::collection::btree_map(any::<String>(), any::<Vec<u8>>(), 0..4),
+        prop::collection::vec(any::<(i16, bool)>(), 0..9),
+        prop::collection::btree_map("[a-z]{0,3}", prop::collection::vec(any::<u8>(), 0..9), 0..4),
         any::<[i128; 2]>(),
     )
         .prop_map(
@@ -312,11 +312,14 @@ fn what_is_refused_does_not_depend_on_the_direction() {
 
     let most = vec![(); EMPTY_ELEMENTS_MAX];
     assert_eq!(decode::<Vec<()>>(&to_vec(&most).unwrap()).unwrap(), most);
-    let more = [EMPTY_ELEMENTS_MAX as u32 + 1, 0];
-    assert!(matches!(decode::<(Vec<()>, u32)>(&to_vec(&more).unwrap()), Ok(_)));
     assert!(matches!(
-        decode::<Vec<()>>(&to_vec(&more[0]).unwrap()),
-        Err(CodecError::TooLong { .. })
+        to_vec(&vec![(); EMPTY_ELEMENTS_MAX + 1]),
+        Err(CodecError::TooLong { offset: 0, .. })
+    ));
+    let length = EMPTY_ELEMENTS_MAX + 1;
+    assert!(matches!(
+        decode::<Vec<()>>(&u32::try_from(length).unwrap().to_le_bytes()),
+        Err(CodecError::TooLong { offset: 0, .. })
     ));
 }
 
@@ -482,11 +485,10 @@ proptest! {
         let mut place = vec![0; bytes.len()];
         encode_fixed(&value, &mut place).unwrap();
         prop_assert_eq!(&place, &bytes);
-        let mut joined = [bytes.as_slice(), &[1, 2]].concat();
+        let joined = [bytes.as_slice(), &[1, 2]].concat();
         let mut rest = joined.as_slice();
         decode_prefix::<Reading>(&mut rest).unwrap();
         prop_assert_eq!(rest, [1, 2]);
-        joined.clear();
     }
 
     #[test]
@@ -510,9 +512,9 @@ proptest! {
     }
 
     #[test]
-    fn a_flipped_bit_gives_a_value_or_an_error(value in reading(), at in any::<prop::sample::Index>(), bit in 0..8) {
+    fn a_flipped_bit_gives_a_value_or_an_error(value in reading(), at in any::<prop::sample::Index>(), bit in 0u32..8) {
         let mut bytes = to_vec(&value).unwrap();
-        *at.get_mut(&mut bytes) ^= 1 << bit;
+        *at.get_mut(&mut bytes) ^= 1u8 << bit;
         if let Ok(other) = decode::<Reading>(&bytes) {
             // Maps may have had their keys in another order or twice.
             prop_assert!(encoded_len(&other).unwrap() <= bytes.len());

@@ -3,6 +3,8 @@
 
 mod parse;
 mod reads;
+#[cfg(test)]
+mod tests;
 mod text;
 mod trace;
 

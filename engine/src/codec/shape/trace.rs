@@ -53,6 +53,8 @@ enum Node {
     Inner {
         kind: Kind,
         children: Vec<Node>,
+        /// No more children will come: the part has been read to its end once.
+        all: bool,
     },
 }
 
@@ -78,6 +80,7 @@ impl Node {
             *self = Self::Inner {
                 kind: new,
                 children: Vec::new(),
+                all: false,
             };
         }
         match self {
@@ -90,14 +93,20 @@ impl Node {
         match self {
             Self::Unknown => false,
             Self::Leaf(_) => true,
-            Self::Inner { children, .. } => children.iter().all(Self::is_complete),
+            Self::Inner { children, all, .. } => *all && children.iter().all(Self::is_complete),
         }
     }
 
-    /// What a visitor could have looked at and did not will never be known.
-    fn settle(&mut self) {
-        if matches!(self, Self::Unknown) {
-            *self = Self::Leaf(TypeShape::Opaque);
+    /// The visitor came to the end of this part.
+    fn close(&mut self) {
+        if let Self::Inner { kind, children, all } = self {
+            *all = true;
+            for child in children {
+                // What the visitor could have looked at and did not will never be known; but variants have their own turn.
+                if matches!(child, Self::Unknown) && !matches!(kind, Kind::Enum(..)) {
+                    *child = Self::Leaf(TypeShape::Opaque);
+                }
+            }
         }
     }
 
@@ -105,7 +114,7 @@ impl Node {
         let (kind, children) = match self {
             Self::Unknown => return TypeShape::Opaque,
             Self::Leaf(shape) => return shape.clone(),
-            Self::Inner { kind, children } => (kind, children),
+            Self::Inner { kind, children, .. } => (kind, children),
         };
         match *kind {
             Kind::Newtype => shape_at(children, 0),
@@ -140,10 +149,12 @@ impl Node {
             Self::Inner {
                 kind: Kind::TupleVariant,
                 children,
+                ..
             } => VariantContent::Tuple(children.iter().map(Self::shape).collect()),
             Self::Inner {
                 kind: Kind::StructVariant(names),
                 children,
+                ..
             } => VariantContent::Struct(fields(names, children)),
             other => VariantContent::Tuple(vec![other.shape()]),
         }
@@ -321,7 +332,7 @@ impl<'s> Probe<'_, 's> {
             count,
         };
         let value = visit(&mut parts)?;
-        parts.children.iter_mut().for_each(Node::settle);
+        self.node.close();
         Ok(value)
     }
 }
@@ -482,6 +493,7 @@ impl<'de> de::Deserializer<'de> for Probe<'_, '_> {
                 index,
                 state: &mut *state,
             })?;
+            node.close();
             if ending {
                 state.ending_enums.pop();
             }
@@ -584,8 +596,7 @@ impl<'de> de::VariantAccess<'de> for VariantProbe<'_, '_> {
     type Error = Untraceable;
 
     fn unit_variant(self) -> Result<(), Untraceable> {
-        self.probe()?.node.open(Kind::UnitVariant);
-        Ok(())
+        self.probe()?.parts(Kind::UnitVariant, 0, |_| Ok(()))
     }
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Untraceable> {
