@@ -1,7 +1,14 @@
 //! The `_metadata` file: everything there is to know about one completed checkpoint.
 //!
 //! It describes itself: job, attempt, mode, operators with their parallelism, their states with the codecs that wrote them, and the
-//! handles of every subtask.
+//! handles of every subtask. The bytes are described in `FORMAT.md` beside this file: a header with its own checksum, then two
+//! checksummed sections. Whatever is wrong with a file is an error that names file, section, offset, expected and found.
+
+mod envelope;
+mod v1;
+
+use crate::{Error, ErrorKind, Result};
+use std::path::Path;
 
 use super::{CheckpointId, CheckpointingMode, JobId, OperatorId, SubtaskSnapshot};
 use serde::{Deserialize, Serialize};
@@ -93,3 +100,53 @@ impl OperatorMetadata {
         })
     }
 }
+
+/// The version that [`encode`] writes.
+pub const VERSION_CURRENT: u32 = 1;
+/// The oldest version that [`decode`] reads.
+pub const VERSION_OLDEST: u32 = 1;
+
+/// The bytes of a `_metadata` file.
+///
+/// # Errors
+/// [`ErrorKind::Bug`] when the metadata cannot be encoded.
+pub fn encode(metadata: &CheckpointMetadata) -> Result<Vec<u8>> {
+    v1::encode(metadata)
+}
+
+/// Reads the bytes of a `_metadata` file; `source` is its path, for errors.
+///
+/// # Errors
+/// [`ErrorKind::Restore`] when the bytes are no metadata, of an unknown version, cut or damaged anywhere.
+pub fn decode(bytes: &[u8], source: &Path) -> Result<CheckpointMetadata> {
+    match envelope::version(bytes, source)? {
+        1 => v1::decode(bytes, source),
+        version => Err(Error::new(
+            ErrorKind::Restore,
+            format!(
+                "checkpoint metadata '{}', section header, offset {}: format version {version} is unknown, expected {VERSION_OLDEST} to \
+                 {VERSION_CURRENT}",
+                source.display(),
+                envelope::VERSION_OFFSET
+            ),
+        )),
+    }
+}
+
+/// Reads a `_metadata` file.
+///
+/// # Errors
+/// [`ErrorKind::Restore`] when it cannot be read, and as [`decode`].
+pub fn read_file(path: &Path) -> Result<CheckpointMetadata> {
+    let bytes = std::fs::read(path).map_err(|error| {
+        Error::new(
+            ErrorKind::Restore,
+            format!("cannot read checkpoint metadata '{}'", path.display()),
+        )
+        .with_source(error)
+    })?;
+    decode(&bytes, path)
+}
+
+#[cfg(test)]
+mod tests;

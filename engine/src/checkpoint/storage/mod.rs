@@ -4,8 +4,17 @@
 //! [`FileRef`] that goes into the acknowledgement. A stream that is dropped leaves nothing behind. The coordinator
 //! publishes the metadata last.
 
+pub(crate) mod durable;
+mod file;
+mod file_input;
+mod file_stream;
+mod job_manager;
+mod location;
 mod paths;
 
+pub use file::{FileStorage, FileStorageOptions};
+pub use job_manager::{JobManagerStorage, STATE_BYTES_MAX};
+pub use location::parse_location;
 pub use paths::CheckpointPaths;
 
 use super::{CheckpointId, FileRef, SubtaskSnapshot};
@@ -121,12 +130,6 @@ pub trait CheckpointStorage: fmt::Debug + Send + Sync {
     /// Where the file can be mapped or hard-linked, if it is a local file.
     fn local_path(&self, file: &FileRef) -> Option<PathBuf>;
 
-    /// The folder that a backend may place files of checkpoint `id` in by itself (by hard link), if there is one; it exists.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Storage`] when it cannot be made.
-    fn local_folder(&self, id: CheckpointId, scope: Scope) -> Result<Option<PathBuf>>;
-
     /// The most bytes of state that one acknowledgement may carry inline.
     fn ack_bytes_max(&self) -> u64;
 
@@ -201,3 +204,6 @@ pub fn check_ack(storage: &dyn CheckpointStorage, snapshot: &SubtaskSnapshot) ->
         ),
     ))
 }
+
+#[cfg(test)]
+mod tests;
