@@ -1,11 +1,13 @@
 //! The arguments that every program on the engine takes.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use super::configuration::Configuration;
 use super::file::refused;
 use super::options::recovery;
 use super::origin::Origin;
+use super::secrets::shown;
 use super::value::RawValue;
 use crate::Result;
 
@@ -28,7 +30,7 @@ use crate::Result;
 /// assert_eq!(config.get(&options::execution::PARALLELISM)?, 2);
 /// # Ok::<(), millpond_engine::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+#[derive(Clone, Default, PartialEq, Eq, clap::Args)]
 #[non_exhaustive]
 pub struct CommonArgs {
     /// Set an option; wins over the configuration file. May be repeated
@@ -78,5 +80,24 @@ impl CommonArgs {
             config.insert(recovery::PATH.key(), RawValue::Text(path.clone()), origin);
         }
         Ok(config)
+    }
+}
+
+impl fmt::Debug for CommonArgs {
+    /// As derived, with the values of secret keys masked.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let define: Vec<_> = self
+            .define
+            .iter()
+            .map(|definition| match definition.split_once('=') {
+                Some((key, value)) => format!("{key}={}", shown(key, &value)),
+                None => definition.clone(),
+            })
+            .collect();
+        f.debug_struct("CommonArgs")
+            .field("define", &define)
+            .field("conf", &self.conf)
+            .field("from_savepoint", &self.from_savepoint)
+            .finish()
     }
 }

@@ -27,10 +27,16 @@ pub(super) fn read_folder(dir: &Path, config: &mut Configuration) -> Result<()> 
         }
     }
     let yaml_file = dir.join(YAML_FILE);
+    let flat_file = dir.join(FLAT_FILE);
     if let Some(text) = read_if_there(&yaml_file)? {
+        if flat_file.exists() {
+            config.note(format!(
+                "{} is not read, since {YAML_FILE} is there",
+                flat_file.display()
+            ));
+        }
         return yaml::read(&text, &yaml_file, config);
     }
-    let flat_file = dir.join(FLAT_FILE);
     if let Some(text) = read_if_there(&flat_file)? {
         return flat::read(&text, &flat_file, config);
     }

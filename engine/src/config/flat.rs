@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::configuration::Configuration;
 use super::file::refused;
 use super::origin::Origin;
+use super::secrets::shown;
 use super::value::RawValue;
 use crate::Result;
 
@@ -29,6 +30,7 @@ pub(super) fn read(text: &str, file: &Path, config: &mut Configuration) -> Resul
             ));
         } else {
             let file = file.display();
+            let setting = shown(setting, &setting);
             return Err(refused(format!(
                 "{file}:{line}: '{setting}' is no setting, expected `key: value` with a space behind the colon"
             )));
@@ -79,5 +81,7 @@ mod tests {
                 .to_string(),
             "flink-conf.yaml:2: 'state.backend:rocksdb' is no setting, expected `key: value` with a space behind the colon"
         );
+        let secret = read_text("s3.secret-key:hunter2\n").unwrap_err().to_string();
+        assert!(!secret.contains("hunter2"), "{secret}");
     }
 }

@@ -149,7 +149,10 @@ impl<T: ConfigValue> ConfigOption<T> {
     /// # Errors
     /// What was expected instead.
     pub(super) fn parse(&self, raw: &RawValue) -> Result<T, String> {
-        let value = T::parse(raw)?;
+        let value = T::parse(raw).map_err(|of_type| match self.info.expected {
+            Some(expected) if T::IS_NUMBER => expected.to_owned(),
+            _ => of_type,
+        })?;
         if (self.accepts)(&value) {
             Ok(value)
         } else {

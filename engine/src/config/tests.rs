@@ -366,7 +366,7 @@ fn all_bad_values_are_reported_at_once_a_line_each() {
     assert_eq!(
         error.message(),
         "2 settings are not valid:\n\
-         -D: state.checkpoints.num-retained (read as execution.checkpointing.num-retained): 'none' is not valid, expected a whole number from 0 to 4294967295\n\
+         -D: state.checkpoints.num-retained (read as execution.checkpointing.num-retained): 'none' is not valid, expected a whole number of at least 1\n\
          -D: parallelism.default: '0' is not valid, expected a whole number from 1 to 32768"
     );
 }
@@ -498,8 +498,10 @@ fn secrets_are_printed_nowhere() {
         error,
         "set by the program: acme.secret-pin: '******' is not valid, expected a whole number from 0 to 65535"
     );
-    let shown = format!("{config:?}");
-    assert!(!shown.contains("hunter2") && shown.contains("******"), "{shown}");
+    let args = arguments(&["-D", "acme.secret-pin=hunter2"]);
+    for shown in [format!("{config:?}"), format!("{args:?}")] {
+        assert!(!shown.contains("hunter2") && shown.contains("******"), "{shown}");
+    }
 }
 
 // ---- warnings -------------------------------------------------------------------------------------------------------------
@@ -522,6 +524,10 @@ fn an_unknown_key_below_our_prefixes_is_a_warning_with_the_nearest_key() {
         (
             "paralelism.default",
             Some("is not known; did you mean parallelism.default?"),
+        ),
+        (
+            "High-Availability.StorageDir",
+            Some("is not known; did you mean high-availability.storageDir?"),
         ),
         ("cluster.xyzzy-of-nothing-at-all", Some("is not known")),
         // Somebody else's.
@@ -587,6 +593,14 @@ fn the_new_file_is_read_before_the_old_one() {
         1
     );
     std::fs::write(dir.path().join("config.yaml"), "rest.port: 2\n").unwrap();
+    let warnings = Configuration::from_dir(dir.path()).unwrap().warnings();
+    assert_eq!(
+        warnings
+            .iter()
+            .map(|text| without(&dir, text))
+            .collect::<Vec<_>>(),
+        ["flink-conf.yaml is not read, since config.yaml is there"]
+    );
     assert_eq!(
         Configuration::from_dir(dir.path())
             .unwrap()

@@ -172,11 +172,16 @@ fn is_of_other_backend(key: &str) -> bool {
         .all(|ours| strsim::osa_distance(ours, name) > ours.len() / 3)
 }
 
+/// How similar two keys are from 0 to 1, whatever their case.
+fn similarity(left: &str, right: &str) -> f64 {
+    strsim::normalized_damerau_levenshtein(&left.to_lowercase(), &right.to_lowercase())
+}
+
 /// The known key that is most like `key`, and how much (0 to 1).
 fn nearest_known(key: &str) -> Option<(&'static str, f64)> {
     options::all()
         .flat_map(|option| option.info().names())
         .filter(|name| !name.contains('<'))
-        .map(|name| (name, strsim::normalized_damerau_levenshtein(key, name)))
+        .map(|name| (name, similarity(key, name)))
         .max_by(|(_, left), (_, right)| left.total_cmp(right))
 }

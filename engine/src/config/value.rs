@@ -56,6 +56,10 @@ impl From<&str> for RawValue {
 /// What an implementation must keep to: [`parse`](Self::parse) of [`to_raw`](Self::to_raw) gives the same value; `parse` has no
 /// side effects and depends on nothing but its argument.
 pub trait ConfigValue: Sized + 'static {
+    /// Whether what an option expects beyond its type tells all there is to tell about a value that cannot even be read, as "a whole
+    /// number of at least 1" does.
+    const IS_NUMBER: bool = false;
+
     /// The type's name in the table of options, for example `Duration`.
     fn type_name() -> Cow<'static, str>;
 
@@ -93,6 +97,8 @@ impl ConfigValue for bool {
 macro_rules! whole_number {
     ($($type:ty => $name:literal),+) => {$(
         impl ConfigValue for $type {
+            const IS_NUMBER: bool = true;
+
             fn type_name() -> Cow<'static, str> {
                 $name.into()
             }
@@ -113,6 +119,8 @@ macro_rules! whole_number {
 whole_number!(u16 => "Int", u32 => "Int", i32 => "Int", usize => "Int", u64 => "Long", i64 => "Long");
 
 impl ConfigValue for f64 {
+    const IS_NUMBER: bool = true;
+
     fn type_name() -> Cow<'static, str> {
         "Double".into()
     }
