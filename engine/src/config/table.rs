@@ -11,7 +11,7 @@ const HEAD: &str = "\
 
 Generated from the engine's option table: do not edit. To write it anew:
 
-    MILLPOND_REGENERATE=1 cargo test -p millpond-engine config::tests::options_page
+    MILLPOND_REGENERATE=1 cargo test -p millpond-engine options_page
 
 Settings are read, from weak to strong, from the defaults below, `config.yaml` (or Flink's old `flink-conf.yaml`) in the folder
 given by `--conf` or `MILLPOND_CONF_DIR`, `-D key=value`, and the program. Old keys work like new ones; the strongest origin wins,
