@@ -1,0 +1,1 @@
+//! Completed checkpoints: how many are kept, and which files they still use.
