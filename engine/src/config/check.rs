@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::configuration::Configuration;
 use super::file::refused;
 use super::option::ConfigOption;
-use super::options::{all, cluster, execution, high_availability, restart};
+use super::options::{all, cluster, execution, high_availability, recovery, restart, storage};
 use super::secrets::shown;
 use super::{ConfigValue, HighAvailabilityType};
 use crate::Result;
@@ -69,6 +69,14 @@ fn report(problems: Vec<String>) -> Result<()> {
 
 /// Checks of several options together. A value that is not valid by itself is reported elsewhere and ends such a check.
 const CHECKS_ACROSS: &[fn(&Configuration) -> Option<String>] = &[
+    |config| bad_location(config, &storage::DIR),
+    |config| bad_location(config, &storage::SAVEPOINT_DIR),
+    |config| bad_location(config, &recovery::PATH),
+    |config| match config.get(&high_availability::TYPE).ok()? {
+        // A file of Flink's may have a folder on a file system that nothing needs here.
+        HighAvailabilityType::None => None,
+        HighAvailabilityType::Filesystem => bad_location(config, &high_availability::STORAGE_DIR),
+    },
     parallelism_within_maximum,
     process_index_within_addresses,
     addresses_differ,
@@ -76,6 +84,14 @@ const CHECKS_ACROSS: &[fn(&Configuration) -> Option<String>] = &[
     first_backoff_within_longest,
     heartbeats_within_timeout,
 ];
+
+fn bad_location(config: &Configuration, option: &ConfigOption<String>) -> Option<String> {
+    config.get_optional(option).ok()?;
+    config
+        .location(option)
+        .err()
+        .map(|error| error.message().to_owned())
+}
 
 fn parallelism_within_maximum(config: &Configuration) -> Option<String> {
     let parallelism = config.get(&execution::PARALLELISM).ok()?;

@@ -4,6 +4,38 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::value::{ConfigValue, RawValue};
+use crate::checkpoint::{CheckpointingMode, Retention};
+
+/// How the variants of an enum are called in the configuration.
+macro_rules! config_names {
+    (
+        $name:ident { $( $variant:ident = $text:literal $(| $alias:literal)* ),+ $(,)? } $(not yet [$($refused:literal),+])?
+    ) => {
+        impl ConfigValue for $name {
+            fn type_name() -> Cow<'static, str> {
+                concat!("Enum", $(" `", $text, "`"),+).into()
+            }
+
+            fn parse(raw: &RawValue) -> Result<Self, String> {
+                let text = raw.as_text()?;
+                $( if [$text $(, $alias)*].iter().any(|name| same_name(name, text)) {
+                    return Ok(Self::$variant);
+                } )+
+                let names = [$(concat!("`", $text, "`")),+].join(", ");
+                $( if let Some(name) = [$($refused),+].iter().find(|name| same_name(name, text)) {
+                    return Err(format!("one of {names} (`{name}` is not there yet)"));
+                } )?
+                Err(format!("one of {names}"))
+            }
+
+            fn to_raw(&self) -> RawValue {
+                match self {
+                    $( Self::$variant => $text.into() ),+
+                }
+            }
+        }
+    };
+}
 
 /// An enum whose variants have a name in the configuration, other names that are read too, and names that are refused as not
 /// there yet.
@@ -36,27 +68,7 @@ macro_rules! config_enum {
             }
         }
 
-        impl ConfigValue for $name {
-            fn type_name() -> Cow<'static, str> {
-                concat!("Enum", $(" `", $text, "`"),+).into()
-            }
-
-            fn parse(raw: &RawValue) -> Result<Self, String> {
-                let text = raw.as_text()?;
-                $( if [$text $(, $alias)*].iter().any(|name| same_name(name, text)) {
-                    return Ok(Self::$variant);
-                } )+
-                let names = [$(concat!("`", $text, "`")),+].join(", ");
-                $( if let Some(name) = [$($refused),+].iter().find(|name| same_name(name, text)) {
-                    return Err(format!("one of {names} (`{name}` is not there yet)"));
-                } )?
-                Err(format!("one of {names}"))
-            }
-
-            fn to_raw(&self) -> RawValue {
-                self.as_str().into()
-            }
-        }
+        config_names! { $name { $($variant = $text $(| $alias)*),+ } $(not yet [$($refused),+])? }
     };
 }
 
@@ -68,24 +80,17 @@ fn same_name(left: &str, right: &str) -> bool {
     left.chars().map(plain).eq(right.chars().map(plain))
 }
 
-config_enum! {
-    /// What a failure may do to the effect of a record on state.
+config_names! {
     CheckpointingMode {
-        /// Each record counts once: barriers are aligned.
         ExactlyOnce = "EXACTLY_ONCE",
-        /// Each record counts at least once: nothing waits for a barrier.
         AtLeastOnce = "AT_LEAST_ONCE",
     }
 }
 
-config_enum! {
-    /// What happens to the checkpoints of a job that is cancelled.
-    ExternalizedCheckpointRetention {
-        /// They are removed, with the metadata.
-        NoExternalizedCheckpoints = "NO_EXTERNALIZED_CHECKPOINTS",
-        /// They are removed when the job is cancelled and kept when it fails.
+config_names! {
+    Retention {
+        NoExternalized = "NO_EXTERNALIZED_CHECKPOINTS",
         DeleteOnCancellation = "DELETE_ON_CANCELLATION",
-        /// They are kept.
         RetainOnCancellation = "RETAIN_ON_CANCELLATION",
     }
 }

@@ -34,6 +34,7 @@ mod option;
 pub mod options;
 mod origin;
 mod secrets;
+mod settings;
 mod table;
 mod unknown;
 mod value;
@@ -42,8 +43,8 @@ mod yaml;
 pub use args::CommonArgs;
 pub use configuration::Configuration;
 pub use enums::{
-    CheckpointingMode, ClaimMode, CompactionStyle, ExternalizedCheckpointRetention, HighAvailabilityType,
-    OnDamage, PredefinedOptions, RestartStrategyType, RocksDbLogLevel, TimerServiceFactory,
+    ClaimMode, CompactionStyle, HighAvailabilityType, OnDamage, PredefinedOptions, RestartStrategyType,
+    RocksDbLogLevel, TimerServiceFactory,
 };
 pub use logging::init_logging;
 pub use memory_size::MemorySize;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::options;
 pub use super::storage::{DIR, INCREMENTAL, NUM_RETAINED, SAVEPOINT_DIR, STORAGE};
-use crate::config::{CheckpointingMode, ConfigOption, ExternalizedCheckpointRetention};
+use crate::checkpoint::{CheckpointingMode, Retention};
+use crate::config::ConfigOption;
 
 /// The shortest interval and timeout.
 const SHORTEST: Duration = Duration::from_millis(10);
@@ -38,7 +39,7 @@ options! {
     TOLERABLE_FAILED: u32 = "execution.checkpointing.tolerable-failed-checkpoints".with_default("0");
 
     /// What happens to the checkpoints of a job that is cancelled.
-    EXTERNALIZED_RETENTION: ExternalizedCheckpointRetention = "execution.checkpointing.externalized-checkpoint-retention"
+    EXTERNALIZED_RETENTION: Retention = "execution.checkpointing.externalized-checkpoint-retention"
         .with_default("NO_EXTERNALIZED_CHECKPOINTS");
 
     /// Whether checkpoints go on when some subtasks have finished, and a last one is taken when all have.

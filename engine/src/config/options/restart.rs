@@ -19,6 +19,9 @@ fn attempts_of_retries(count: &str) -> Option<String> {
     (count != "-1").then(|| count.to_owned())
 }
 
+/// Java's largest `int`, which Flink takes for no bound.
+pub(in crate::config) const UNBOUNDED: u32 = 2_147_483_647;
+
 options! {
     "Restart strategy";
 

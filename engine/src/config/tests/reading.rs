@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::from_yaml;
 use crate::ErrorKind;
+use crate::checkpoint::CheckpointingMode;
 use crate::config::options::{all, backend, checkpointing, cluster, restart, rocksdb, storage};
 use crate::config::*;
 
