@@ -8,12 +8,15 @@
 
 mod assemble;
 mod budget;
+mod cleaner;
 mod core;
+pub mod driver;
 mod event;
 mod failure;
 mod stats;
 
 pub use core::{Coordinator, Now};
+pub use driver::{AttemptStart, CoordinatorConfig, CoordinatorHandle, Output, spawn};
 pub use event::{Action, Event, FailCause, OperatorInfo, Report, RequestId};
 pub use failure::{CheckpointFailure, PersistFailure};
 pub use stats::CheckpointStats;
