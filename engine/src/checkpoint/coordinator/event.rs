@@ -5,6 +5,9 @@ use crate::checkpoint::{Ack, CheckpointId, CheckpointMetadata, Command, Operator
 use crate::{Error, ErrorKind};
 
 /// An operator of the running job, as the coordinator has to know it for the metadata.
+///
+/// Exactly the operators that acknowledge are listed: a checkpoint for which an acknowledgement of any of their subtasks is missing fails, so that a
+/// fault in the dataflow can never pass for a subtask without state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperatorInfo {
     /// Who owns the state.
@@ -64,8 +67,11 @@ pub enum Event {
     },
     /// Every source of the job has ended and everything before the end has been emitted.
     AllSourcesFinished,
-    /// A source is about to run out of ticks in its epoch.
-    SourceNeedsEpoch,
+    /// A source is about to run out of ticks in its epoch. It says so again from time to time until its epoch is over.
+    SourceNeedsEpoch {
+        /// The epoch that the source is in.
+        epoch: u64,
+    },
     /// The answer to [`Action::Persist`].
     Persisted {
         /// The checkpoint.

@@ -6,10 +6,17 @@
 //! The rules are those of Flink's `CheckpointCoordinator`, `CheckpointRequestDecider` and `CheckpointFailureManager`, with one difference:
 //! nobody counts acknowledgements. A checkpoint is whole when the dataflow's frontier says that no more can come.
 
+mod assemble;
+mod budget;
+mod cleaner;
+mod core;
+pub mod driver;
 mod event;
 mod failure;
 mod stats;
 
+pub use core::{Coordinator, Now};
+pub use driver::{AttemptStart, CoordinatorConfig, CoordinatorHandle, Output, spawn};
 pub use event::{Action, Event, FailCause, OperatorInfo, Report, RequestId};
 pub use failure::{CheckpointFailure, PersistFailure};
 pub use stats::CheckpointStats;

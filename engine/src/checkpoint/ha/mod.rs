@@ -3,6 +3,10 @@
 //! A job is known by its name. Opening it gives a [`HaSession`], of which there is at most one at a time, and which says
 //! under which job id to go on and which checkpoints there are. Two kinds exist: `none` (nothing is remembered) and `filesystem`.
 
+mod none;
+
+pub use none::NoHa;
+
 use super::{CheckpointId, CheckpointMetadata, JobId};
 use crate::{Error, Result};
 use std::fmt;

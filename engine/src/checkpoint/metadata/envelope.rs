@@ -83,7 +83,7 @@ pub(super) fn open<'a>(bytes: &'a [u8], source: &Path) -> Result<[(usize, &'a [u
     }
 
     let mut at = HEADER_LEN;
-    let mut sections = [(0, &bytes[..0]); SECTIONS.len()];
+    let mut sections = [(0, &[] as &[u8]); SECTIONS.len()];
     for ((name, (len, expected)), section) in SECTIONS.iter().zip(table).zip(&mut sections) {
         let end = usize::try_from(len).ok().and_then(|len| at.checked_add(len));
         let Some(data) = end.and_then(|end| bytes.get(at..end)) else {
