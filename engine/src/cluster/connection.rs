@@ -61,6 +61,8 @@ pub(super) fn take_up(
     let counts = (TaskCount::new(shared), TaskCount::new(shared));
     let mut state = shared.lock();
     if state.is_closing {
+        // The counts take the lock again when they go.
+        drop(state);
         return None;
     }
     state.last_connection += 1;

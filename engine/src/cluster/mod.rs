@@ -34,7 +34,7 @@
 //!     });
 //!     // A panic of the user's code is caught inside the worker, which calls `control.fail(cause)` and returns.
 //!     drop(workers.map(|workers| workers.join()));
-//!     match session.finish(&control)? {
+//!     match session.finish(&control) {
 //!         Finish::JobFinished => break,
 //!         // Process 0 asks its restart strategy here, and may call `session.give_up(cause)`.
 //!         Finish::AttemptEnded(_) => {}
@@ -55,6 +55,7 @@ mod control;
 mod failure;
 mod link;
 mod listener;
+mod network;
 mod session;
 mod settings;
 mod shared;

@@ -20,7 +20,7 @@ use crate::{Error, ErrorKind, Result};
 pub struct AttemptTransport {
     slots: usize,
     core: Arc<AttemptCore>,
-    mesh: Option<Mesh>,
+    pub(super) mesh: Option<Mesh>,
 }
 
 /// A data connection to every other process.

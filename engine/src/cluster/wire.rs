@@ -220,11 +220,13 @@ pub(super) async fn read_greeting<R: AsyncRead + Unpin>(
         return Err(invalid("not a Millpond process"));
     }
     let version = u16::from_le_bytes(read_array(reader, patience).await?);
+    let length = read_length(reader, HELLO_BYTES_MAX, patience).await?;
+    // Read in any version: closing a connection with something unread would take the answer back.
+    let body = read_bytes(reader, length, patience).await?;
     if version != PROTOCOL_VERSION {
         return Ok(Greeting::OtherVersion(version));
     }
-    let length = read_length(reader, HELLO_BYTES_MAX, patience).await?;
-    decode(&read_bytes(reader, length, patience).await?).map(Greeting::Hello)
+    decode(&body).map(Greeting::Hello)
 }
 
 /// Sends the answer to a greeting.
