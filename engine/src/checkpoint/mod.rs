@@ -19,6 +19,7 @@
 mod bytes;
 mod command;
 pub mod coordinator;
+mod envelope;
 pub mod ha;
 mod handle;
 mod id;
