@@ -29,6 +29,9 @@ mod settings;
 pub mod storage;
 pub mod store;
 
+#[cfg(test)]
+mod crash_tests;
+
 pub use command::{Command, SnapshotKind, SnapshotOptions};
 pub use handle::{
     Ack, AckMessage, DeclineKind, FileLocation, FileRef, KeyedHandle, OperatorStateSnapshot, Redistribution,
