@@ -1,6 +1,6 @@
 //! What all tasks of a job share in one attempt.
 
-use crate::backend::SelectedBackend;
+use crate::backend::Backend;
 use crate::checkpoint::storage::CheckpointStorage;
 use crate::checkpoint::{CheckpointId, CheckpointingMode, KeyedHandle, OperatorId, OperatorStateSnapshot};
 use std::collections::HashMap;
@@ -22,7 +22,7 @@ pub(crate) struct JobContext {
     /// Where snapshots go.
     pub(crate) storage: Arc<dyn CheckpointStorage>,
     /// Where keyed state lives.
-    pub(crate) backend: Arc<SelectedBackend>,
+    pub(crate) backend: Arc<Backend>,
     /// What the attempt starts from.
     pub(crate) restored: Option<RestoredJob>,
     /// The splits of each source at a fresh start, encoded, by operator.
