@@ -18,9 +18,7 @@ pub mod streams;
 /// What `export_backends!` needs from abi_stable, so that a backend does not have to name it.
 #[doc(hidden)]
 pub mod reexport {
-    pub use abi_stable::library::{
-        __call_root_module_loader as load_root_module, CheckTypeLayout, LibHeader, RootModuleResult,
-    };
+    pub use abi_stable::library::{__call_root_module_loader, CheckTypeLayout, LibHeader, RootModuleResult};
     pub use abi_stable::prefix_type::PrefixTypeTrait;
     pub use abi_stable::std_types::RVec;
 }

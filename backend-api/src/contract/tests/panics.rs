@@ -301,12 +301,6 @@ fn a_panic_in_a_drop_does_not_end_the_process() {
 }
 
 #[test]
-fn a_panic_while_the_factories_are_made_gives_none() {
-    let factories = crate::export::factories_or_none(|| panic!("no factories today"));
-    assert!(factories.is_empty());
-}
-
-#[test]
 fn a_panic_of_a_factory_or_backend_is_an_error() {
     for call in ["name", "short_names", "version", "create"] {
         let factory = suite(call).factory();

@@ -1,0 +1,54 @@
+//! Deleting beside the coordinator, so that a slow disk does not hold checkpoints up.
+
+use crate::checkpoint::CheckpointId;
+use crate::checkpoint::storage::CheckpointStorage;
+use std::sync::Arc;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+/// What to delete, in the order given.
+#[derive(Debug)]
+pub(super) enum Clean {
+    Checkpoint(CheckpointId),
+    Files(Vec<String>),
+    /// Answered when everything before is done.
+    Barrier(oneshot::Sender<()>),
+}
+
+/// Starts the task; it ends when the sender is dropped.
+///
+/// Deleting is best effort: nothing names the files any more, so a failure costs space and is logged.
+pub(super) fn spawn(runtime: &Handle, storage: Arc<dyn CheckpointStorage>) -> mpsc::UnboundedSender<Clean> {
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    runtime.spawn(async move {
+        while let Some(clean) = receiver.recv().await {
+            let storage = Arc::clone(&storage);
+            let done = tokio::task::spawn_blocking(move || clean_one(storage.as_ref(), clean)).await;
+            if let Err(error) = done {
+                tracing::warn!(%error, "a deletion was not carried out");
+            }
+        }
+    });
+    sender
+}
+
+fn clean_one(storage: &dyn CheckpointStorage, clean: Clean) {
+    match clean {
+        Clean::Checkpoint(id) => {
+            if let Err(error) = storage.discard_checkpoint(id) {
+                tracing::warn!(checkpoint = %id, %error, "a checkpoint that nobody needs could not be deleted");
+            }
+        }
+        Clean::Files(files) => {
+            for file in files {
+                if let Err(error) = storage.discard_file(&file) {
+                    tracing::warn!(%file, %error, "a shared file that nobody needs could not be deleted");
+                }
+            }
+        }
+        Clean::Barrier(done) => {
+            // Whoever waited may have gone.
+            let _ = done.send(());
+        }
+    }
+}

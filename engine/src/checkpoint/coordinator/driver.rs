@@ -1,0 +1,468 @@
+//! The task that runs a [`Coordinator`]: it reads the clock, does the I/O, and tells everybody.
+//!
+//! One event is handled after the other, with all its actions, so that for example [`CoordinatorHandle::begin_attempt`] waits for a
+//! checkpoint that is just being published. Only deletions run beside it.
+//!
+//! The life of a job, as seen by a runtime:
+//!
+//! 1. open the job in [`ha`](crate::checkpoint::ha), build the storage for its job id, [`spawn`] the coordinator;
+//! 2. for every attempt [`CoordinatorHandle::begin_attempt`], restore what it says, build the dataflow, then
+//!    [`CoordinatorHandle::attempt_started`];
+//! 3. while it runs, [`CoordinatorHandle::acks`] and the other notices; carry out each [`Output`];
+//! 4. when the attempt has failed, [`CoordinatorHandle::attempt_failed`], and back to 2;
+//! 5. when the job has ended, [`CoordinatorHandle::finish`].
+
+use super::cleaner::{self, Clean};
+use super::{
+    Action, CheckpointFailure, CheckpointStats, Coordinator, Event, Now, OperatorInfo, PersistFailure,
+    Report, RequestId,
+};
+use crate::checkpoint::ha::{HaSession, JobEnd};
+use crate::checkpoint::metadata;
+use crate::checkpoint::storage::CheckpointStorage;
+use crate::checkpoint::store::{CompletedCheckpoint, CompletedStore};
+use crate::checkpoint::{
+    Ack, CheckpointId, CheckpointMetadata, CheckpointSettings, Command, JobId, SnapshotKind,
+};
+use crate::{Error, ErrorKind, Result};
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Duration, Instant};
+
+/// What a coordinator is made of.
+#[derive(Debug)]
+pub struct CoordinatorConfig {
+    /// Name of the job.
+    pub job_name: String,
+    /// The rules.
+    pub settings: CheckpointSettings,
+    /// Where metadata is published; the same storage that operators write to.
+    pub storage: Arc<dyn CheckpointStorage>,
+    /// The hold on the job; released when the coordinator ends.
+    pub session: Box<dyn HaSession>,
+    /// The snapshot of somebody else that the job is to start from; ignored if the session found checkpoints of the job itself.
+    pub initial: Option<CompletedCheckpoint>,
+}
+
+/// What the coordinator wants of the runtime.
+#[derive(Debug)]
+pub enum Output {
+    /// Send the command into the dataflow of the running attempt.
+    Command(Command),
+    /// End the attempt with this cause.
+    Fail(Error),
+}
+
+/// How an attempt begins.
+#[derive(Clone, Debug)]
+pub struct AttemptStart {
+    /// Its number, higher than all before.
+    pub attempt: u64,
+    /// What to restore; none: start empty.
+    pub restored: Option<CompletedCheckpoint>,
+    /// The epoch that sources begin in.
+    pub first_epoch: u64,
+}
+
+/// The answer to a snapshot that was asked for: its number, and where its metadata is.
+pub type Triggered = Result<(CheckpointId, Option<String>), CheckpointFailure>;
+
+enum Message {
+    Event(Event),
+    Trigger(SnapshotKind, oneshot::Sender<Triggered>),
+    BeginAttempt(u64, oneshot::Sender<Result<AttemptStart>>),
+    Finish(JobEnd, oneshot::Sender<Result<()>>),
+}
+
+/// How the rest of the engine talks to the coordinator, from any thread. The coordinator ends when the last handle is dropped; without
+/// [`finish`](Self::finish) it deletes nothing then.
+#[derive(Clone, Debug)]
+pub struct CoordinatorHandle {
+    job_id: JobId,
+    messages: mpsc::UnboundedSender<Message>,
+    stats: watch::Receiver<CheckpointStats>,
+}
+
+/// Starts the coordinator's task on `runtime`, which must have its timer enabled. `output` is called from that task and must not block.
+///
+/// # Errors
+/// [`ErrorKind::Restore`] when the recovered checkpoints contradict each other.
+pub fn spawn(
+    runtime: &Handle,
+    config: CoordinatorConfig,
+    output: impl FnMut(Output) + Send + 'static,
+) -> Result<CoordinatorHandle> {
+    let session = config.session;
+    let job_id = session.job_id().clone();
+    let recovered = session.recovered().iter().cloned().map(Into::into).collect();
+    let store = CompletedStore::new(config.settings.num_retained, recovered, config.initial)
+        .map_err(|conflict| Error::new(ErrorKind::Restore, conflict.to_string()))?;
+    let core = Coordinator::new(
+        config.settings,
+        config.job_name,
+        job_id.clone(),
+        session.next_id(),
+        store,
+    );
+    let (messages, receiver) = mpsc::unbounded_channel();
+    let (stats_sender, stats) = watch::channel(core.stats());
+    let driver = Driver {
+        core,
+        session: Arc::new(Mutex::new(session)),
+        cleaner: cleaner::spawn(runtime, Arc::clone(&config.storage)),
+        storage: config.storage,
+        output: Box::new(output),
+        stats: stats_sender,
+        started: Instant::now(),
+        requests: HashMap::new(),
+        next_request: 0,
+        orphans_deleted: false,
+    };
+    runtime.spawn(driver.run(receiver));
+    Ok(CoordinatorHandle {
+        job_id,
+        messages,
+        stats,
+    })
+}
+
+impl CoordinatorHandle {
+    /// The run of the job.
+    #[must_use]
+    pub fn job_id(&self) -> &JobId {
+        &self.job_id
+    }
+
+    /// Reports an event. After the coordinator has ended this does nothing.
+    pub fn send(&self, event: Event) {
+        let _ = self.messages.send(Message::Event(event));
+    }
+
+    /// All subtasks of the attempt run: checkpoints begin. `operators` are exactly those that acknowledge.
+    pub fn attempt_started(&self, attempt: u64, operators: Vec<OperatorInfo>) {
+        self.send(Event::AttemptStarted {
+            attempt,
+            operators,
+            first_delay: random_share(),
+        });
+    }
+
+    /// The attempt is over.
+    pub fn attempt_failed(&self) {
+        self.send(Event::AttemptFailed);
+    }
+
+    /// The frontier of the acknowledgements has passed `id`, and these are all.
+    pub fn acks(&self, id: CheckpointId, acks: Vec<Ack>) {
+        self.send(Event::Acks { id, acks });
+    }
+
+    /// A decline came in before the frontier has passed its checkpoint.
+    pub fn early_decline(&self, id: CheckpointId, ack: Ack) {
+        self.send(Event::EarlyDecline { id, ack });
+    }
+
+    /// Every source has ended.
+    pub fn all_sources_finished(&self) {
+        self.send(Event::AllSourcesFinished);
+    }
+
+    /// A source in `epoch` is running out of ticks.
+    pub fn source_needs_epoch(&self, epoch: u64) {
+        self.send(Event::SourceNeedsEpoch { epoch });
+    }
+
+    /// The user asked for the end.
+    pub fn cancel(&self) {
+        self.send(Event::Cancel);
+    }
+
+    /// Raises the attempt counter durably and says what to restore. A checkpoint that is whole when this is called is published first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] when the counter cannot be stored (the attempt must not start), [`ErrorKind::Cancelled`] when the coordinator has ended.
+    pub async fn begin_attempt(&self, at_least: u64) -> Result<AttemptStart> {
+        self.ask(|reply| Message::BeginAttempt(at_least, reply)).await?
+    }
+
+    /// Takes a checkpoint now; comes back when it is complete.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] and others when the checkpoint failed, [`ErrorKind::Cancelled`] when the coordinator has ended.
+    pub async fn trigger(&self, kind: SnapshotKind) -> Result<(CheckpointId, Option<String>)> {
+        self.ask(|reply| Message::Trigger(kind, reply))
+            .await?
+            .map_err(|failure| Error::new(failure.error_kind(), failure.to_string()))
+    }
+
+    /// Records how the job ended, deletes what is not to be kept, and ends the coordinator.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] when the end cannot be recorded; nothing is deleted then. [`ErrorKind::Cancelled`] when the coordinator has ended before.
+    pub async fn finish(&self, end: JobEnd) -> Result<()> {
+        self.ask(|reply| Message::Finish(end, reply)).await?
+    }
+
+    /// Follows how checkpoints go.
+    #[must_use]
+    pub fn stats(&self) -> watch::Receiver<CheckpointStats> {
+        self.stats.clone()
+    }
+
+    async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T> {
+        let ended = || Error::new(ErrorKind::Cancelled, "the checkpoint coordinator has ended");
+        let (reply, answer) = oneshot::channel();
+        self.messages.send(message(reply)).map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())
+    }
+}
+
+struct Driver {
+    core: Coordinator,
+    session: Arc<Mutex<Box<dyn HaSession>>>,
+    storage: Arc<dyn CheckpointStorage>,
+    cleaner: mpsc::UnboundedSender<Clean>,
+    output: Box<dyn FnMut(Output) + Send>,
+    stats: watch::Sender<CheckpointStats>,
+    started: Instant,
+    requests: HashMap<RequestId, oneshot::Sender<Triggered>>,
+    next_request: u64,
+    orphans_deleted: bool,
+}
+
+impl Driver {
+    async fn run(mut self, mut messages: mpsc::UnboundedReceiver<Message>) {
+        loop {
+            let wakeup = self.core.next_wakeup();
+            let message = tokio::select! {
+                message = messages.recv() => message,
+                () = sleep_until(self.started, wakeup) => Some(Message::Event(Event::Tick)),
+            };
+            match message {
+                None => return,
+                Some(Message::Event(event)) => self.handle(event).await,
+                Some(Message::Trigger(kind, reply)) => {
+                    let request = RequestId(self.next_request);
+                    self.next_request += 1;
+                    self.requests.insert(request, reply);
+                    self.handle(Event::UserTrigger { request, kind }).await;
+                }
+                Some(Message::BeginAttempt(at_least, reply)) => {
+                    let start = self.begin_attempt(at_least).await;
+                    // Whoever asked may have gone; the next attempt has a higher number anyway.
+                    let _ = reply.send(start);
+                }
+                Some(Message::Finish(end, reply)) => {
+                    let result = self.finish(end).await;
+                    drop(self);
+                    let _ = reply.send(result);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            ms: millis(self.started.elapsed()),
+            unix_ms: millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()),
+        }
+    }
+
+    /// Handles an event and everything that follows from it.
+    async fn handle(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let actions = self.core.on(self.now(), event);
+            self.carry_out(actions, &mut events).await;
+            self.stats.send_replace(self.core.stats());
+        }
+    }
+
+    async fn carry_out(&mut self, actions: Vec<Action>, events: &mut VecDeque<Event>) {
+        for action in actions {
+            match action {
+                Action::Send(command) => (self.output)(Output::Command(command)),
+                Action::Fail(cause) => (self.output)(Output::Fail(cause.into())),
+                Action::ReserveIds { below } => {
+                    let reserved = self.with_session(move |session| session.reserve_ids(below)).await;
+                    if let Err(error) = reserved {
+                        let reason = error.to_string();
+                        events.push_back(Event::ReserveFailed { reason });
+                        return;
+                    }
+                }
+                Action::Persist {
+                    metadata,
+                    retained,
+                    next_id,
+                } => {
+                    let id = metadata.id;
+                    let result = self.persist(metadata, retained, next_id).await;
+                    events.push_back(Event::Persisted { id, result });
+                }
+                Action::DiscardCheckpoint(id) => self.clean(Clean::Checkpoint(id)),
+                Action::DiscardFiles(files) => self.clean(Clean::Files(files)),
+                Action::Reply { request, result } => {
+                    if let Some(reply) = self.requests.remove(&request) {
+                        let _ = reply.send(result);
+                    }
+                }
+                Action::Report(report) => log(&report),
+            }
+        }
+    }
+
+    fn clean(&self, clean: Clean) {
+        // The cleaner lives as long as this sender, unless the runtime is shutting down; then the files are left for the next start.
+        let _ = self.cleaner.send(clean);
+    }
+
+    async fn persist(
+        &mut self,
+        metadata: Box<CheckpointMetadata>,
+        retained: Vec<CheckpointId>,
+        next_id: CheckpointId,
+    ) -> Result<Option<String>, PersistFailure> {
+        let (storage, session) = (Arc::clone(&self.storage), Arc::clone(&self.session));
+        let nothing_visible = |error: &Error| PersistFailure {
+            reason: error.to_string(),
+            unknown_outcome: false,
+        };
+        let task = tokio::task::spawn_blocking(move || {
+            let bytes = metadata::encode(&metadata).map_err(|error| nothing_visible(&error))?;
+            let path = storage
+                .publish_metadata(metadata.id, &bytes)
+                .map_err(|error| nothing_visible(&error))?;
+            let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
+            session
+                .publish(metadata.id, &bytes, &retained, next_id)
+                .map_err(|failed| PersistFailure {
+                    reason: failed.error.to_string(),
+                    unknown_outcome: failed.unknown_outcome,
+                })?;
+            Ok(path.map(|path| path.display().to_string()))
+        });
+        task.await.unwrap_or_else(|error| {
+            Err(PersistFailure {
+                reason: error.to_string(),
+                unknown_outcome: true,
+            })
+        })
+    }
+
+    async fn with_session<T: Send + 'static>(
+        &mut self,
+        call: impl FnOnce(&mut dyn HaSession) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let session = Arc::clone(&self.session);
+        let task = tokio::task::spawn_blocking(move || {
+            let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
+            call(session.as_mut())
+        });
+        task.await.unwrap_or_else(|error| {
+            Err(
+                Error::new(ErrorKind::Bug, "a call of high availability did not come back")
+                    .with_source(error),
+            )
+        })
+    }
+
+    async fn begin_attempt(&mut self, at_least: u64) -> Result<AttemptStart> {
+        self.handle(Event::AttemptFailed).await;
+        let attempt = self
+            .with_session(move |session| session.begin_attempt(at_least))
+            .await?;
+        let settled = self.core.settled();
+        self.carry_out(settled, &mut VecDeque::new()).await;
+        if !std::mem::replace(&mut self.orphans_deleted, true) {
+            self.delete_orphans().await;
+        }
+        let restored = self.core.latest().cloned();
+        Ok(AttemptStart {
+            attempt,
+            first_epoch: restored
+                .as_ref()
+                .map_or(CheckpointId::FIRST.0, |latest| latest.id().next().0),
+            restored,
+        })
+    }
+
+    /// Before the first attempt nothing of the job writes, so what nobody names now was left by a crash.
+    async fn delete_orphans(&mut self) {
+        let store = self.core.store();
+        let (retained, next_id) = (store.retained(), self.core.next_id());
+        let shared = store.registry().paths().map(str::to_owned).collect();
+        let storage = Arc::clone(&self.storage);
+        let task = tokio::task::spawn_blocking(move || storage.delete_orphans(&retained, next_id, &shared));
+        if let Ok(Err(error)) = task.await {
+            tracing::warn!(%error, "files that an earlier crash has left could not be deleted");
+        }
+    }
+
+    async fn finish(&mut self, end: JobEnd) -> Result<()> {
+        self.handle(Event::Cancel).await;
+        // The pointer goes first: what it names is there, always.
+        self.with_session(move |session| session.finish(end)).await?;
+        let actions = self.core.finish(end);
+        self.carry_out(actions, &mut VecDeque::new()).await;
+        let (done, cleaned) = oneshot::channel();
+        self.clean(Clean::Barrier(done));
+        let _ = cleaned.await;
+        let storage = Arc::clone(&self.storage);
+        let removed = tokio::task::spawn_blocking(move || storage.remove_empty_folders()).await;
+        if let Ok(Err(error)) = removed {
+            tracing::warn!(%error, "an empty folder is left");
+        }
+        Ok(())
+    }
+}
+
+async fn sleep_until(start: Instant, ms: Option<u64>) {
+    match ms.and_then(|ms| start.checked_add(Duration::from_millis(ms))) {
+        // A little later rather than a little earlier: the coordinator counts whole milliseconds.
+        Some(at) => tokio::time::sleep_until(at + Duration::from_millis(1)).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn log(report: &Report) {
+    match report {
+        Report::Triggered(id) => tracing::debug!(checkpoint = %id, "checkpoint started"),
+        Report::Completed {
+            id,
+            duration_ms,
+            new_bytes,
+            path,
+        } => {
+            tracing::info!(checkpoint = %id, duration_ms, new_bytes, path, "checkpoint completed");
+        }
+        Report::Failed { id, failure, counted } => match failure {
+            CheckpointFailure::Suspended | CheckpointFailure::Subsumed { .. } => {
+                tracing::info!(checkpoint = %id, "checkpoint given up: {failure}");
+            }
+            _ => tracing::warn!(checkpoint = %id, counted, "checkpoint failed: {failure}"),
+        },
+        Report::LateAcks(id) => {
+            tracing::debug!(checkpoint = %id, "late acknowledgements; their files are deleted");
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A number in `0.0..1.0` from the operating system's randomness: when jobs start together, their checkpoints should not.
+fn random_share() -> f64 {
+    let bits = u32::try_from(RandomState::new().hash_one(0u8) >> 32).unwrap_or(0);
+    f64::from(bits) / (f64::from(u32::MAX) + 1.0)
+}
+
+#[cfg(test)]
+#[path = "driver_tests.rs"]
+mod tests;

@@ -1,0 +1,26 @@
+//! Numbers about checkpoints, for progress bars, metrics and tests.
+
+use crate::checkpoint::CheckpointId;
+
+/// How checkpoints have gone so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CheckpointStats {
+    /// Number of checkpoints completed by this process.
+    pub completed: u64,
+    /// Number of checkpoints given up.
+    pub failed: u64,
+    /// Number of checkpoints under way.
+    pub in_progress: u64,
+    /// The newest completed checkpoint, a restored one included.
+    pub last_completed_id: Option<CheckpointId>,
+    /// From trigger to completion of the newest, in milliseconds.
+    pub last_duration_ms: u64,
+    /// Bytes written for the newest.
+    pub last_size_bytes: u64,
+    /// Bytes of state that the newest stands for.
+    pub last_full_size_bytes: u64,
+    /// Where the newest's metadata is; none for snapshots kept in memory.
+    pub last_path: Option<String>,
+    /// Why the last one that failed did so.
+    pub last_failure: Option<String>,
+}

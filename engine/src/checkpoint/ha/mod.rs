@@ -1,0 +1,124 @@
+//! High availability: finding a job and its latest checkpoint again after the program was killed.
+//!
+//! A job is known by its name. Opening it gives a [`HaSession`], of which there is at most one at a time, and which says
+//! under which job id to go on and which checkpoints there are. Two kinds exist: `none` (nothing is remembered) and `filesystem`.
+
+mod filesystem;
+mod lock;
+mod none;
+mod pointer;
+
+pub use filesystem::FilesystemHa;
+pub use none::NoHa;
+
+use super::{CheckpointId, CheckpointMetadata, JobId};
+use crate::{Error, Result};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// `high-availability.*`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum HaSettings {
+    /// `none`: a killed program starts from the beginning.
+    #[default]
+    None,
+    /// `filesystem`: pointers and checkpoint metadata in a folder.
+    Filesystem {
+        /// `high-availability.storageDir`.
+        storage_dir: PathBuf,
+        /// `high-availability.cluster-id`; separates programs that share a storage folder. `/default` in Flink.
+        cluster_id: String,
+    },
+}
+
+/// Takes hold of a job.
+///
+/// # Errors
+/// [`crate::ErrorKind::Configuration`] when another program holds the job or the storage folder cannot be used, [`crate::ErrorKind::Restore`] when what
+/// was stored is damaged.
+pub fn open(settings: &HaSettings, job_name: &str) -> Result<Box<dyn HaSession>> {
+    Ok(match settings {
+        HaSettings::None => Box::new(NoHa::new()),
+        HaSettings::Filesystem {
+            storage_dir,
+            cluster_id,
+        } => Box::new(FilesystemHa::open(storage_dir, cluster_id, job_name)?),
+    })
+}
+
+/// How a job ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum JobEnd {
+    /// All input was processed and committed.
+    Finished,
+    /// The restart strategy gave up.
+    Failed,
+    /// The user asked for it.
+    Cancelled,
+}
+
+/// A completed checkpoint that was found again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecoveredCheckpoint {
+    /// What it consists of. Relative paths start at the job's checkpoint folder.
+    pub metadata: Arc<CheckpointMetadata>,
+    /// The file it was read from, for messages.
+    pub source: PathBuf,
+}
+
+/// Why something could not be published.
+#[derive(Debug)]
+pub struct PublishError {
+    /// What happened.
+    pub error: Error,
+    /// Nobody knows whether it is visible: the bytes must be kept. [`HaSession::begin_attempt`] settles it.
+    pub unknown_outcome: bool,
+}
+
+/// One program's hold on one job. No other program gets one for the same job until this is dropped.
+pub trait HaSession: fmt::Debug + Send {
+    /// The run to go on with.
+    fn job_id(&self) -> &JobId;
+
+    /// The checkpoints found at start, in rising order.
+    fn recovered(&self) -> &[RecoveredCheckpoint];
+
+    /// The first checkpoint number that nobody has used.
+    fn next_id(&self) -> CheckpointId;
+
+    /// The job has processed all its input already, and must not run again. (A job that failed for good or was cancelled may: as a new run.)
+    fn finished(&self) -> bool;
+
+    /// Raises the attempt counter durably and returns it: at least `at_least`, and higher than all before. Also publishes anew which checkpoints
+    /// are retained, which settles a publication whose outcome was unknown.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Storage`] when the counter cannot be stored; the attempt must not start then.
+    fn begin_attempt(&mut self, at_least: u64) -> Result<u64>;
+
+    /// Records that numbers below `next_id` may have been used.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Storage`].
+    fn reserve_ids(&mut self, next_id: CheckpointId) -> Result<()>;
+
+    /// Publishes checkpoint `id` with its encoded metadata; afterwards exactly `retained` are named. First the bytes, then the pointer; then the
+    /// bytes of those no longer named are deleted.
+    ///
+    /// # Errors
+    /// See [`PublishError`]; what was named before still is, unless the outcome is unknown.
+    fn publish(
+        &mut self,
+        id: CheckpointId,
+        metadata: &[u8],
+        retained: &[CheckpointId],
+        next_id: CheckpointId,
+    ) -> Result<(), PublishError>;
+
+    /// Records how the job ended; no checkpoint is named any more.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Storage`].
+    fn finish(&mut self, end: JobEnd) -> Result<()>;
+}

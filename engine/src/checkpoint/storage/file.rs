@@ -1,0 +1,288 @@
+//! `filesystem` storage: files on a local or mounted file system, durable by fsync.
+
+use super::durable::{self, create_dirs};
+use super::file_input::{open_file, open_inline};
+use super::file_stream::{FileStream, FileStreamOptions};
+use super::{CheckpointPaths, CheckpointStorage, Scope, SnapshotInput, SnapshotStream, StreamHint};
+use crate::checkpoint::{CheckpointId, CheckpointSettings, FileLocation, FileRef, JobId};
+use crate::{Error, ErrorKind, Result};
+use std::collections::{HashSet, VecDeque};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// Settings of [`FileStorage`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileStorageOptions {
+    /// Streams up to this size make no file; at most [`FileStorage::INLINE_THRESHOLD_MAX`].
+    pub inline_threshold: usize,
+    /// Bytes are written in runs of at least this many.
+    pub write_buffer: usize,
+    /// Whether the job gets a folder of its own below the root.
+    pub create_subdir: bool,
+    /// The most bytes of state that one acknowledgement may carry inline.
+    pub ack_bytes_max: u64,
+}
+
+impl From<&CheckpointSettings> for FileStorageOptions {
+    fn from(settings: &CheckpointSettings) -> Self {
+        Self {
+            inline_threshold: settings.inline_threshold,
+            write_buffer: settings.write_buffer,
+            create_subdir: settings.create_subdir,
+            ack_bytes_max: settings.ack_bytes_max,
+        }
+    }
+}
+
+impl Default for FileStorageOptions {
+    fn default() -> Self {
+        Self::from(&CheckpointSettings::default())
+    }
+}
+
+/// Snapshots as files. See [`CheckpointPaths`] for the layout.
+#[derive(Debug)]
+pub struct FileStorage {
+    root: PathBuf,
+    paths: CheckpointPaths,
+    options: FileStorageOptions,
+    /// Folders made lately. A folder in here is not made again: if it is missing, its checkpoint was discarded, and a late stream must fail
+    /// instead of bringing it back.
+    made: Mutex<VecDeque<PathBuf>>,
+}
+
+impl FileStorage {
+    /// The largest inline threshold.
+    pub const INLINE_THRESHOLD_MAX: usize = 1 << 20;
+    const MADE_MAX: usize = 16;
+
+    /// Storage for one job under `root`, an absolute path (see [`parse_location`](super::parse_location)). Touches no file.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] when the root is relative or the inline threshold above its bound.
+    pub fn new(root: impl Into<PathBuf>, job: &JobId, options: FileStorageOptions) -> Result<Self> {
+        let root = root.into();
+        if !root.is_absolute() {
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                format!(
+                    "execution.checkpointing.dir: '{}' is not an absolute path",
+                    root.display()
+                ),
+            ));
+        }
+        if options.inline_threshold > Self::INLINE_THRESHOLD_MAX {
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                format!(
+                    "execution.checkpointing.data-inline-threshold: {} bytes are more than the {} bytes allowed",
+                    options.inline_threshold,
+                    Self::INLINE_THRESHOLD_MAX
+                ),
+            ));
+        }
+        Ok(Self {
+            paths: CheckpointPaths::new(&root, job, options.create_subdir),
+            root,
+            options,
+            made: Mutex::default(),
+        })
+    }
+
+    /// The file names in use.
+    #[must_use]
+    pub fn paths(&self) -> &CheckpointPaths {
+        &self.paths
+    }
+
+    fn make_folder(&self, folder: &Path) -> Result<()> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if made.iter().any(|known| known == folder) {
+            return Ok(());
+        }
+        create_dirs(folder)?;
+        if made.len() == Self::MADE_MAX {
+            made.pop_front();
+        }
+        made.push_back(folder.to_owned());
+        Ok(())
+    }
+}
+
+impl CheckpointStorage for FileStorage {
+    fn name(&self) -> &'static str {
+        "filesystem"
+    }
+
+    fn probe(&self) -> Result<()> {
+        probe_folder(&self.root)
+    }
+
+    fn open_stream(
+        &self,
+        id: CheckpointId,
+        scope: Scope,
+        _hint: &StreamHint,
+    ) -> Result<Box<dyn SnapshotStream>> {
+        let folder_name = match scope {
+            Scope::Exclusive => CheckpointPaths::checkpoint_name(id),
+            Scope::Shared => CheckpointPaths::SHARED.to_owned(),
+        };
+        let folder = self.paths.job().join(&folder_name);
+        self.make_folder(&folder)?;
+        Ok(Box::new(FileStream::new(FileStreamOptions {
+            folder,
+            folder_name,
+            shared: scope == Scope::Shared,
+            inline_threshold: self.options.inline_threshold,
+            buffer: self.options.write_buffer,
+        })))
+    }
+
+    fn open_input(&self, file: &FileRef) -> Result<Box<dyn SnapshotInput>> {
+        match &file.location {
+            FileLocation::Inline(bytes) => Ok(open_inline(bytes, file)),
+            FileLocation::File(path) => open_file(&self.paths.resolve(path), file),
+        }
+    }
+
+    fn local_path(&self, file: &FileRef) -> Option<PathBuf> {
+        match &file.location {
+            FileLocation::Inline(_) => None,
+            FileLocation::File(path) => Some(self.paths.resolve(path)),
+        }
+    }
+
+    fn ack_bytes_max(&self) -> u64 {
+        self.options.ack_bytes_max
+    }
+
+    fn publish_metadata(&self, id: CheckpointId, bytes: &[u8]) -> Result<Option<PathBuf>> {
+        // The first stream may have come from another process, or every stream may have stayed inline.
+        create_dirs(&self.paths.checkpoint(id))?;
+        publish_metadata_file(&self.paths, id, bytes).map(Some)
+    }
+
+    fn discard_checkpoint(&self, id: CheckpointId) -> Result<()> {
+        discard_checkpoint_folder(&self.paths, id)
+    }
+
+    fn discard_file(&self, path: &str) -> Result<()> {
+        durable::remove_file(&self.paths.resolve(path))
+    }
+
+    fn delete_orphans(
+        &self,
+        retained: &[CheckpointId],
+        next_id: CheckpointId,
+        shared: &HashSet<String>,
+    ) -> Result<()> {
+        if !self.options.create_subdir {
+            return Ok(());
+        }
+        delete_orphan_files(&self.paths, retained, next_id, shared)
+    }
+
+    fn remove_empty_folders(&self) -> Result<()> {
+        remove_empty_job_folders(&self.paths, &self.root)
+    }
+
+    fn job_folder(&self) -> Option<&Path> {
+        Some(self.paths.job())
+    }
+}
+
+/// Writes and removes a file in a folder, which is made if it is missing.
+pub(super) fn probe_folder(root: &Path) -> Result<()> {
+    let try_it = || -> Result<()> {
+        create_dirs(root)?;
+        let path = CheckpointPaths::temporary(&root.join(CheckpointPaths::unique_name()));
+        let written =
+            File::create_new(&path).and_then(|mut file| file.write_all(b"probe").and(file.sync_all()));
+        let removed = durable::remove_file(&path);
+        written.map_err(|error| durable::storage_error("write", &path, error))?;
+        removed
+    };
+    try_it().map_err(|error| {
+        Error::new(
+            ErrorKind::Configuration,
+            format!(
+                "execution.checkpointing.dir: checkpoints cannot be written to '{}'",
+                root.display()
+            ),
+        )
+        .with_source(error)
+    })
+}
+
+/// Publishes metadata in the existing folder of checkpoint `id`.
+pub(super) fn publish_metadata_file(
+    paths: &CheckpointPaths,
+    id: CheckpointId,
+    bytes: &[u8],
+) -> Result<PathBuf> {
+    let path = paths.metadata(id);
+    durable::publish(&path, bytes).map_err(|failed| {
+        if failed.maybe_visible {
+            // Nothing names it yet, so taking it back is safe.
+            let _ = durable::remove_file(&path);
+        }
+        failed.error
+    })?;
+    Ok(path)
+}
+
+/// Deletes the metadata first: what is half deleted must not look like a checkpoint.
+pub(super) fn discard_checkpoint_folder(paths: &CheckpointPaths, id: CheckpointId) -> Result<()> {
+    durable::remove_file(&paths.metadata(id))?;
+    durable::remove_dir_all(&paths.checkpoint(id))
+}
+
+/// Deletes folders and shared files that nobody names; goes on after an error and returns the last.
+pub(super) fn delete_orphan_files(
+    paths: &CheckpointPaths,
+    retained: &[CheckpointId],
+    next_id: CheckpointId,
+    shared: &HashSet<String>,
+) -> Result<()> {
+    let mut result = Ok(());
+    for name in names_in(paths.job())? {
+        if let Some(id) = CheckpointPaths::parse_checkpoint_name(&name)
+            && id < next_id
+            && !retained.contains(&id)
+        {
+            result = discard_checkpoint_folder(paths, id).and(result);
+        }
+    }
+    for name in names_in(&paths.shared())? {
+        if !shared.contains(&format!("{}/{name}", CheckpointPaths::SHARED)) {
+            result = durable::remove_file(&paths.shared().join(name)).and(result);
+        }
+    }
+    result
+}
+
+fn names_in(folder: &Path) -> Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(durable::storage_error("list the folder", folder, error)),
+    };
+    // All our names are ASCII; others are not ours.
+    Ok(entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect())
+}
+
+/// Deletes `shared`, `taskowned` and the job's folder where they are empty; never the root.
+pub(super) fn remove_empty_job_folders(paths: &CheckpointPaths, root: &Path) -> Result<()> {
+    durable::remove_dir_if_empty(&paths.shared())?;
+    durable::remove_dir_if_empty(&paths.task_owned())?;
+    if paths.job() != root {
+        durable::remove_dir_if_empty(paths.job())?;
+    }
+    Ok(())
+}

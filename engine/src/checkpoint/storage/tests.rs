@@ -1,0 +1,378 @@
+use super::*;
+use crate::checkpoint::{FileLocation, JobId, KeyedHandle, OperatorId};
+use std::fs;
+
+fn hint(expected_bytes: Option<u64>) -> StreamHint {
+    StreamHint {
+        operator: "Count".into(),
+        subtask: 3,
+        state: "sum".into(),
+        expected_bytes,
+    }
+}
+
+struct Fixture {
+    dir: tempfile::TempDir,
+    storage: FileStorage,
+}
+
+fn files(inline_threshold: usize) -> Fixture {
+    let dir = tempfile::tempdir().unwrap();
+    let options = FileStorageOptions {
+        inline_threshold,
+        write_buffer: 64,
+        ..FileStorageOptions::default()
+    };
+    let storage = FileStorage::new(dir.path(), &JobId::random(), options).unwrap();
+    Fixture { dir, storage }
+}
+
+fn write(storage: &dyn CheckpointStorage, id: u64, scope: Scope, parts: &[&[u8]]) -> FileRef {
+    let mut stream = storage.open_stream(CheckpointId(id), scope, &hint(None)).unwrap();
+    for part in parts {
+        stream.write(part).unwrap();
+    }
+    stream.finish().unwrap()
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .map(|entries| {
+            entries
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect()
+        })
+        .unwrap_or_default();
+    names.sort();
+    names
+}
+
+#[test]
+fn bytes_in_are_bytes_out_around_the_threshold_and_the_buffer() {
+    let fixture = files(100);
+    for size in [0usize, 1, 63, 64, 65, 99, 100, 101, 1000, 100_000] {
+        let bytes: Vec<u8> = (0..size).map(|i| u8::try_from(i % 251).unwrap()).collect();
+        for chunk in [1, 7, 64, 1 << 20] {
+            let parts: Vec<_> = bytes.chunks(chunk).collect();
+            let file = write(&fixture.storage, 1, Scope::Exclusive, &parts);
+            assert_eq!(file.size, size as u64);
+            assert_eq!(file.crc32, crc32fast::hash(&bytes));
+            assert_eq!(
+                matches!(file.location, FileLocation::Inline(_)),
+                size <= 100,
+                "{size}"
+            );
+            assert_eq!(read_all(&fixture.storage, &file).unwrap(), bytes);
+        }
+    }
+}
+
+#[test]
+fn threshold_zero_makes_a_file_for_a_single_byte_and_none_for_nothing() {
+    let fixture = files(0);
+    let one = write(&fixture.storage, 1, Scope::Exclusive, &[b"x"]);
+    assert!(one.owned_path().is_some());
+    let nothing = write(&fixture.storage, 1, Scope::Exclusive, &[]);
+    assert_eq!(nothing.location, FileLocation::Inline(Vec::new()));
+    assert_eq!(read_all(&fixture.storage, &nothing).unwrap(), b"");
+}
+
+#[test]
+fn scope_decides_the_folder_and_whether_the_file_is_shared() {
+    let fixture = files(0);
+    let exclusive = write(&fixture.storage, 7, Scope::Exclusive, &[b"x"]);
+    let shared = write(&fixture.storage, 7, Scope::Shared, &[b"x"]);
+    assert!(exclusive.owned_path().unwrap().starts_with("chk-7/"));
+    assert!(shared.owned_path().unwrap().starts_with("shared/"));
+    assert_eq!((exclusive.shared, shared.shared), (false, true));
+}
+
+#[test]
+fn dropped_stream_leaves_no_file() {
+    let fixture = files(0);
+    let mut stream = fixture
+        .storage
+        .open_stream(CheckpointId(1), Scope::Exclusive, &hint(None))
+        .unwrap();
+    stream.write(&[0; 1000]).unwrap();
+    let folder = fixture.storage.paths().checkpoint(CheckpointId(1));
+    assert_eq!(names(&folder).len(), 1);
+    drop(stream);
+    assert_eq!(names(&folder), Vec::<String>::new());
+}
+
+#[test]
+fn unfinished_file_has_a_temporary_name() {
+    let fixture = files(0);
+    let mut stream = fixture
+        .storage
+        .open_stream(CheckpointId(1), Scope::Exclusive, &hint(None))
+        .unwrap();
+    stream.write(&[0; 1000]).unwrap();
+    let names = names(&fixture.storage.paths().checkpoint(CheckpointId(1)));
+    assert!(
+        names[0].starts_with('.') && names[0].ends_with(".tmp"),
+        "{names:?}"
+    );
+}
+
+#[test]
+fn late_stream_does_not_bring_a_discarded_checkpoint_back() {
+    let fixture = files(0);
+    write(&fixture.storage, 1, Scope::Exclusive, &[b"x"]);
+    let mut late = fixture
+        .storage
+        .open_stream(CheckpointId(1), Scope::Exclusive, &hint(None))
+        .unwrap();
+    fixture.storage.discard_checkpoint(CheckpointId(1)).unwrap();
+    let error = late.write(&[0; 1000]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Storage);
+    assert_eq!(late.write(&[0; 1]).unwrap_err().kind(), ErrorKind::Storage);
+    assert_eq!(late.finish().unwrap_err().kind(), ErrorKind::Storage);
+    assert!(!fixture.storage.paths().checkpoint(CheckpointId(1)).exists());
+}
+
+#[test]
+fn flipped_bit_is_reported_with_file_range_expected_and_found() {
+    let fixture = files(0);
+    let file = write(&fixture.storage, 1, Scope::Exclusive, &[&[5; 300]]);
+    let path = fixture.storage.local_path(&file).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[17] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let error = read_all(&fixture.storage, &file).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Restore);
+    let text = error.to_string();
+    for part in [
+        path.to_str().unwrap(),
+        "bytes 0..300",
+        &format!("{:#010x}", crc32fast::hash(&bytes)),
+        &format!("expected {:#010x}", file.crc32),
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
+#[test]
+fn cut_longer_and_missing_files_are_reported_with_both_sizes() {
+    let fixture = files(0);
+    let file = write(&fixture.storage, 1, Scope::Exclusive, &[&[5; 300]]);
+    let path = fixture.storage.local_path(&file).unwrap();
+    for size in [0usize, 299, 301] {
+        fs::write(&path, vec![5; size]).unwrap();
+        let error = read_all(&fixture.storage, &file).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Restore);
+        assert!(
+            error
+                .to_string()
+                .contains(&format!("it has {size} bytes, expected 300")),
+            "{error}"
+        );
+    }
+    fs::remove_file(&path).unwrap();
+    let error = read_all(&fixture.storage, &file).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Restore);
+    assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+}
+
+#[test]
+fn metadata_is_published_whole_and_discarded_with_its_folder() {
+    let fixture = files(0);
+    let id = CheckpointId(4);
+    let path = fixture.storage.publish_metadata(id, b"meta").unwrap().unwrap();
+    assert_eq!(path, fixture.storage.paths().metadata(id));
+    assert_eq!(fs::read(&path).unwrap(), b"meta");
+    assert_eq!(names(path.parent().unwrap()), ["_metadata"]);
+    fixture.storage.discard_checkpoint(id).unwrap();
+    fixture.storage.discard_checkpoint(id).unwrap();
+    fixture.storage.remove_empty_folders().unwrap();
+    assert_eq!(names(fixture.dir.path()), Vec::<String>::new());
+}
+
+#[test]
+fn empty_folders_go_but_used_ones_and_the_root_stay() {
+    let fixture = files(0);
+    write(&fixture.storage, 1, Scope::Exclusive, &[b"x"]);
+    let shared = write(&fixture.storage, 1, Scope::Shared, &[b"x"]);
+    fixture.storage.discard_checkpoint(CheckpointId(1)).unwrap();
+    fixture.storage.remove_empty_folders().unwrap();
+    assert_eq!(names(fixture.storage.paths().job()), ["shared"]);
+    let path = shared.owned_path().unwrap();
+    fixture.storage.discard_file(path).unwrap();
+    fixture.storage.discard_file(path).unwrap();
+    fixture.storage.remove_empty_folders().unwrap();
+    assert!(fixture.dir.path().is_dir());
+    assert_eq!(names(fixture.dir.path()), Vec::<String>::new());
+}
+
+#[test]
+fn probe_leaves_nothing_and_names_a_folder_that_cannot_be_used() {
+    let fixture = files(0);
+    fixture.storage.probe().unwrap();
+    assert_eq!(names(fixture.dir.path()), Vec::<String>::new());
+
+    let in_the_way = fixture.dir.path().join("file");
+    fs::write(&in_the_way, b"").unwrap();
+    let root = in_the_way.join("checkpoints");
+    let storage = FileStorage::new(&root, &JobId::random(), FileStorageOptions::default()).unwrap();
+    let error = storage.probe().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert!(error.to_string().contains(root.to_str().unwrap()), "{error}");
+    assert!(
+        error.to_string().contains("execution.checkpointing.dir"),
+        "{error}"
+    );
+}
+
+#[test]
+fn relative_root_and_huge_threshold_are_refused() {
+    let job = JobId::random();
+    let relative = FileStorage::new("a/b", &job, FileStorageOptions::default());
+    assert_eq!(relative.unwrap_err().kind(), ErrorKind::Configuration);
+    let options = FileStorageOptions {
+        inline_threshold: FileStorage::INLINE_THRESHOLD_MAX + 1,
+        ..FileStorageOptions::default()
+    };
+    let huge = FileStorage::new("/a/b", &job, options);
+    assert_eq!(huge.unwrap_err().kind(), ErrorKind::Configuration);
+}
+
+#[test]
+fn files_of_another_job_are_read_by_their_absolute_path() {
+    let theirs = files(0);
+    let ours = files(0);
+    let mut file = write(&theirs.storage, 1, Scope::Exclusive, &[b"abc"]);
+    let path = theirs.storage.local_path(&file).unwrap();
+    file.location = FileLocation::File(path.to_str().unwrap().to_owned());
+    assert_eq!(read_all(&ours.storage, &file).unwrap(), b"abc");
+    let memory = JobManagerStorage::new(STATE_BYTES_MAX, u64::MAX);
+    assert_eq!(read_all(&memory, &file).unwrap(), b"abc");
+}
+
+#[test]
+fn memory_storage_takes_exactly_its_limit() {
+    let storage = JobManagerStorage::new(STATE_BYTES_MAX, u64::MAX);
+    let bytes = vec![7; usize::try_from(STATE_BYTES_MAX).unwrap()];
+    let file = write(&storage, 1, Scope::Exclusive, &[&bytes]);
+    assert!(read_all(&storage, &file).unwrap() == bytes);
+    let mut stream = storage
+        .open_stream(CheckpointId(1), Scope::Exclusive, &hint(None))
+        .unwrap();
+    stream.write(&bytes).unwrap();
+    let error = stream.write(b"x").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StateTooLarge);
+    assert_eq!(stream.finish().unwrap_err().kind(), ErrorKind::StateTooLarge);
+}
+
+#[test]
+fn state_that_announces_too_many_bytes_is_refused_before_a_byte_is_written() {
+    let storage = JobManagerStorage::new(STATE_BYTES_MAX, u64::MAX);
+    let error = storage
+        .open_stream(
+            CheckpointId(1),
+            Scope::Exclusive,
+            &hint(Some(STATE_BYTES_MAX + 1)),
+        )
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StateTooLarge);
+    for part in [
+        "'sum'",
+        "'Count'",
+        "subtask 3",
+        "5242881",
+        "5242880",
+        "execution.checkpointing.storage: filesystem",
+        "execution.checkpointing.dir",
+    ] {
+        assert!(error.to_string().contains(part), "{part} in {error}");
+    }
+}
+
+#[test]
+fn acknowledgement_over_the_cap_names_the_way_out() {
+    let storage = JobManagerStorage::new(STATE_BYTES_MAX, 10);
+    let mut snapshot = SubtaskSnapshot::empty(OperatorId::new("a"), "Count", 3);
+    snapshot.keyed.push(KeyedHandle {
+        backend: "memory".into(),
+        key_groups: (0, 1),
+        kind: "full".into(),
+        files: vec![FileRef::inline(vec![0; 10])],
+        payload: Vec::new(),
+        state_bytes: 10,
+        new_bytes: 10,
+    });
+    check_ack(&storage, &snapshot).unwrap();
+    snapshot.keyed[0].payload.push(0);
+    let error = check_ack(&storage, &snapshot).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StateTooLarge);
+    for part in [
+        "'Count'",
+        "11 bytes",
+        "10 bytes",
+        "pekko.framesize",
+        "execution.checkpointing.dir",
+    ] {
+        assert!(error.to_string().contains(part), "{part} in {error}");
+    }
+}
+
+#[test]
+fn memory_storage_with_a_folder_writes_metadata_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = CheckpointPaths::new(dir.path(), &JobId::random(), true);
+    let storage = JobManagerStorage::new(STATE_BYTES_MAX, u64::MAX)
+        .with_metadata_files(dir.path().to_owned(), paths.clone());
+    storage.probe().unwrap();
+    write(&storage, 1, Scope::Exclusive, &[&[0; 100_000]]);
+    assert_eq!(names(dir.path()), Vec::<String>::new());
+    storage.publish_metadata(CheckpointId(1), b"m").unwrap();
+    assert!(paths.metadata(CheckpointId(1)).is_file());
+    storage.discard_checkpoint(CheckpointId(1)).unwrap();
+    storage.remove_empty_folders().unwrap();
+    assert_eq!(names(dir.path()), Vec::<String>::new());
+}
+
+#[test]
+fn what_a_crash_left_is_deleted_and_nothing_else() {
+    let fixture = files(0);
+    let storage = &fixture.storage;
+    for id in [1, 2, 9] {
+        write(storage, id, Scope::Exclusive, &[b"x"]);
+    }
+    let used = write(storage, 1, Scope::Shared, &[b"x"]);
+    write(storage, 1, Scope::Shared, &[b"x"]);
+    fs::write(storage.paths().shared().join(".unfinished.tmp"), b"x").unwrap();
+    fs::write(storage.paths().job().join("notes.txt"), b"x").unwrap();
+    let used = used.owned_path().unwrap().to_owned();
+    storage
+        .delete_orphans(
+            &[CheckpointId(2)],
+            CheckpointId(9),
+            &HashSet::from([used.clone()]),
+        )
+        .unwrap();
+    assert_eq!(
+        names(storage.paths().job()),
+        ["chk-2", "chk-9", "notes.txt", "shared"]
+    );
+    assert_eq!(
+        names(&storage.paths().shared()),
+        [used.strip_prefix("shared/").unwrap()]
+    );
+}
+
+#[test]
+fn folder_that_may_be_shared_is_not_cleaned() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = FileStorageOptions {
+        create_subdir: false,
+        inline_threshold: 0,
+        ..FileStorageOptions::default()
+    };
+    let storage = FileStorage::new(dir.path(), &JobId::random(), options).unwrap();
+    write(&storage, 1, Scope::Exclusive, &[b"x"]);
+    storage
+        .delete_orphans(&[], CheckpointId(9), &HashSet::new())
+        .unwrap();
+    assert_eq!(names(dir.path()), ["chk-1"]);
+}

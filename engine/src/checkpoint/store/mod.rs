@@ -1,0 +1,174 @@
+//! Completed checkpoints: how many are kept, and which files they still use.
+//!
+//! Pure bookkeeping: what is to be deleted is returned, and whoever asked deletes it. Add first, remove after: a checkpoint is only
+//! dropped once a newer one is in the store, and the newest is never dropped.
+
+mod registry;
+
+pub use registry::{SharedFileRegistry, SharedFilesConflict};
+
+use super::ha::{JobEnd, RecoveredCheckpoint};
+use super::{CheckpointId, CheckpointMetadata, Retention};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// A checkpoint that a restart may begin from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CompletedCheckpoint {
+    /// What it consists of.
+    pub metadata: Arc<CheckpointMetadata>,
+    /// Where its metadata is; none for a snapshot kept in memory.
+    pub path: Option<String>,
+}
+
+impl CompletedCheckpoint {
+    /// The checkpoint.
+    #[must_use]
+    pub fn id(&self) -> CheckpointId {
+        self.metadata.id
+    }
+}
+
+impl From<RecoveredCheckpoint> for CompletedCheckpoint {
+    fn from(recovered: RecoveredCheckpoint) -> Self {
+        Self {
+            path: Some(recovered.source.display().to_string()),
+            metadata: recovered.metadata,
+        }
+    }
+}
+
+/// What nobody needs any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unused {
+    /// Checkpoints whose folders can go.
+    pub checkpoints: Vec<CheckpointId>,
+    /// Shared files that can go, by their paths below the job's folder.
+    pub files: Vec<String>,
+}
+
+/// The completed checkpoints of a job, oldest first.
+#[derive(Debug)]
+pub struct CompletedStore {
+    num_retained: usize,
+    completed: VecDeque<CompletedCheckpoint>,
+    /// What the job was started from, if that was a snapshot of somebody else; the restore point until the job has one of its own.
+    initial: Option<CompletedCheckpoint>,
+    registry: SharedFileRegistry,
+}
+
+impl CompletedStore {
+    /// A store that keeps the `num_retained` newest (at least 1). `recovered` are the job's own checkpoints found at start, `initial` is the foreign
+    /// snapshot that it was started from.
+    ///
+    /// # Errors
+    /// [`SharedFilesConflict`] when two recovered checkpoints disagree about a shared file.
+    pub fn new(
+        num_retained: usize,
+        recovered: Vec<CompletedCheckpoint>,
+        initial: Option<CompletedCheckpoint>,
+    ) -> Result<Self, SharedFilesConflict> {
+        let mut registry = SharedFileRegistry::default();
+        for checkpoint in &recovered {
+            registry.register(checkpoint.id(), checkpoint.metadata.subtasks())?;
+        }
+        Ok(Self {
+            num_retained: num_retained.max(1),
+            completed: recovered.into(),
+            initial,
+            registry,
+        })
+    }
+
+    /// The checkpoint that a restart begins from.
+    #[must_use]
+    pub fn latest(&self) -> Option<&CompletedCheckpoint> {
+        self.completed.back().or(self.initial.as_ref())
+    }
+
+    /// Whether `id` is a completed checkpoint of this job.
+    #[must_use]
+    pub fn contains(&self, id: CheckpointId) -> bool {
+        self.completed.iter().any(|checkpoint| checkpoint.id() == id)
+    }
+
+    /// The newest checkpoint of this job itself.
+    #[must_use]
+    pub fn latest_own(&self) -> Option<CheckpointId> {
+        self.completed.back().map(CompletedCheckpoint::id)
+    }
+
+    /// The checkpoints of this job that are kept, oldest first.
+    #[must_use]
+    pub fn retained(&self) -> Vec<CheckpointId> {
+        self.completed.iter().map(CompletedCheckpoint::id).collect()
+    }
+
+    /// The files that checkpoints share.
+    #[must_use]
+    pub fn registry(&self) -> &SharedFileRegistry {
+        &self.registry
+    }
+
+    /// The files that checkpoints share, to be changed.
+    pub fn registry_mut(&mut self) -> &mut SharedFileRegistry {
+        &mut self.registry
+    }
+
+    /// The checkpoints that will be kept once `id`, which is newer than all, is added; in rising order, `id` included.
+    #[must_use]
+    pub fn retained_with(&self, id: CheckpointId) -> Vec<CheckpointId> {
+        let keep = self.num_retained - 1;
+        let skip = self.completed.len().saturating_sub(keep);
+        self.completed
+            .iter()
+            .skip(skip)
+            .map(CompletedCheckpoint::id)
+            .chain([id])
+            .collect()
+    }
+
+    /// Adds the newest checkpoint, drops the oldest above the number to keep, and says what became unused.
+    pub fn add(&mut self, checkpoint: CompletedCheckpoint) -> Unused {
+        self.completed.push_back(checkpoint);
+        self.initial = None;
+        let mut unused = Unused::default();
+        while self.completed.len() > self.num_retained {
+            unused
+                .checkpoints
+                .extend(self.completed.pop_front().map(|dropped| dropped.id()));
+        }
+        if let Some(oldest) = self.completed.front() {
+            unused.files = self.registry.take_unused(oldest.id());
+        }
+        unused
+    }
+
+    /// What can be deleted at the job's end; the store is empty then if that is everything.
+    pub fn finish(&mut self, end: JobEnd, retention: Retention) -> Unused {
+        if retention.keeps(end) {
+            return Unused::default();
+        }
+        let checkpoints = self.completed.drain(..).map(|dropped| dropped.id()).collect();
+        Unused {
+            checkpoints,
+            files: self.registry.take_all(),
+        }
+    }
+}
+
+impl Retention {
+    /// Whether completed checkpoints outlive a job that ended in this way.
+    #[must_use]
+    pub fn keeps(self, end: JobEnd) -> bool {
+        match (self, end) {
+            (Self::NoExternalized, _) | (_, JobEnd::Finished) => false,
+            (Self::DeleteOnCancellation | Self::RetainOnCancellation, JobEnd::Failed)
+            | (Self::RetainOnCancellation, JobEnd::Cancelled) => true,
+            (Self::DeleteOnCancellation, JobEnd::Cancelled) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
