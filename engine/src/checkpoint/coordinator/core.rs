@@ -98,7 +98,7 @@ enum Phase {
     /// Answers are outstanding.
     Waiting,
     /// Whole; waits until an older one is written.
-    Whole(Box<CheckpointMetadata>),
+    Whole(Arc<CheckpointMetadata>),
     /// Being written and published.
     Persisting(Arc<CheckpointMetadata>),
 }
@@ -456,7 +456,7 @@ impl Coordinator {
             Err(reason) => self.fail(now, id, CheckpointFailure::Finalize { reason }, true, out),
             Ok(_) if pending.options.kind == SnapshotKind::CommitOnly => self.committed(id, out),
             Ok(operators) => {
-                pending.phase = Phase::Whole(Box::new(CheckpointMetadata {
+                pending.phase = Phase::Whole(Arc::new(CheckpointMetadata {
                     job_name: self.job_name.clone(),
                     job_id: self.job_id.clone(),
                     id,
@@ -482,12 +482,13 @@ impl Coordinator {
         }
         for (id, pending) in &mut self.pending {
             if let Phase::Whole(metadata) = &pending.phase {
+                let metadata = Arc::clone(metadata);
                 out.push(Action::Persist {
-                    metadata: metadata.clone(),
+                    metadata: Arc::clone(&metadata),
                     retained: self.store.retained_with(*id),
                     next_id: self.reserved_below,
                 });
-                pending.phase = Phase::Persisting(Arc::new((**metadata).clone()));
+                pending.phase = Phase::Persisting(metadata);
                 return;
             }
         }
