@@ -33,6 +33,8 @@
 //! [compatible shape](TypeShape::reads). What needs to look ahead (`#[serde(untagged)]`, `#[serde(tag = ..)]`, `#[serde(flatten)]`,
 //! `#[serde(skip_serializing_if = ..)]`) is refused with an error that says so.
 //!
+//! Equal values have equal bytes where their iteration order is fixed: those of a `HashMap` do not, so it makes no key.
+//!
 //! # Limits
 //!
 //! Both directions refuse the same things, so what was written can be read: values nested deeper than [`DEPTH_MAX`]; strings and
@@ -44,16 +46,18 @@ mod error;
 mod id;
 mod ser;
 mod shape;
+mod sink;
 #[cfg(test)]
 mod tests;
 
 pub use de::{decode, decode_prefix};
 pub use error::CodecError;
 pub use id::{CodecId, Compatibility};
-pub use ser::{Sink, encode_fixed, encode_into, encode_to, encoded_len, to_vec};
+pub use ser::{encode_fixed, encode_into, encode_to, encoded_len, to_vec};
 pub use shape::{
     FieldShape, Mismatch, ParseShapeError, Scalar, TypeShape, VariantContent, VariantShape, shape_of,
 };
+pub use sink::Sink;
 
 /// How deep values may be nested: each struct, tuple, newtype, `Some`, sequence, map and variant with content is one level.
 pub const DEPTH_MAX: usize = 256;

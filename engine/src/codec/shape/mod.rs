@@ -1,6 +1,7 @@
 //! What the bytes of a type look like: found by [tracing](shape_of) its `Deserialize`, written as [text](parse) into
 //! checkpoints, and [compared](TypeShape::reads) when they are restored.
 
+mod notes;
 mod parse;
 mod reads;
 #[cfg(test)]

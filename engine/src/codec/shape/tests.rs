@@ -150,6 +150,16 @@ struct Nest(Option<Box<Nest>>);
 
 #[derive(Deserialize)]
 #[expect(dead_code, reason = "only its shape matters")]
+struct Forest(Vec<Tree>);
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only its shape matters")]
+struct Tree {
+    children: Forest,
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only its shape matters")]
 struct Endless(Box<Endless>);
 
 #[derive(Deserialize)]
@@ -163,6 +173,8 @@ fn recursive_types_refer_to_the_type_around() {
     );
     shape::<Ping>("enum Ping{Pong(enum Pong{Ping(^2),End})}");
     shape::<Nest>("option<^1>");
+    shape::<Tree>("struct Tree{children:seq<^2>}");
+    shape::<Forest>("seq<struct Tree{children:^2}>");
     assert_eq!(shape_of::<Node>().fixed_width(), None);
 }
 

@@ -1,0 +1,235 @@
+//! One library file: opening it, and saying clearly why it cannot be used.
+
+use super::adapter::{BackendFactory, FactoryOrigin};
+use abi_stable::library::{LibraryError, RootModule, lib_header_from_path};
+use millpond_backend_api::abi::BackendModule_Ref;
+use std::fmt;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// A library of state backends that was opened. It stays in memory until the process ends.
+#[derive(Debug)]
+pub struct Library {
+    path: PathBuf,
+    api_version: String,
+    factories: Vec<BackendFactory>,
+}
+
+impl Library {
+    /// Opens the library at `path` and asks it for its factories. Opening runs code of the library.
+    ///
+    /// Any number of libraries can be open at once, also several versions of one: each has a module of its own.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn open(path: &Path) -> Result<Self, Refusal> {
+        let refuse = |kind, reason: String| Refusal {
+            path: path.to_owned(),
+            kind,
+            reason,
+        };
+        check_file(path).map_err(|reason| refuse(RefusalKind::NotLoadable, reason))?;
+        // Never `load_from_file`: that keeps one module a process, and a second library would silently be the first.
+        let explained = |error| {
+            let (kind, reason) = explain(&error);
+            refuse(kind, reason)
+        };
+        let header = lib_header_from_path(path).map_err(explained)?;
+        let api_version = header.version_strings().to_string();
+        let module = header
+            .init_root_module::<BackendModule_Ref>()
+            .map_err(|error| match error {
+                LibraryError::AbiInstability(details) => refuse(
+                    RefusalKind::WrongAbi,
+                    format!(
+                        "it was built against millpond-backend-api {api_version} with other types than those of this engine's {}: {}",
+                        BackendModule_Ref::VERSION_STRINGS,
+                        first_difference(&details.to_string())
+                    ),
+                ),
+                error => explained(error),
+            })?;
+        let factories: Vec<_> = module.factories()()
+            .into_iter()
+            .map(|object| BackendFactory::new(object, FactoryOrigin::Library(path.to_owned())))
+            .collect();
+        if factories.is_empty() || factories.iter().any(|factory| factory.name().is_empty()) {
+            return Err(refuse(
+                RefusalKind::NotLoadable,
+                "it exports no state backend factory, or one without a name".to_owned(),
+            ));
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            api_version,
+            factories,
+        })
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The version of `millpond-backend-api` that it was built against.
+    #[must_use]
+    pub fn api_version(&self) -> &str {
+        &self.api_version
+    }
+
+    /// Its factories, at least one.
+    #[must_use]
+    pub fn factories(&self) -> &[BackendFactory] {
+        &self.factories
+    }
+}
+
+/// Why a library cannot be used, by what has to be done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RefusalKind {
+    /// The file is no library, not a library of state backends, or the system cannot load it: another file is needed.
+    NotLoadable,
+    /// It is a library of state backends for another version of the boundary: it must be built anew.
+    WrongAbi,
+}
+
+/// A library that cannot be used, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The file.
+    pub path: PathBuf,
+    /// What has to be done about it.
+    pub kind: RefusalKind,
+    /// Why, in words that follow the file's name.
+    pub reason: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.reason)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Refuses what the system's loader would refuse too, in better words.
+fn check_file(path: &Path) -> Result<(), String> {
+    let metadata = std::fs::metadata(path).map_err(|error| format!("it cannot be opened: {error}"))?;
+    if !metadata.is_file() {
+        return Err("it is not a file".to_owned());
+    }
+    let mut start = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(64).read_to_end(&mut start))
+        .map_err(|error| format!("it cannot be read: {error}"))?;
+    if start.is_empty() {
+        return Err("it is not a shared library: the file is empty".to_owned());
+    }
+    if cfg!(target_os = "linux") && !start.starts_with(b"\x7fELF") {
+        let line = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let found = match std::str::from_utf8(line) {
+            Ok(text) if !text.contains(char::is_control) => format!("a text file that starts with '{text}'"),
+            _ => "a file of another kind".to_owned(),
+        };
+        return Err(format!("it is not a shared library but {found}"));
+    }
+    Ok(())
+}
+
+/// Says what an error of the loader means. Its own texts can be pages long.
+fn explain(error: &LibraryError) -> (RefusalKind, String) {
+    let own = BackendModule_Ref::VERSION_STRINGS;
+    match error {
+        LibraryError::OpenError { err, .. } => (
+            RefusalKind::NotLoadable,
+            format!("the system cannot load it: {}", first_line(&err.to_string())),
+        ),
+        LibraryError::GetSymbolError { .. } => (
+            RefusalKind::NotLoadable,
+            "it is a shared library but not a Millpond state backend: it has no root module (see export_backends! in \
+             millpond-backend-api)"
+                .to_owned(),
+        ),
+        LibraryError::IncompatibleVersionNumber {
+            expected_version,
+            actual_version,
+            ..
+        } => (
+            RefusalKind::WrongAbi,
+            format!(
+                "it was built against millpond-backend-api {actual_version}, this engine needs {expected_version} or a \
+                 compatible version"
+            ),
+        ),
+        LibraryError::ParseVersionError(error) => (
+            RefusalKind::WrongAbi,
+            format!(
+                "its millpond-backend-api version cannot be read ({}), expected {own}",
+                first_line(&error.to_string())
+            ),
+        ),
+        LibraryError::InvalidAbiHeader(found) => (
+            RefusalKind::WrongAbi,
+            format!(
+                "it was built with another version of abi_stable: expected {}.{}, found {}.{}",
+                abi_stable::library::AbiHeader::VALUE.abi_major,
+                abi_stable::library::AbiHeader::VALUE.abi_minor,
+                found.abi_major,
+                found.abi_minor
+            ),
+        ),
+        LibraryError::InvalidCAbi { expected, found } => (
+            RefusalKind::WrongAbi,
+            format!(
+                "it passes C types in another way: expected {}, found {}",
+                first_line(&expected.to_string()),
+                first_line(&found.to_string())
+            ),
+        ),
+        LibraryError::AbiInstability(details) => (
+            RefusalKind::WrongAbi,
+            format!("its types differ: {}", first_difference(&details.to_string())),
+        ),
+        LibraryError::RootModule { err, .. } => (
+            RefusalKind::NotLoadable,
+            format!("its root module failed to initialise: {}", first_line(&err.to_string())),
+        ),
+        LibraryError::Many(errors) => errors.first().map_or_else(
+            || (RefusalKind::NotLoadable, "for an unknown reason".to_owned()),
+            explain,
+        ),
+    }
+}
+
+/// The first line with something on it.
+fn first_line(text: &str) -> &str {
+    text.lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
+        .unwrap_or("no details")
+}
+
+/// The first difference of a layout report, in one line.
+fn first_difference(report: &str) -> String {
+    report.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use abi_stable::sabi_types::{VersionNumber, VersionStrings};
+
+    #[test]
+    fn another_version_of_the_boundary_is_named_with_both_versions() {
+        let error = LibraryError::IncompatibleVersionNumber {
+            library_name: "millpond_backend",
+            expected_version: VersionNumber::new(VersionStrings::new("1.2.0")).unwrap(),
+            actual_version: VersionNumber::new(VersionStrings::new("2.0.1")).unwrap(),
+        };
+        let (kind, reason) = explain(&error);
+        assert_eq!(kind, RefusalKind::WrongAbi);
+        assert!(reason.contains("2.0.1") && reason.contains("1.2.0"), "{reason}");
+    }
+}

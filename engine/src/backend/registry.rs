@@ -1,0 +1,95 @@
+//! The factories that are part of the program. The one place of the engine that names a backend.
+
+use super::adapter::{BackendFactory, FactoryOrigin};
+use crate::{Error, ErrorKind, Result};
+use millpond_backend_api::StateBackendFactory;
+use millpond_backend_api::abi::FactoryObject;
+use millpond_backend_api::export::factory_object;
+
+/// State backend factories by name.
+///
+/// A program that brings a backend of its own registers its factory here; the rest of the engine treats it like a built-in one and
+/// like one from a library.
+#[derive(Clone, Debug, Default)]
+pub struct BackendRegistry {
+    factories: Vec<BackendFactory>,
+}
+
+impl BackendRegistry {
+    /// A registry without factories.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// The backends that this build of the engine has, by its cargo features.
+    #[must_use]
+    pub fn with_builtin() -> Self {
+        let factories: Vec<FactoryObject> = vec![
+            #[cfg(feature = "memory")]
+            factory_object(millpond_backend_memory::MemoryStateBackendFactory),
+        ];
+        Self {
+            factories: factories
+                .into_iter()
+                .map(|object| BackendFactory::new(object, FactoryOrigin::Registered))
+                .collect(),
+        }
+    }
+
+    /// Adds a factory.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] when its full name or one of its short names is taken, or it has no name.
+    pub fn register(&mut self, factory: impl StateBackendFactory) -> Result<()> {
+        self.register_object(factory_object(factory))
+    }
+
+    /// Adds a factory that is an object of the boundary already.
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    pub fn register_object(&mut self, object: FactoryObject) -> Result<()> {
+        let factory = BackendFactory::new(object, FactoryOrigin::Registered);
+        if factory.name().is_empty() {
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                "a state backend factory without a name cannot be registered",
+            ));
+        }
+        let mut names =
+            std::iter::once(factory.name()).chain(factory.short_names().iter().map(String::as_str));
+        let taken = names.find_map(|name| self.find(name).map(|owner| (name.to_owned(), owner)));
+        if let Some((name, owner)) = taken {
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                format!(
+                    "the state backend factory {} {} cannot be registered: the name '{name}' belongs to {owner}",
+                    factory.name(),
+                    factory.version()
+                ),
+            ));
+        }
+        self.factories.push(factory);
+        Ok(())
+    }
+
+    /// The factory with this full name (compared as it is) or short name (compared in lower case).
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&BackendFactory> {
+        let short_name = name.to_lowercase();
+        self.factories
+            .iter()
+            .find(|factory| factory.name() == name)
+            .or_else(|| {
+                self.factories
+                    .iter()
+                    .find(|factory| factory.has_short_name(&short_name))
+            })
+    }
+
+    /// All factories in the order in which they were registered.
+    pub fn iter(&self) -> impl Iterator<Item = &BackendFactory> {
+        self.factories.iter()
+    }
+}

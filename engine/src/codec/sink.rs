@@ -1,0 +1,104 @@
+//! Where encoded bytes go.
+
+use super::CodecError;
+
+/// Where encoded bytes go. Implemented for a growing vector, a place of fixed width and a counter.
+pub trait Sink {
+    /// Appends `bytes`.
+    ///
+    /// # Errors
+    /// [`CodecError::WrongWidth`] if there is no room for them.
+    fn put(&mut self, bytes: &[u8]) -> Result<(), CodecError>;
+
+    /// Number of bytes put so far.
+    fn position(&self) -> usize;
+
+    /// Replaces the four bytes that begin at `position`; they have been put before.
+    fn patch(&mut self, position: usize, bytes: [u8; 4]);
+}
+
+/// The end of a vector; what was in it before is not touched.
+pub(super) struct Tail<'a> {
+    pub(super) out: &'a mut Vec<u8>,
+    pub(super) start: usize,
+}
+
+impl Sink for Tail<'_> {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
+        self.out.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    #[inline]
+    fn position(&self) -> usize {
+        self.out.len() - self.start
+    }
+
+    #[inline]
+    fn patch(&mut self, position: usize, bytes: [u8; 4]) {
+        patch(self.out, self.start + position, bytes);
+    }
+}
+
+/// A place of fixed width.
+pub(super) struct Place<'a> {
+    pub(super) place: &'a mut [u8],
+    pub(super) position: usize,
+}
+
+impl Sink for Place<'_> {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
+        let end = self.position + bytes.len();
+        match self.place.get_mut(self.position..end) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                self.position = end;
+                Ok(())
+            }
+            None => Err(CodecError::WrongWidth {
+                expected: self.place.len(),
+                found: end,
+            }),
+        }
+    }
+
+    #[inline]
+    fn position(&self) -> usize {
+        self.position
+    }
+
+    #[inline]
+    fn patch(&mut self, position: usize, bytes: [u8; 4]) {
+        patch(self.place, position, bytes);
+    }
+}
+
+/// Counts, and keeps nothing.
+pub(super) struct Counter(pub(super) usize);
+
+impl Sink for Counter {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
+        self.0 += bytes.len();
+        Ok(())
+    }
+
+    #[inline]
+    fn position(&self) -> usize {
+        self.0
+    }
+
+    #[inline]
+    fn patch(&mut self, _position: usize, _bytes: [u8; 4]) {}
+}
+
+#[inline]
+fn patch(out: &mut [u8], position: usize, bytes: [u8; 4]) {
+    let place = out.get_mut(position..).and_then(<[u8]>::first_chunk_mut);
+    debug_assert!(place.is_some(), "a patched length was put before");
+    if let Some(place) = place {
+        *place = bytes;
+    }
+}

@@ -1,0 +1,49 @@
+//! What a job starts from, and local copies of state.
+
+use super::options;
+use crate::config::{ClaimMode, ConfigOption, OnDamage};
+
+options! {
+    "Savepoints and recovery";
+
+    /// Savepoint or retained checkpoint that the job starts from. The argument `--from-savepoint` sets it.
+    PATH: String = "execution.state-recovery.path".with_old_keys(&["execution.savepoint.path"]);
+
+    /// Whether the snapshot may have state of operators that the job does not have.
+    IGNORE_UNCLAIMED_STATE: bool = "execution.state-recovery.ignore-unclaimed-state"
+        .with_default("false")
+        .with_old_keys(&["execution.savepoint.ignore-unclaimed-state"]);
+
+    /// Who owns the files of the snapshot that the job starts from.
+    CLAIM_MODE: ClaimMode = "execution.state-recovery.claim-mode"
+        .with_default("NO_CLAIM")
+        .with_old_keys(&["execution.savepoint-restore-mode"]);
+
+    /// What to do when the latest checkpoint cannot be read: `fail`, naming the command that restores the one before, or go back
+    /// to the `previous` one. A sink may have committed the damaged one already. Not an option of Flink's.
+    ON_DAMAGE: OnDamage = "execution.state-recovery.on-damage".with_default("fail");
+
+    /// Whether state is restored from a local copy where there is one.
+    FROM_LOCAL: bool = "execution.state-recovery.from-local"
+        .with_default("false")
+        .with_old_keys(&["state.backend.local-recovery"]);
+
+    /// Whether checkpoints leave a local copy of the state.
+    LOCAL_BACKUP: bool = "execution.checkpointing.local-backup.enabled"
+        .with_default("false")
+        .with_fallback_keys(&["execution.state-recovery.from-local", "state.backend.local-recovery"]);
+
+    /// Folder for what a process keeps over its restarts. Unset: a folder below `io.tmp.dirs`.
+    WORKING_DIR: String = "process.working-dir";
+
+    /// The same for the workers alone.
+    TASKMANAGER_WORKING_DIR: String = "process.taskmanager.working-dir"
+        .with_fallback_keys(&["process.working-dir"]);
+
+    /// The same for the coordinator alone.
+    JOBMANAGER_WORKING_DIR: String = "process.jobmanager.working-dir"
+        .with_fallback_keys(&["process.working-dir"]);
+
+    /// How often a sink's commit is tried again after a failure that may pass.
+    COMMITTER_RETRIES: u32 = "sink.committer.retries".with_default("10");
+}

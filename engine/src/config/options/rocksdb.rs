@@ -1,0 +1,181 @@
+//! Options of the RocksDB backend. Names and defaults are those of Flink, and through it of RocksDB.
+
+use std::time::Duration;
+
+use super::options;
+use crate::config::{
+    CompactionStyle, ConfigOption, MemorySize, PredefinedOptions, RocksDbLogLevel, TimerServiceFactory,
+};
+
+/// RocksDB's names of compressions.
+const COMPRESSIONS: &[&str] = &[
+    "NO_COMPRESSION",
+    "SNAPPY_COMPRESSION",
+    "ZLIB_COMPRESSION",
+    "BZLIB2_COMPRESSION",
+    "LZ4_COMPRESSION",
+    "LZ4HC_COMPRESSION",
+    "XPRESS_COMPRESSION",
+    "ZSTD_COMPRESSION",
+    "DISABLE_COMPRESSION_OPTION",
+];
+
+fn are_compressions(names: &[String]) -> bool {
+    let known = |name: &str| COMPRESSIONS.iter().any(|known| known.eq_ignore_ascii_case(name));
+    !names.is_empty() && names.iter().all(|name| known(name))
+}
+
+fn is_share(share: &f64) -> bool {
+    (0.0..=1.0).contains(share)
+}
+
+fn is_positive(size: &MemorySize) -> bool {
+    size.0 > 0
+}
+
+const SHARE: &str = "a share from 0 to 1";
+const AT_LEAST_ONE: &str = "a whole number of at least 1";
+const POSITIVE_SIZE: &str = "a size of more than 0";
+
+options! {
+    "RocksDB";
+
+    /// Whether all databases of a process share one cache and one limit of write buffers out of the managed memory.
+    MEMORY_MANAGED: bool = "state.backend.rocksdb.memory.managed".with_default("true");
+
+    /// Memory for RocksDB in each worker thread; wins over managed memory.
+    MEMORY_FIXED_PER_SLOT: MemorySize = "state.backend.rocksdb.memory.fixed-per-slot"
+        .accepting(is_positive, POSITIVE_SIZE);
+
+    /// Memory for RocksDB in the process; used if it is neither managed nor fixed for each worker thread.
+    MEMORY_FIXED_PER_PROCESS: MemorySize = "state.backend.rocksdb.memory.fixed-per-tm"
+        .accepting(is_positive, POSITIVE_SIZE);
+
+    /// Share of the memory for write buffers.
+    MEMORY_WRITE_BUFFER_RATIO: f64 = "state.backend.rocksdb.memory.write-buffer-ratio"
+        .with_default("0.5")
+        .accepting(is_share, SHARE);
+
+    /// Share of the memory for index and filter blocks.
+    MEMORY_HIGH_PRIO_POOL_RATIO: f64 = "state.backend.rocksdb.memory.high-prio-pool-ratio"
+        .with_default("0.1")
+        .accepting(is_share, SHARE);
+
+    /// Local folders of the databases; several spread them. Unset: the folders for temporary files.
+    LOCAL_DIR: Vec<String> = "state.backend.rocksdb.localdir"
+        .with_old_keys(&["state.backend.rocksdb.checkpointdir"]);
+
+    /// A set of options for a kind of disk. Options that are set one by one win.
+    PREDEFINED_OPTIONS: PredefinedOptions = "state.backend.rocksdb.predefined-options".with_default("DEFAULT");
+
+    /// Where timers are kept.
+    TIMER_SERVICE_FACTORY: TimerServiceFactory = "state.backend.rocksdb.timer-service.factory".with_default("ROCKSDB");
+
+    /// Threads that bring files to and from checkpoint storage, for each subtask; a negative number shares one pool.
+    TRANSFER_THREADS: i32 = "state.backend.rocksdb.checkpoint.transfer.thread.num"
+        .with_default("4")
+        .accepting(|count| *count != 0, "a whole number other than 0");
+
+    /// Threads that flush and compact.
+    THREADS: u32 = "state.backend.rocksdb.thread.num"
+        .with_default("2")
+        .accepting(|count| *count >= 1, AT_LEAST_ONE);
+
+    /// Files that a database keeps open; -1 is no limit.
+    FILES_OPEN: i32 = "state.backend.rocksdb.files.open"
+        .with_default("-1")
+        .accepting(|count| *count == -1 || *count >= 1, "-1 or a whole number of at least 1");
+
+    /// How files are merged.
+    COMPACTION_STYLE: CompactionStyle = "state.backend.rocksdb.compaction.style".with_default("LEVEL");
+
+    /// Whether the sizes of the levels follow the size of the last one.
+    COMPACTION_DYNAMIC_LEVEL_SIZE: bool = "state.backend.rocksdb.compaction.level.use-dynamic-size"
+        .with_default("false");
+
+    /// Size of a file in the first level.
+    COMPACTION_TARGET_FILE_SIZE: MemorySize = "state.backend.rocksdb.compaction.level.target-file-size-base"
+        .with_default("64 mb")
+        .accepting(is_positive, POSITIVE_SIZE);
+
+    /// Size of all files in the first level.
+    COMPACTION_MAX_LEVEL_SIZE: MemorySize = "state.backend.rocksdb.compaction.level.max-size-level-base"
+        .with_default("256 mb")
+        .accepting(is_positive, POSITIVE_SIZE);
+
+    /// Compression of each level; the last one given holds for the levels below it.
+    COMPRESSION_PER_LEVEL: Vec<String> = "state.backend.rocksdb.compression.per.level"
+        .with_default("SNAPPY_COMPRESSION")
+        .accepting(
+            |names| are_compressions(names),
+            "a list of compressions of RocksDB, such as `LZ4_COMPRESSION`, `ZSTD_COMPRESSION` or `NO_COMPRESSION`",
+        );
+
+    /// Size of a write buffer.
+    WRITE_BUFFER_SIZE: MemorySize = "state.backend.rocksdb.writebuffer.size"
+        .with_default("64 mb")
+        .accepting(is_positive, POSITIVE_SIZE);
+
+    /// Write buffers of a state.
+    WRITE_BUFFER_COUNT: u32 = "state.backend.rocksdb.writebuffer.count"
+        .with_default("2")
+        .accepting(|count| *count >= 1, AT_LEAST_ONE);
+
+    /// Write buffers that are merged before they are flushed.
+    WRITE_BUFFERS_TO_MERGE: u32 = "state.backend.rocksdb.writebuffer.number-to-merge"
+        .with_default("1")
+        .accepting(|count| *count >= 1, AT_LEAST_ONE);
+
+    /// Size of a block of data.
+    BLOCK_SIZE: MemorySize = "state.backend.rocksdb.block.blocksize"
+        .with_default("4 kb")
+        .accepting(is_positive, POSITIVE_SIZE);
+
+    /// Size of a block of a partitioned index or filter.
+    METADATA_BLOCK_SIZE: MemorySize = "state.backend.rocksdb.block.metadata-blocksize"
+        .with_default("4 kb")
+        .accepting(is_positive, POSITIVE_SIZE);
+
+    /// Block cache of each state, where memory is not managed.
+    BLOCK_CACHE_SIZE: MemorySize = "state.backend.rocksdb.block.cache-size".with_default("8 mb");
+
+    /// Size of a batch of writes in a restore; 0 is no limit by size.
+    WRITE_BATCH_SIZE: MemorySize = "state.backend.rocksdb.write-batch-size".with_default("2 mb");
+
+    /// Whether files have bloom filters.
+    USE_BLOOM_FILTER: bool = "state.backend.rocksdb.use-bloom-filter".with_default("false");
+
+    /// Bits of a bloom filter for each key.
+    BLOOM_FILTER_BITS_PER_KEY: f64 = "state.backend.rocksdb.bloom-filter.bits-per-key"
+        .with_default("10.0")
+        .accepting(|bits| *bits > 0.0, "a number of more than 0");
+
+    /// Whether bloom filters are of the old kind, one a block.
+    BLOOM_FILTER_BLOCK_BASED: bool = "state.backend.rocksdb.bloom-filter.block-based-mode".with_default("false");
+
+    /// Entries that a compaction drops or keeps by their time to live before it looks at the clock again.
+    TTL_QUERY_TIME_AFTER_ENTRIES: u64 = "state.backend.rocksdb.compaction.filter.query-time-after-num-entries"
+        .with_default("1000");
+
+    /// Files older than this are rewritten, so that entries past their time to live go; 0 switches it off.
+    TTL_PERIODIC_COMPACTION: Duration = "state.backend.rocksdb.compaction.filter.periodic-compaction-time"
+        .with_default("30 d");
+
+    /// How much RocksDB writes to its own log.
+    LOG_LEVEL: RocksDbLogLevel = "state.backend.rocksdb.log.level".with_default("INFO");
+
+    /// Folder of RocksDB's own log. Unset: beside the database.
+    LOG_DIR: String = "state.backend.rocksdb.log.dir";
+
+    /// Size at which RocksDB begins a new file of its log; 0 never does.
+    LOG_MAX_FILE_SIZE: MemorySize = "state.backend.rocksdb.log.max-file-size".with_default("25 mb");
+
+    /// Files of its log that RocksDB keeps.
+    LOG_FILES: u32 = "state.backend.rocksdb.log.file-num"
+        .with_default("4")
+        .accepting(|count| *count >= 1, AT_LEAST_ONE);
+
+    /// Whether a property or counter of RocksDB is a metric, by its name in Flink (`estimate-num-keys`, `block-cache-hit`, ...).
+    /// Flink's default is false.
+    METRICS: bool = "state.backend.rocksdb.metrics.<name>".with_default("true");
+}

@@ -1,0 +1,314 @@
+//! The task of a chain that reads from other tasks: alignment, snapshots, watermarks, notifications.
+
+use super::acks::AckPort;
+use super::batch::Batch;
+use super::channels::Channels;
+use super::port::Port;
+use super::shape::InputEdge;
+use super::snapshot::{SnapshotContext, Uploads};
+use super::stage::Stage;
+use super::task::TaskContext;
+use super::time::{Time, epoch_after, epoch_of, epoch_start, least};
+use crate::Result;
+use crate::api::Data;
+use crate::checkpoint::{CheckpointId, CheckpointingMode, Command, SnapshotOptions};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::time::Instant;
+use timely::dataflow::operators::Capability;
+use timely::progress::frontier::MutableAntichain;
+
+/// Hands out the commands that have arrived at an operator.
+pub(crate) type CommandInput = Box<dyn FnMut(&mut dyn FnMut(Command))>;
+
+/// The parts of a task that its timely operator was built with.
+pub(crate) struct TaskPorts {
+    /// The data outputs by their number.
+    pub(crate) ports: Vec<(usize, Rc<RefCell<dyn Port>>)>,
+    /// The report output and its number.
+    pub(crate) acks: (usize, AckPort),
+    /// The number of the output that only shows progress, of a chain that ends here.
+    pub(crate) done: Option<usize>,
+    /// The commands.
+    pub(crate) commands: CommandInput,
+    /// The number of the command input.
+    pub(crate) command_input: usize,
+}
+
+/// A chain that reads from other tasks.
+pub(crate) struct ChainTask<T: Data> {
+    task: TaskContext,
+    chain: Box<dyn Stage<T>>,
+    inputs: Vec<(usize, Box<dyn InputEdge<T>>)>,
+    channels: Channels,
+    outputs: Vec<Rc<RefCell<dyn Port>>>,
+    acks: AckPort,
+    /// Held where the chain ends here, so that the frontier behind it tells what has been processed.
+    done: Option<Capability<Time>>,
+    commands: CommandInput,
+    command_input: usize,
+    opened: bool,
+    /// The epoch whose records are processed.
+    epoch: u64,
+    /// Under exactly-once, batches of later epochs, in order of arrival.
+    stash: VecDeque<(u64, usize, Batch<T>)>,
+    /// When the first of them came.
+    stashed_since: Option<Instant>,
+    /// Checkpoints whose barrier has not come.
+    triggers: BTreeMap<u64, SnapshotOptions>,
+    uploads: Uploads,
+    input_ended: bool,
+}
+
+impl<T: Data> ChainTask<T> {
+    /// A task; `capabilities` are those that timely gave to its outputs, `upstream` the number of upstream subtasks of each input.
+    pub(crate) fn new(
+        task: TaskContext,
+        chain: Box<dyn Stage<T>>,
+        inputs: Vec<(usize, Box<dyn InputEdge<T>>)>,
+        upstream: &[u32],
+        ports: TaskPorts,
+        capabilities: Vec<Capability<Time>>,
+    ) -> Self {
+        let mut acks = ports.acks.1;
+        let mut done = None;
+        // A worker beyond the parallelism has the operator, as every worker must, but no subtask: it lets go at once.
+        if task.subtask < task.parallelism {
+            for (number, capability) in capabilities.into_iter().enumerate() {
+                if number == ports.acks.0 {
+                    acks.start(capability);
+                } else if ports.done == Some(number) {
+                    done = Some(capability);
+                } else if let Some((_, port)) = ports.ports.iter().find(|(index, _)| *index == number) {
+                    port.borrow_mut().start(capability);
+                }
+            }
+        }
+        task.activate();
+        Self {
+            uploads: Uploads::new(&task),
+            epoch: task.job.restored_checkpoint().map_or(0, epoch_after),
+            channels: Channels::new(upstream),
+            outputs: ports.ports.into_iter().map(|(_, port)| port).collect(),
+            chain,
+            inputs,
+            acks,
+            done,
+            commands: ports.commands,
+            command_input: ports.command_input,
+            opened: false,
+            stash: VecDeque::new(),
+            stashed_since: None,
+            triggers: BTreeMap::new(),
+            input_ended: false,
+            task,
+        }
+    }
+
+    /// Does what there is to do; whether the task must stay although its input may have ended.
+    pub(crate) fn schedule(&mut self, frontiers: &[MutableAntichain<Time>]) -> bool {
+        if self.task.subtask >= self.task.parallelism {
+            (self.commands)(&mut |_| {});
+            return false;
+        }
+        if self.task.has_failed() || self.task.control.is_ended() {
+            return false;
+        }
+        match self.step(frontiers) {
+            Ok(busy) => busy,
+            Err(error) => {
+                self.task.fail(&error);
+                false
+            }
+        }
+    }
+
+    fn step(&mut self, frontiers: &[MutableAntichain<Time>]) -> Result<bool> {
+        if !self.opened {
+            self.chain.open(&self.task)?;
+            self.opened = true;
+        }
+        self.take_commands()?;
+        self.take_input()?;
+        let data = self.inputs.iter().filter_map(|(number, _)| frontier_at(frontiers, *number)).min();
+        let control = frontier_at(frontiers, self.command_input);
+        if !self.input_ended {
+            self.pass_barriers(data, control)?;
+        }
+        while let Some(uploaded) = self.uploads.take() {
+            self.acks.answer(uploaded.id, uploaded.acks);
+            if let Some(error) = uploaded.fatal {
+                return Err(error);
+            }
+        }
+        if let Some(now) = self.task.take_due() {
+            self.chain.processing_time(now, &self.task)?;
+        }
+        let busy = self.chain.poll(&self.task)?;
+        for output in &self.outputs {
+            output.borrow_mut().flush();
+        }
+        if !self.input_ended {
+            self.downgrade(data);
+        }
+        Ok(busy || self.acks.is_open())
+    }
+
+    fn take_commands(&mut self) -> Result<()> {
+        let Self { commands, triggers, uploads, chain, task, epoch, .. } = self;
+        let mut result = Ok(());
+        commands(&mut |command| {
+            if result.is_err() {
+                return;
+            }
+            match command {
+                Command::Trigger { id, options, .. } if id.0 >= *epoch => {
+                    triggers.insert(id.0, options);
+                }
+                Command::Complete { id } => result = chain.complete(id, task),
+                Command::Abort { id, .. } => {
+                    triggers.remove(&id.0);
+                    uploads.cancel(id);
+                    result = chain.aborted(id, task);
+                }
+                Command::Trigger { .. } | Command::AdvanceEpoch { .. } | Command::Stop => {}
+            }
+        });
+        result
+    }
+
+    fn take_input(&mut self) -> Result<()> {
+        let Self { inputs, stash, stashed_since, channels, chain, task, epoch, .. } = self;
+        let aligned = task.job.mode == CheckpointingMode::ExactlyOnce;
+        let mut result = Ok(());
+        for (input, (_, edge)) in inputs.iter_mut().enumerate() {
+            edge.drain(&mut |time, batch| {
+                if aligned && epoch_of(time) > *epoch {
+                    stashed_since.get_or_insert_with(Instant::now);
+                    stash.push_back((epoch_of(time), input, std::mem::take(batch)));
+                } else if result.is_ok() {
+                    result = process(input, batch, channels, chain.as_mut(), task);
+                }
+            });
+        }
+        result
+    }
+
+    /// Takes the snapshots whose barriers have come: those of epochs that both the data and the commands have left.
+    fn pass_barriers(&mut self, data: Option<Time>, control: Option<Time>) -> Result<()> {
+        let left = |frontier: Option<Time>| frontier.map_or(u64::MAX, epoch_of);
+        let target = left(data).min(left(control));
+        while let Some((&id, &options)) = self.triggers.range(..target).next() {
+            self.release_stash(id)?;
+            self.triggers.remove(&id);
+            self.snapshot(CheckpointId(id), options)?;
+            self.enter(id + 1);
+        }
+        if target > self.epoch {
+            self.release_stash(target)?;
+            if target == u64::MAX {
+                self.end();
+            } else {
+                self.enter(target);
+            }
+        }
+        Ok(())
+    }
+
+    /// Processes what was held back of epochs up to and including `epoch`.
+    fn release_stash(&mut self, epoch: u64) -> Result<()> {
+        let mut index = 0;
+        while let Some((of, ..)) = self.stash.get(index) {
+            if *of > epoch {
+                index += 1;
+            } else if let Some((_, input, mut batch)) = self.stash.remove(index) {
+                process(input, &mut batch, &mut self.channels, self.chain.as_mut(), &self.task)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn snapshot(&mut self, id: CheckpointId, options: SnapshotOptions) -> Result<()> {
+        let alignment_ms = self.stashed_since.take().map_or(0.0, |since| since.elapsed().as_secs_f64() * 1e3);
+        // The barrier goes on before the snapshot is taken: downstream may begin while this task writes.
+        for output in &self.outputs {
+            output.borrow_mut().flush();
+            output.borrow_mut().downgrade(epoch_start(id.0 + 1));
+        }
+        self.acks.hold(id);
+        let mut snapshot = SnapshotContext::new(id, options, alignment_ms);
+        self.chain.snapshot(&mut snapshot, &self.task)?;
+        if !self.uploads.start(snapshot, &self.task) {
+            self.acks.answer(id, Vec::new());
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, epoch: u64) {
+        if epoch <= self.epoch {
+            return;
+        }
+        self.epoch = epoch;
+        self.acks.enter(epoch);
+        self.downgrade_to(epoch_start(epoch));
+    }
+
+    /// Follows the input's frontier within the epoch.
+    fn downgrade(&mut self, data: Option<Time>) {
+        if let Some(time) = data
+            && epoch_of(time) == self.epoch
+        {
+            self.downgrade_to(time);
+        }
+    }
+
+    fn downgrade_to(&mut self, time: Time) {
+        for output in &self.outputs {
+            output.borrow_mut().downgrade(time);
+        }
+        if let Some(done) = &mut self.done
+            && *done.time() < time
+        {
+            done.downgrade(&time);
+        }
+    }
+
+    /// Nothing comes in any more.
+    fn end(&mut self) {
+        self.input_ended = true;
+        for output in &self.outputs {
+            output.borrow_mut().flush();
+            output.borrow_mut().close();
+        }
+        self.done = None;
+        self.acks.close();
+    }
+}
+
+fn process<T: Data>(
+    input: usize,
+    batch: &mut Batch<T>,
+    channels: &mut Channels,
+    chain: &mut dyn Stage<T>,
+    task: &TaskContext,
+) -> Result<()> {
+    let mark = batch.mark.take();
+    if !batch.records.is_empty() {
+        chain.batch(batch, task)?;
+    }
+    if let Some(mark) = mark {
+        let change = channels.update(input, mark);
+        if let Some(idle) = change.idle {
+            chain.idle(idle, task)?;
+        }
+        if let Some(watermark) = change.watermark {
+            chain.watermark(watermark, task)?;
+        }
+    }
+    Ok(())
+}
+
+fn frontier_at(frontiers: &[MutableAntichain<Time>], number: usize) -> Option<Time> {
+    frontiers.get(number).and_then(|frontier| least(frontier.frontier()))
+}

@@ -1,0 +1,75 @@
+//! What all tasks of a job share in one attempt.
+
+use crate::backend::SelectedBackend;
+use crate::checkpoint::storage::CheckpointStorage;
+use crate::checkpoint::{CheckpointId, CheckpointingMode, KeyedHandle, OperatorId, OperatorStateSnapshot};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::metrics::JobMetrics;
+
+/// The job and the attempt, as tasks see them.
+pub(crate) struct JobContext {
+    /// The job's name.
+    pub(crate) job_name: String,
+    /// The job's id, the same in all attempts.
+    pub(crate) job_id: String,
+    /// The attempt.
+    pub(crate) attempt: u64,
+    /// The guarantee.
+    pub(crate) mode: CheckpointingMode,
+    /// Where snapshots go.
+    pub(crate) storage: Arc<dyn CheckpointStorage>,
+    /// Where keyed state lives.
+    pub(crate) backend: Arc<SelectedBackend>,
+    /// What the attempt starts from.
+    pub(crate) restored: Option<RestoredJob>,
+    /// The splits of each source at a fresh start, encoded, by operator.
+    pub(crate) splits: HashMap<OperatorId, Vec<Vec<u8>>>,
+    /// Runs what must not hold up a worker.
+    pub(crate) tokio: tokio::runtime::Handle,
+    /// A folder for the working files of this attempt in this process.
+    pub(crate) local_dir: PathBuf,
+    /// Counters for people.
+    pub(crate) metrics: Arc<JobMetrics>,
+    /// Where flow control aims: how long what is in flight should take to be processed.
+    pub(crate) in_flight_target: std::time::Duration,
+}
+
+/// The checkpoint that an attempt starts from, cut to the subtasks of this job.
+pub(crate) struct RestoredJob {
+    /// The checkpoint.
+    pub(crate) checkpoint: CheckpointId,
+    /// Each subtask's share.
+    pub(crate) shares: HashMap<(OperatorId, u32), RestoredShare>,
+}
+
+/// What one subtask of one operator gets of a checkpoint.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RestoredShare {
+    /// The handles of keyed state whose key groups meet the subtask's.
+    pub(crate) keyed: Vec<KeyedHandle>,
+    /// Operator state, redistributed.
+    pub(crate) operator_state: Vec<OperatorStateSnapshot>,
+}
+
+impl RestoredShare {
+    /// The items of the operator state `name`; none if it is not there.
+    pub(crate) fn items(&self, name: &str) -> &[Vec<u8>] {
+        self.operator_state.iter().find(|state| state.name == name).map_or(&[], |state| &state.items)
+    }
+}
+
+impl JobContext {
+    /// What `subtask` of `operator` starts from: `None` at a fresh start, an empty share for an operator that the checkpoint does not have.
+    pub(crate) fn restored_share(&self, operator: &OperatorId, subtask: u32) -> Option<RestoredShare> {
+        let restored = self.restored.as_ref()?;
+        Some(restored.shares.get(&(operator.clone(), subtask)).cloned().unwrap_or_default())
+    }
+
+    /// The checkpoint that the attempt starts from.
+    pub(crate) fn restored_checkpoint(&self) -> Option<CheckpointId> {
+        self.restored.as_ref().map(|restored| restored.checkpoint)
+    }
+}

@@ -1,0 +1,177 @@
+//! Flow control: how many records a source may have on their way to the sinks.
+//!
+//! Timely has none of its own, so a source counts what it emitted and what the frontier at the sinks has passed. The window is found by
+//! feeling for it, as TCP does: while records come through in less than half the target time the window doubles, and when they take longer
+//! than the target it shrinks in proportion. What is in flight is then worth about the target's time of processing, whatever the job
+//! does with a record; so is the time that a barrier waits under backpressure.
+
+use super::time::Time;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// The window that a source begins with, in records: short enough that a sink of a millisecond a record does not hold up the first barrier.
+const WINDOW_START: u64 = 128;
+/// More in flight would only fill memory: at a hundred million records a second this is milliseconds of work.
+const WINDOW_MAX: u64 = 256 * 1024;
+
+/// The window of one source subtask.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    target: Duration,
+    window: u64,
+    in_flight: u64,
+    /// What is in flight, in the order of time: when it was emitted, how many records.
+    sent: VecDeque<Sent>,
+    /// The window was used up since it was changed last: only then says a short way something about the window.
+    exhausted: bool,
+    changed: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    time: Time,
+    at: Instant,
+    records: u64,
+}
+
+impl Flow {
+    /// A window that aims at records taking `target` to be processed.
+    pub(crate) fn new(target: Duration) -> Self {
+        Self {
+            target,
+            window: WINDOW_START,
+            in_flight: 0,
+            sent: VecDeque::new(),
+            exhausted: false,
+            changed: None,
+        }
+    }
+
+    /// How many records may be emitted now.
+    pub(crate) fn available(&mut self) -> u64 {
+        let available = self.window.saturating_sub(self.in_flight);
+        self.exhausted |= available == 0;
+        available
+    }
+
+    /// Whether anything is in flight.
+    pub(crate) fn is_in_flight(&self) -> bool {
+        self.in_flight > 0
+    }
+
+    /// Notes that `records` were emitted at `time`, `now`.
+    pub(crate) fn sent(&mut self, time: Time, records: u64, now: Instant) {
+        if records > 0 {
+            self.in_flight += records;
+            self.sent.push_back(Sent { time, at: now, records });
+        }
+    }
+
+    /// Notes that everything below `frontier` has been processed, `None`: everything at all.
+    pub(crate) fn passed(&mut self, frontier: Option<Time>, now: Instant) {
+        let mut took = None;
+        while let Some(sent) = self.sent.front().copied() {
+            if frontier.is_some_and(|frontier| sent.time >= frontier) {
+                break;
+            }
+            self.sent.pop_front();
+            self.in_flight -= sent.records;
+            took = Some(now.saturating_duration_since(sent.at));
+        }
+        if let Some(took) = took {
+            self.adapt(took, now);
+        }
+    }
+
+    fn adapt(&mut self, took: Duration, now: Instant) {
+        if took > self.target {
+            // What shrinking does is seen only after what was sent before has come through.
+            if self.changed.is_none_or(|changed| now.saturating_duration_since(changed) >= took) {
+                let share = self.target.as_secs_f64() / took.as_secs_f64();
+                self.set_window(scale(self.window, share.max(0.1)), now);
+            }
+        } else if took * 2 < self.target && self.exhausted {
+            self.set_window(self.window.saturating_mul(2), now);
+        }
+    }
+
+    fn set_window(&mut self, window: u64, now: Instant) {
+        self.window = window.clamp(1, WINDOW_MAX);
+        self.exhausted = false;
+        self.changed = Some(now);
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a window is below 2^53, and a share of it is rounded on purpose"
+)]
+fn scale(window: u64, share: f64) -> u64 {
+    (window as f64 * share) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs a source against a sink that takes `record` for each record, and returns the window and the longest way at the end.
+    fn steady_state(record: Duration, emitted: u64) -> (u64, Duration) {
+        let mut flow = Flow::new(Duration::from_millis(200));
+        let start = Instant::now();
+        let mut now = start;
+        let (mut time, mut last, mut sent) = (0, Duration::ZERO, 0);
+        let mut sink_free_at = start;
+        let mut queue = VecDeque::new();
+        while sent < emitted {
+            let available = flow.available();
+            if available > 0 {
+                let records = available.min(4096);
+                flow.sent(time, records, now);
+                sink_free_at = sink_free_at.max(now) + record * u32::try_from(records).unwrap();
+                queue.push_back((time, now, sink_free_at));
+                time += 1;
+                sent += records;
+            } else {
+                let (passed, emitted_at, done) = queue.pop_front().unwrap();
+                now = now.max(done);
+                last = done - emitted_at;
+                flow.passed(Some(passed + 1), now);
+            }
+        }
+        (flow.window, last)
+    }
+
+    #[test]
+    fn a_slow_sink_gets_a_window_of_about_the_target() {
+        let (window, last) = steady_state(Duration::from_millis(1), 5000);
+        assert!((50..=250).contains(&window), "{window}");
+        assert!(last <= Duration::from_millis(300), "{last:?}");
+    }
+
+    #[test]
+    fn a_very_slow_sink_is_fed_record_by_record() {
+        let (window, _) = steady_state(Duration::from_secs(1), 400);
+        assert_eq!(window, 1);
+    }
+
+    #[test]
+    fn a_fast_sink_gets_the_largest_window() {
+        let (window, _) = steady_state(Duration::from_nanos(10), 20_000_000);
+        assert_eq!(window, WINDOW_MAX);
+    }
+
+    #[test]
+    fn a_source_that_has_little_to_emit_keeps_its_window() {
+        let mut flow = Flow::new(Duration::from_millis(200));
+        let now = Instant::now();
+        for time in 0..100 {
+            assert!(flow.available() > 0);
+            flow.sent(time, 1, now);
+            flow.passed(Some(time + 1), now);
+        }
+        assert_eq!(flow.window, WINDOW_START);
+        assert!(!flow.is_in_flight());
+    }
+}

@@ -1,0 +1,137 @@
+//! How an edge spreads the records of an upstream subtask over the downstream subtasks.
+
+use super::batch::{BATCH_RECORDS, Batch};
+use crate::api::Data;
+use millpond_backend_api::{key_group, owner};
+use timely::communication::Push;
+use timely::dataflow::channels::Message;
+use timely::dataflow::channels::pushers::exchange::Distributor;
+use timely::progress::Stamp;
+
+/// The rule of an edge. Subtask i runs on worker i, so a target is a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Partitioning {
+    /// To the subtask with the same number, in the same thread.
+    Forward,
+    /// By the key group of the record's key.
+    KeyGroups {
+        /// The number of key groups of the downstream operator.
+        max_parallelism: u32,
+    },
+    /// Evenly, round robin by runs of records.
+    Rebalance,
+    /// Every record to every subtask.
+    Broadcast,
+}
+
+impl Partitioning {
+    /// To how many subtasks a record goes.
+    pub(crate) fn copies(self, parallelism: u32) -> u32 {
+        if self == Self::Broadcast { parallelism } else { 1 }
+    }
+
+    /// To how many subtasks a mark goes.
+    pub(crate) fn mark_targets(self, parallelism: u32) -> u32 {
+        if self == Self::Forward { 1 } else { parallelism }
+    }
+}
+
+/// Spreads batches over the workers of an exchange. One for each upstream subtask and edge.
+pub(crate) struct Router<T> {
+    rule: Partitioning,
+    parallelism: u32,
+    /// Where the next run of records goes under [`Partitioning::Rebalance`].
+    next: usize,
+    buffers: Vec<Batch<T>>,
+}
+
+impl<T> Router<T> {
+    /// A router of the upstream subtask `subtask` to `parallelism` subtasks among `peers` workers.
+    pub(crate) fn new(rule: Partitioning, subtask: usize, parallelism: u32, peers: usize) -> Self {
+        let buffers = std::iter::repeat_with(Batch::default).take(peers).collect();
+        Self { rule, parallelism, next: subtask % (parallelism.max(1) as usize), buffers }
+    }
+}
+
+fn send<T, S: Clone, P: Push<Message<S, Batch<T>>>>(buffer: &mut Batch<T>, stamp: &Stamp<S>, pusher: &mut P) {
+    Message::push_at(buffer, stamp.clone(), pusher);
+    buffer.clear();
+}
+
+impl<T: Data> Distributor<Batch<T>> for Router<T> {
+    #[expect(clippy::indexing_slicing, reason = "targets are below the parallelism, which is at most the number of workers")]
+    fn partition<S: Clone, P: Push<Message<S, Batch<T>>>>(
+        &mut self,
+        batch: &mut Batch<T>,
+        stamp: &Stamp<S>,
+        pushers: &mut [P],
+    ) {
+        let stamped = !batch.timestamps.is_empty();
+        let hashed = !batch.hashes.is_empty();
+        match self.rule {
+            Partitioning::Broadcast => {
+                for target in 0..self.parallelism as usize {
+                    let buffer = &mut self.buffers[target];
+                    buffer.records.extend(batch.records.iter().cloned());
+                    buffer.hashes.extend_from_slice(&batch.hashes);
+                    buffer.timestamps.extend_from_slice(&batch.timestamps);
+                    if buffer.records.len() >= BATCH_RECORDS {
+                        send(buffer, stamp, &mut pushers[target]);
+                    }
+                }
+                batch.records.clear();
+            }
+            rule => {
+                for (index, record) in batch.records.drain(..).enumerate() {
+                    let target = match rule {
+                        Partitioning::KeyGroups { max_parallelism } => {
+                            let group = key_group(batch.hashes[index], max_parallelism);
+                            owner(group, self.parallelism, max_parallelism) as usize
+                        }
+                        _ => self.next,
+                    };
+                    let buffer = &mut self.buffers[target];
+                    buffer.records.push(record);
+                    if hashed {
+                        buffer.hashes.push(batch.hashes[index]);
+                    }
+                    if stamped {
+                        buffer.timestamps.push(batch.timestamps[index]);
+                    }
+                    if buffer.records.len() >= BATCH_RECORDS {
+                        send(buffer, stamp, &mut pushers[target]);
+                        if rule == Partitioning::Rebalance {
+                            self.next = (self.next + 1) % self.parallelism as usize;
+                        }
+                    }
+                }
+                // A short batch is a run too: a trickle of records reaches every subtask.
+                if rule == Partitioning::Rebalance {
+                    self.next = (self.next + 1) % self.parallelism as usize;
+                }
+            }
+        }
+        if let Some(mark) = batch.mark {
+            for target in 0..self.parallelism as usize {
+                let buffer = &mut self.buffers[target];
+                buffer.mark = Some(super::batch::Mark { targets: 1, ..mark });
+                send(buffer, stamp, &mut pushers[target]);
+            }
+        }
+        batch.clear();
+    }
+
+    fn flush<S: Clone, P: Push<Message<S, Batch<T>>>>(&mut self, stamp: &Stamp<S>, pushers: &mut [P]) {
+        for (buffer, pusher) in self.buffers.iter_mut().zip(pushers) {
+            if !buffer.records.is_empty() {
+                send(buffer, stamp, pusher);
+            }
+        }
+    }
+
+    fn relax(&mut self) {
+        for buffer in &mut self.buffers {
+            *buffer = Batch::default();
+        }
+    }
+}

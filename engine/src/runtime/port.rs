@@ -1,0 +1,163 @@
+//! The end of a chain: where its batches leave the timely operator over an edge to another one.
+
+use super::batch::{Batch, Mark};
+use super::partition::Partitioning;
+use super::snapshot::SnapshotContext;
+use super::stage::Stage;
+use super::task::TaskContext;
+use super::time::Time;
+use crate::Result;
+use crate::api::{Data, TimestampMs, WATERMARK_MIN};
+use crate::checkpoint::CheckpointId;
+use std::cell::RefCell;
+use std::rc::Rc;
+use timely::dataflow::channels::pushers::Output;
+use timely::dataflow::operators::Capability;
+
+/// Computes what an edge needs to know of each record before it is spread: the hashes of keys, a batch at a time.
+pub(crate) type Prepare<T> = Box<dyn FnMut(&mut Batch<T>) -> Result<()>>;
+
+/// The last stage of a chain on one outgoing edge.
+pub(crate) struct PortStage<T: Data> {
+    output: Rc<RefCell<PortOutput<T>>>,
+    prepare: Option<Prepare<T>>,
+    rule: Partitioning,
+    /// The parallelism of the operator at the other end.
+    parallelism: u32,
+    watermark: TimestampMs,
+    idle: bool,
+}
+
+impl<T: Data> PortStage<T> {
+    /// A stage that sends to `parallelism` subtasks by `rule`.
+    pub(crate) fn new(
+        output: Rc<RefCell<PortOutput<T>>>,
+        rule: Partitioning,
+        parallelism: u32,
+        prepare: Option<Prepare<T>>,
+    ) -> Self {
+        Self { output, prepare, rule, parallelism, watermark: WATERMARK_MIN, idle: false }
+    }
+
+    fn send_mark(&mut self, task: &TaskContext) {
+        let mark = Mark {
+            from: task.subtask,
+            watermark: self.watermark,
+            idle: self.idle,
+            targets: self.rule.mark_targets(self.parallelism),
+        };
+        self.output.borrow_mut().send(&mut Batch::of_mark(mark));
+    }
+}
+
+impl<T: Data> Stage<T> for PortStage<T> {
+    fn open(&mut self, _task: &TaskContext) -> Result<()> {
+        Ok(())
+    }
+
+    fn batch(&mut self, batch: &mut Batch<T>, _task: &TaskContext) -> Result<()> {
+        if let Some(prepare) = &mut self.prepare {
+            prepare(batch)?;
+        } else {
+            batch.hashes.clear();
+        }
+        batch.copies = self.rule.copies(self.parallelism);
+        self.output.borrow_mut().send(batch);
+        batch.clear();
+        Ok(())
+    }
+
+    fn watermark(&mut self, watermark: TimestampMs, task: &TaskContext) -> Result<()> {
+        self.watermark = watermark;
+        self.send_mark(task);
+        Ok(())
+    }
+
+    fn idle(&mut self, idle: bool, task: &TaskContext) -> Result<()> {
+        if self.idle != idle {
+            self.idle = idle;
+            self.send_mark(task);
+        }
+        Ok(())
+    }
+
+    fn processing_time(&mut self, _now: TimestampMs, _task: &TaskContext) -> Result<()> {
+        Ok(())
+    }
+
+    fn snapshot(&mut self, _snapshot: &mut SnapshotContext, _task: &TaskContext) -> Result<()> {
+        Ok(())
+    }
+
+    fn complete(&mut self, _id: CheckpointId, _task: &TaskContext) -> Result<()> {
+        Ok(())
+    }
+
+    fn aborted(&mut self, _id: CheckpointId, _task: &TaskContext) -> Result<()> {
+        Ok(())
+    }
+
+    fn poll(&mut self, _task: &TaskContext) -> Result<bool> {
+        Ok(false)
+    }
+}
+
+/// An output of a timely operator with the capability to send on it.
+pub(crate) struct PortOutput<T: Data> {
+    output: Output<Time, Batch<T>>,
+    capability: Option<Capability<Time>>,
+    /// Whether something was sent since the last flush.
+    dirty: bool,
+}
+
+impl<T: Data> PortOutput<T> {
+    /// An output that cannot send yet.
+    pub(crate) fn new(output: Output<Time, Batch<T>>) -> Self {
+        Self { output, capability: None, dirty: false }
+    }
+
+    fn send(&mut self, batch: &mut Batch<T>) {
+        // Without a capability the task has ended, and nobody is left to receive.
+        if let Some(capability) = &self.capability {
+            self.output.give(capability, batch);
+            self.dirty = true;
+        }
+    }
+}
+
+/// What a task does with its outputs, whatever their type.
+pub(crate) trait Port {
+    /// Gives the port the capability to send.
+    fn start(&mut self, capability: Capability<Time>);
+    /// Sends nothing below `time` any more.
+    fn downgrade(&mut self, time: Time);
+    /// Pushes out what the exchange holds back.
+    fn flush(&mut self);
+    /// Sends nothing any more.
+    fn close(&mut self);
+}
+
+impl<T: Data> Port for PortOutput<T> {
+    fn start(&mut self, capability: Capability<Time>) {
+        self.capability = Some(capability);
+    }
+
+    fn downgrade(&mut self, time: Time) {
+        if let Some(capability) = &mut self.capability
+            && *capability.time() < time
+        {
+            capability.downgrade(&time);
+        }
+    }
+
+    fn flush(&mut self) {
+        if std::mem::take(&mut self.dirty) {
+            // The session flushes as it is dropped.
+            drop(self.output.activate());
+        }
+    }
+
+    fn close(&mut self) {
+        self.capability = None;
+    }
+}

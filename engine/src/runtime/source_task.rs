@@ -1,0 +1,423 @@
+//! The task of a source with the chain behind it: draws barriers, keeps within its window, records its positions.
+
+use super::acks::AckPort;
+use super::batch::{BATCH_RECORDS, Batch};
+use super::chain_task::CommandInput;
+use super::flow::Flow;
+use super::metrics::JobMetrics;
+use super::port::Port;
+use super::rate::Throttle;
+use super::report::Report;
+use super::snapshot::{OperatorName, SnapshotContext, Uploads};
+use super::stage::{Next, Stage};
+use super::task::TaskContext;
+use super::time::{Time, epoch_after, epoch_of, epoch_start, least, tick_of};
+use crate::api::{ReaderContext, ReaderStatus, Source, SourceOutput, SourceReader, SourceWaker, WATERMARK_MAX};
+use crate::checkpoint::{CheckpointId, Command, OperatorStateSnapshot, Redistribution, SnapshotOptions};
+use crate::{Result, codec};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use timely::dataflow::channels::pushers::Output;
+use timely::dataflow::operators::Capability;
+use timely::progress::frontier::MutableAntichain;
+
+/// The name under which a source's splits are stored.
+const SPLITS: &str = "splits";
+/// How often a source with records in flight tells its tick to the others.
+const TICK_SYNC: Duration = Duration::from_millis(2);
+/// A source asks for a new epoch when it has used this many ticks of the 2^32.
+const TICKS_MAX: u64 = 1 << 31;
+
+/// How the sources of a job keep in step, where there are several subtasks of sources.
+///
+/// The frontier at the sinks is the least over all sources, so one that emits little would make the others wait for its ticks. Whoever
+/// waits therefore tells its tick, and the others catch up at once; an idle source costs nothing while nobody waits.
+pub(crate) struct TickSync {
+    /// Hands out the times that have arrived.
+    pub(crate) input: Box<dyn FnMut(&mut dyn FnMut(Time))>,
+    /// Tells a time to every source.
+    pub(crate) output: Output<Time, Vec<Time>>,
+    /// The number of the output.
+    pub(crate) number: usize,
+}
+
+/// The parts of a source task that its timely operator was built with.
+pub(crate) struct SourcePorts {
+    /// The data outputs by their number.
+    pub(crate) ports: Vec<(usize, Rc<RefCell<dyn Port>>)>,
+    /// The report output and its number.
+    pub(crate) acks: (usize, AckPort),
+    /// The number of the output that only shows progress, where the chain ends in this task.
+    pub(crate) done: Option<usize>,
+    /// The commands.
+    pub(crate) commands: CommandInput,
+    /// The numbers of the inputs whose frontiers tell what the ends of all chains have processed.
+    pub(crate) progress_inputs: Vec<usize>,
+    /// Present where the job has several subtasks of sources.
+    pub(crate) ticks: Option<TickSync>,
+}
+
+/// A source with the chain behind it.
+pub(crate) struct SourceTask<S: Source> {
+    task: TaskContext,
+    source: Arc<S>,
+    name: OperatorName,
+    reader: Option<S::Reader>,
+    chain: Next<S::Record>,
+    output: SourceOutput<S::Record>,
+    batch: Batch<S::Record>,
+    outputs: Vec<Rc<RefCell<dyn Port>>>,
+    acks: AckPort,
+    done: Option<Capability<Time>>,
+    commands: CommandInput,
+    progress_inputs: Vec<usize>,
+    ticks: Option<(TickSync, Capability<Time>)>,
+    /// The tick that was told last, and when.
+    told: (Time, Instant),
+    uploads: Uploads,
+    flow: Flow,
+    throttle: Option<Throttle>,
+    epoch: u64,
+    tick: u64,
+    opened: bool,
+    idle: bool,
+    finished: bool,
+    asked_for_epoch: bool,
+    stopped: bool,
+}
+
+impl<S: Source> SourceTask<S> {
+    /// A task that reads `source`, at most `rate` records a second over all subtasks.
+    pub(crate) fn new(
+        task: TaskContext,
+        source: Arc<S>,
+        name: OperatorName,
+        chain: Next<S::Record>,
+        rate: Option<f64>,
+        ports: SourcePorts,
+        capabilities: Vec<Capability<Time>>,
+    ) -> Self {
+        let mut acks = ports.acks.1;
+        let (mut done, mut tick_capability) = (None, None);
+        if task.subtask < task.parallelism {
+            for (number, capability) in capabilities.into_iter().enumerate() {
+                if number == ports.acks.0 {
+                    acks.start(capability);
+                } else if ports.done == Some(number) {
+                    done = Some(capability);
+                } else if ports.ticks.as_ref().is_some_and(|ticks| ticks.number == number) {
+                    tick_capability = Some(capability);
+                } else if let Some((_, port)) = ports.ports.iter().find(|(index, _)| *index == number) {
+                    port.borrow_mut().start(capability);
+                }
+            }
+        }
+        task.activate();
+        let now = Instant::now();
+        let throttle = rate.map(|rate| Throttle::new(rate / f64::from(task.parallelism.max(1)), now));
+        Self {
+            uploads: Uploads::new(&task),
+            flow: Flow::new(task.job.in_flight_target),
+            epoch: task.job.restored_checkpoint().map_or(0, epoch_after),
+            reader: None,
+            output: SourceOutput::default(),
+            batch: Batch::default(),
+            outputs: ports.ports.into_iter().map(|(_, port)| port).collect(),
+            commands: ports.commands,
+            progress_inputs: ports.progress_inputs,
+            ticks: ports.ticks.zip(tick_capability),
+            told: (0, now),
+            tick: 0,
+            opened: false,
+            idle: false,
+            finished: false,
+            asked_for_epoch: false,
+            stopped: false,
+            task,
+            source,
+            name,
+            chain,
+            acks,
+            done,
+            throttle,
+        }
+    }
+
+    /// Does what there is to do; whether the task must stay.
+    pub(crate) fn schedule(&mut self, frontiers: &[MutableAntichain<Time>]) -> bool {
+        if self.task.subtask >= self.task.parallelism {
+            (self.commands)(&mut |_| {});
+            return false;
+        }
+        if self.task.has_failed() || self.task.control.is_ended() {
+            return false;
+        }
+        match self.step(frontiers) {
+            Ok(busy) => busy,
+            Err(error) => {
+                self.task.fail(&error);
+                false
+            }
+        }
+    }
+
+    fn step(&mut self, frontiers: &[MutableAntichain<Time>]) -> Result<bool> {
+        if !self.opened {
+            self.open()?;
+        }
+        let mut arrived = Vec::new();
+        (self.commands)(&mut |command| arrived.push(command));
+        for command in arrived {
+            self.command(command)?;
+        }
+        self.catch_up();
+        let now = Instant::now();
+        let passed = self.progress_inputs.iter().filter_map(|number| {
+            frontiers.get(*number).and_then(|frontier| least(frontier.frontier()))
+        });
+        self.flow.passed(passed.min(), now);
+        if !self.finished && !self.stopped {
+            self.read(now)?;
+        }
+        while let Some(uploaded) = self.uploads.take() {
+            self.acks.answer(uploaded.id, uploaded.acks);
+            if let Some(error) = uploaded.fatal {
+                return Err(error);
+            }
+        }
+        if let Some(now) = self.task.take_due() {
+            self.chain.processing_time(now, &self.task)?;
+        }
+        let busy = self.chain.poll(&self.task)?;
+        for output in &self.outputs {
+            output.borrow_mut().flush();
+        }
+        Ok(busy || self.acks.is_open())
+    }
+
+    fn open(&mut self) -> Result<()> {
+        self.opened = true;
+        self.downgrade();
+        self.acks.enter(self.epoch);
+        self.chain.open(&self.task)?;
+        let task = &self.task;
+        let _entered = task.enter(&self.name.name);
+        let parts: Vec<Vec<u8>> = match task.job.restored_share(&self.name.id, task.subtask) {
+            Some(share) => share.items(SPLITS).to_vec(),
+            None => {
+                let all = task.job.splits.get(&self.name.id).map_or(&[][..], Vec::as_slice);
+                let step = task.parallelism.max(1) as usize;
+                all.iter().skip(task.subtask as usize).step_by(step).cloned().collect()
+            }
+        };
+        let splits = parts.iter().map(|part| codec::decode(part)).collect::<Result<Vec<S::Split>, _>>()?;
+        let waker = task.waker();
+        let context = ReaderContext {
+            subtask: task.subtask,
+            parallelism: task.parallelism,
+            waker: SourceWaker::new(move || waker.wake()),
+        };
+        self.reader = Some(self.source.reader(context, splits)?);
+        Ok(())
+    }
+
+    fn command(&mut self, command: Command) -> Result<()> {
+        match command {
+            Command::Trigger { id, options, .. } if id.0 >= self.epoch && !self.stopped => {
+                self.snapshot(id, options)
+            }
+            Command::AdvanceEpoch { to } => {
+                self.enter(to);
+                Ok(())
+            }
+            Command::Complete { id } => self.chain.complete(id, &self.task),
+            Command::Abort { id, .. } => {
+                self.uploads.cancel(id);
+                self.chain.aborted(id, &self.task)
+            }
+            Command::Trigger { .. } => Ok(()),
+            Command::Stop => {
+                self.stopped = true;
+                for output in &self.outputs {
+                    output.borrow_mut().flush();
+                    output.borrow_mut().close();
+                }
+                self.done = None;
+                self.ticks = None;
+                self.acks.close();
+                Ok(())
+            }
+        }
+    }
+
+    /// The barrier: records the position, and goes on in the next epoch.
+    fn snapshot(&mut self, id: CheckpointId, options: SnapshotOptions) -> Result<()> {
+        for output in &self.outputs {
+            output.borrow_mut().flush();
+            output.borrow_mut().downgrade(epoch_start(id.0 + 1));
+        }
+        self.acks.hold(id);
+        let mut snapshot = SnapshotContext::new(id, options, 0.0);
+        if snapshot.writes_state() {
+            let started = Instant::now();
+            let _entered = self.task.enter(&self.name.name);
+            let splits = self.reader.as_mut().map_or_else(|| Ok(Vec::new()), SourceReader::snapshot)?;
+            let items = splits.iter().map(codec::to_vec).collect::<Result<Vec<_>, _>>()?;
+            let mut part = self.name.snapshot(&self.task);
+            part.finished = self.finished;
+            part.operator_state.push(OperatorStateSnapshot {
+                name: SPLITS.to_owned(),
+                redistribution: Redistribution::Split,
+                items,
+            });
+            snapshot.add(part, started, None);
+        }
+        self.chain.snapshot(&mut snapshot, &self.task)?;
+        if !self.uploads.start(snapshot, &self.task) {
+            self.acks.answer(id, Vec::new());
+        }
+        self.enter(id.0 + 1);
+        Ok(())
+    }
+
+    fn enter(&mut self, epoch: u64) {
+        if epoch > self.epoch {
+            self.epoch = epoch;
+            self.tick = 0;
+            self.asked_for_epoch = false;
+            self.acks.enter(epoch);
+            self.downgrade();
+        }
+    }
+
+    fn time(&self) -> Time {
+        epoch_start(self.epoch) + self.tick
+    }
+
+    fn downgrade(&mut self) {
+        let time = self.time();
+        for output in &self.outputs {
+            output.borrow_mut().downgrade(time);
+        }
+        if let Some(done) = &mut self.done
+            && *done.time() < time
+        {
+            done.downgrade(&time);
+        }
+    }
+
+    /// Follows the ticks of other sources.
+    fn catch_up(&mut self) {
+        let mut furthest = self.time();
+        if let Some((ticks, _)) = &mut self.ticks {
+            let epoch = self.epoch;
+            (ticks.input)(&mut |time| {
+                if epoch_of(time) == epoch {
+                    furthest = furthest.max(time);
+                }
+            });
+        }
+        if furthest > self.time() {
+            self.tick = tick_of(furthest);
+            self.downgrade();
+        }
+    }
+
+    /// Tells the others that this source waits for them.
+    fn tell_tick(&mut self, now: Instant) {
+        let time = self.time();
+        if let Some((ticks, capability)) = &mut self.ticks
+            && self.told.0 < time
+        {
+            ticks.output.give(&*capability, &mut vec![time]);
+            drop(ticks.output.activate());
+            self.told = (time, now);
+        }
+    }
+
+    fn read(&mut self, now: Instant) -> Result<()> {
+        let window = self.flow.available();
+        if window == 0 {
+            // Scheduled again when the frontier at the sinks moves.
+            self.tell_tick(now);
+            return Ok(());
+        }
+        let mut most = window.min(BATCH_RECORDS as u64);
+        if let Some(throttle) = &mut self.throttle {
+            match throttle.available(now) {
+                Ok(records) => most = most.min(records),
+                Err(wait) => {
+                    self.task.activate_after(wait);
+                    return Ok(());
+                }
+            }
+        }
+        let status = {
+            let _entered = self.task.enter(&self.name.name);
+            let Some(reader) = &mut self.reader else { return Ok(()) };
+            reader.poll(usize::try_from(most).unwrap_or(BATCH_RECORDS), &mut self.output)?
+        };
+        self.emit(now)?;
+        match status {
+            ReaderStatus::More => self.task.activate(),
+            ReaderStatus::Idle => {}
+            ReaderStatus::IdleFor(wait) => self.task.activate_after(wait),
+            ReaderStatus::Finished => self.finish()?,
+        }
+        self.set_idle(matches!(status, ReaderStatus::Idle | ReaderStatus::IdleFor(_)))
+    }
+
+    fn emit(&mut self, now: Instant) -> Result<()> {
+        let records = self.output.records.len();
+        if records > 0 {
+            self.set_idle(false)?;
+            std::mem::swap(&mut self.batch.records, &mut self.output.records);
+            std::mem::swap(&mut self.batch.timestamps, &mut self.output.timestamps);
+            self.flow.sent(self.time(), records as u64, now);
+            if let Some(throttle) = &mut self.throttle {
+                throttle.emitted(records as u64);
+            }
+            JobMetrics::add(&self.task.job.metrics.source_records, records);
+            self.chain.batch(&mut self.batch, &self.task)?;
+            self.batch.clear();
+        }
+        if let Some(watermark) = self.output.watermark.take() {
+            self.chain.watermark(watermark, &self.task)?;
+        }
+        if records > 0 {
+            for output in &self.outputs {
+                output.borrow_mut().flush();
+            }
+            self.tick += 1;
+            self.downgrade();
+            if self.tick > TICKS_MAX && !self.asked_for_epoch {
+                self.asked_for_epoch = true;
+                self.acks.report(Report::NeedsEpoch);
+            }
+            if now.saturating_duration_since(self.told.1) >= TICK_SYNC && self.flow.is_in_flight() {
+                self.tell_tick(now);
+            }
+        }
+        Ok(())
+    }
+
+    fn set_idle(&mut self, idle: bool) -> Result<()> {
+        if std::mem::replace(&mut self.idle, idle) != idle {
+            self.chain.idle(idle, &self.task)?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.finished = true;
+        self.set_idle(false)?;
+        self.chain.watermark(WATERMARK_MAX, &self.task)?;
+        self.acks.report(Report::SourceFinished {
+            operator: self.name.id.clone(),
+            subtask: self.task.subtask,
+        });
+        Ok(())
+    }
+}
