@@ -1,1 +1,18 @@
-//! Memory.
+//! Millpond's paged in-memory state table, and the state backend that keeps all of its state in it.
+//!
+//! - [`table`]: pages, the index over them, entries, and sharing of pages with snapshots; knows no kinds of state.
+//! - [`kinds`]: value, list, map and sorted map on top of the table.
+//! - [`snapshot`]: the format `millpond-table/1`, its writer and its reader.
+//! - [`MemoryStateBackendFactory`]: the backend that the engine finds under `jobmanager`, `hashmap` and `memory`.
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("the table's locations need a 64-bit machine");
+
+mod backend;
+pub mod kinds;
+mod plugin;
+pub mod snapshot;
+pub mod table;
+
+pub use backend::{MemoryKeyedState, MemoryStateBackend, MemoryStateBackendFactory};
+pub use plugin::factory;

@@ -1,0 +1,158 @@
+//! A run: the sorted sequence of one group, in chunks of about [`CHUNK_BYTES`].
+
+use super::chunk::{Address, Chunk};
+use millpond_backend_api::Entry;
+use std::sync::Arc;
+
+/// The entry bytes above which a chunk is cut in two.
+pub(super) const CHUNK_BYTES: usize = 16 << 10;
+
+/// A sorted sequence. No chunk is empty, and each one's entries come after those of the one before.
+#[derive(Clone, Debug, Default)]
+pub struct Run {
+    chunks: Vec<Arc<Chunk>>,
+}
+
+impl Run {
+    /// How many chunks there are.
+    #[must_use]
+    pub fn chunks(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// How many chunks someone else has too; all of them if the run itself is shared.
+    pub(super) fn shared_chunks(&self, run_is_shared: bool) -> usize {
+        if run_is_shared {
+            return self.chunks.len();
+        }
+        self.chunks
+            .iter()
+            .filter(|chunk| Arc::strong_count(chunk) > 1)
+            .count()
+    }
+
+    /// The bytes that the run takes in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let chunks: usize = self.chunks.iter().map(|chunk| chunk.bytes()).sum();
+        chunks + self.chunks.capacity() * size_of::<Arc<Chunk>>()
+    }
+
+    /// The chunk that has `address`, if it is there: the last one that does not begin after it.
+    fn chunk_of(&self, address: &Address<'_>) -> usize {
+        self.chunks
+            .partition_point(|chunk| {
+                chunk
+                    .entry(0)
+                    .is_some_and(|entry| Address::of_entry(&entry) <= *address)
+            })
+            .saturating_sub(1)
+    }
+
+    pub(super) fn get(&self, address: &Address<'_>) -> Option<&[u8]> {
+        let chunk = self.chunks.get(self.chunk_of(address))?;
+        let index = chunk.search(address).ok()?;
+        Some(chunk.entry(index)?.value)
+    }
+
+    /// Sets a value; returns the length of the one that was there.
+    pub(super) fn put(&mut self, address: &Address<'_>, value: &[u8]) -> Option<usize> {
+        let number = self.chunk_of(address);
+        let last = number + 1 >= self.chunks.len();
+        let Some(shared) = self.chunks.get_mut(number) else {
+            self.add_chunk(0, address, value);
+            return None;
+        };
+        let index = match shared.search(address) {
+            Ok(index) => {
+                let before = Arc::make_mut(shared).replace(index, address, value);
+                self.split_if_large(number);
+                return Some(before);
+            }
+            Err(index) => index,
+        };
+        let full = shared.live_bytes() + address.entry_bytes(value.len()) > CHUNK_BYTES;
+        if full && last && index == shared.len() {
+            // Entries that come in order, as timers do, leave full chunks behind them.
+            self.add_chunk(number + 1, address, value);
+            return None;
+        }
+        Arc::make_mut(shared).insert(index, address, value);
+        self.split_if_large(number);
+        None
+    }
+
+    fn add_chunk(&mut self, number: usize, address: &Address<'_>, value: &[u8]) {
+        let mut chunk = Chunk::default();
+        chunk.insert(0, address, value);
+        self.chunks.insert(number, Arc::new(chunk));
+    }
+
+    fn split_if_large(&mut self, number: usize) {
+        let Some(chunk) = self.chunks.get(number) else {
+            return;
+        };
+        if chunk.live_bytes() <= CHUNK_BYTES || chunk.len() < 2 {
+            return;
+        }
+        let middle = chunk.len() / 2;
+        let (left, right) = (chunk.part(0, middle), chunk.part(middle, chunk.len()));
+        if let Some(place) = self.chunks.get_mut(number) {
+            *place = Arc::new(left);
+        }
+        self.chunks.insert(number + 1, Arc::new(right));
+        // Large entries may have come to one side.
+        self.split_if_large(number + 1);
+        self.split_if_large(number);
+    }
+
+    /// Removes an entry; returns the length of its value.
+    pub(super) fn delete(&mut self, address: &Address<'_>) -> Option<usize> {
+        let number = self.chunk_of(address);
+        let shared = self.chunks.get_mut(number)?;
+        let index = shared.search(address).ok()?;
+        let len = shared.entry(index)?.value.len();
+        if shared.len() == 1 {
+            self.chunks.remove(number);
+            return Some(len);
+        }
+        Arc::make_mut(shared).remove(index);
+        self.merge_if_small(number);
+        Some(len)
+    }
+
+    /// Joins a chunk that has become small with the next one, if that is small too.
+    fn merge_if_small(&mut self, number: usize) {
+        let (Some(chunk), Some(next)) = (self.chunks.get(number), self.chunks.get(number + 1)) else {
+            return;
+        };
+        if chunk.live_bytes() > CHUNK_BYTES / 4 || next.live_bytes() > CHUNK_BYTES / 2 {
+            return;
+        }
+        let mut joined = chunk.part(0, chunk.len());
+        joined.push_all(next, 0, next.len());
+        if let Some(place) = self.chunks.get_mut(number) {
+            *place = Arc::new(joined);
+        }
+        self.chunks.remove(number + 1);
+    }
+
+    /// The entries in order.
+    pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.chunks.iter().flat_map(|chunk| chunk.iter_from(0))
+    }
+
+    /// The entries from `address` on, in order.
+    pub(super) fn iter_from(&self, address: &Address<'_>) -> impl Iterator<Item = Entry<'_>> {
+        let number = self.chunk_of(address);
+        let from = self
+            .chunks
+            .get(number)
+            .map_or(0, |chunk| chunk.search(address).unwrap_or_else(|at| at));
+        self.chunks
+            .iter()
+            .skip(number)
+            .enumerate()
+            .flat_map(move |(step, chunk)| chunk.iter_from(if step == 0 { from } else { 0 }))
+    }
+}

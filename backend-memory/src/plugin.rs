@@ -1,0 +1,11 @@
+//! The factory as an ABI object: the only place of this crate that knows how the boundary is crossed.
+
+use crate::backend::MemoryStateBackendFactory;
+use millpond_backend_api::abi::FactoryObject;
+use millpond_backend_api::export::factory_object;
+
+/// The factory of the memory backend, as the engine's registry takes it.
+#[must_use]
+pub fn factory() -> FactoryObject {
+    factory_object(MemoryStateBackendFactory)
+}

@@ -1,0 +1,179 @@
+//! The description of a snapshot, which travels in the handle: the states, and where each one's groups lie in the file.
+
+use super::format::{Bytes, put_framed, put_varint};
+use millpond_backend_api::{
+    BackendError, BackendErrorKind, BackendResult, KeyGroup, StateDescriptor, StateKind,
+};
+
+/// What a handle's payload says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Description {
+    /// The states, those without entries too.
+    pub states: Vec<StateDescriptor>,
+    /// The sections in the order in which they lie in the file. Groups without entries have none.
+    pub sections: Vec<Section>,
+}
+
+/// The entries of one state in one key group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// The index of the state in the description.
+    pub state: u32,
+    /// The key group.
+    pub group: KeyGroup,
+    /// Where the section begins in the file.
+    pub offset: u64,
+    /// Its length in bytes.
+    pub len: u64,
+    /// How many entries it has.
+    pub entries: u64,
+    /// The CRC32 (IEEE) of its bytes.
+    pub crc32: u32,
+}
+
+impl Description {
+    /// The description as a payload, with its own CRC32 at the end.
+    #[must_use]
+    pub fn to_payload(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        put_varint(&mut bytes, self.states.len() as u64);
+        for state in &self.states {
+            put_framed(&mut bytes, state.name.as_bytes());
+            bytes.push(state.kind as u8);
+            put_varint(&mut bytes, u64::from(state.value_width));
+            put_framed(&mut bytes, state.codec.as_slice());
+        }
+        put_varint(&mut bytes, self.sections.len() as u64);
+        for section in &self.sections {
+            put_varint(&mut bytes, u64::from(section.state));
+            put_varint(&mut bytes, u64::from(section.group.0));
+            put_varint(&mut bytes, section.offset);
+            put_varint(&mut bytes, section.len);
+            put_varint(&mut bytes, section.entries);
+            bytes.extend_from_slice(&section.crc32.to_le_bytes());
+        }
+        let crc32 = crc32fast::hash(&bytes);
+        bytes.extend_from_slice(&crc32.to_le_bytes());
+        bytes
+    }
+
+    /// Reads a payload.
+    ///
+    /// # Errors
+    /// [`BackendErrorKind::Corrupted`] when its checksum is wrong or it is not such a description; the text says at which byte.
+    pub fn from_payload(payload: &[u8]) -> BackendResult<Self> {
+        let Some((body, crc32)) = payload.split_last_chunk::<4>() else {
+            return Err(damaged(format!(
+                "expected at least 4 bytes, found {}",
+                payload.len()
+            )));
+        };
+        let (expected, found) = (u32::from_le_bytes(*crc32), crc32fast::hash(body));
+        if expected != found {
+            return Err(damaged(format!(
+                "expected CRC32 {expected:08x}, found {found:08x}"
+            )));
+        }
+        let mut bytes = Bytes::new(body);
+        let read = Self::read(&mut bytes);
+        match read {
+            Some(description) if bytes.is_empty() => Ok(description),
+            _ => Err(damaged(format!(
+                "what stands at byte {} of {} does not belong there",
+                bytes.position(),
+                body.len()
+            ))),
+        }
+    }
+
+    fn read(bytes: &mut Bytes<'_>) -> Option<Self> {
+        // Nothing is reserved by these counts: they are as untrusted as the rest.
+        let mut description = Self::default();
+        for _ in 0..bytes.varint()? {
+            let name = std::str::from_utf8(bytes.framed()?).ok()?;
+            let kind = StateKind::from_number(bytes.byte()?)?;
+            let width = u32::try_from(bytes.varint()?).ok()?;
+            if width > 0 && kind != StateKind::Value {
+                return None;
+            }
+            let mut state = StateDescriptor::new(name, kind, width);
+            state.codec = bytes.framed()?.to_vec().into();
+            description.states.push(state);
+        }
+        for _ in 0..bytes.varint()? {
+            let section = Section {
+                state: u32::try_from(bytes.varint()?).ok()?,
+                group: KeyGroup(u16::try_from(bytes.varint()?).ok()?),
+                offset: bytes.varint()?,
+                len: bytes.varint()?,
+                entries: bytes.varint()?,
+                crc32: bytes.u32()?,
+            };
+            description.states.get(section.state as usize)?;
+            description.sections.push(section);
+        }
+        Some(description)
+    }
+}
+
+fn damaged(what: String) -> BackendError {
+    BackendError::new(
+        BackendErrorKind::Corrupted,
+        format!("the description of a snapshot (payload of its handle) is damaged: {what}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Description {
+        let mut count = StateDescriptor::new("count", StateKind::Value, 8);
+        count.codec = vec![1, 2, 3].into();
+        Description {
+            states: vec![count, StateDescriptor::new("timers", StateKind::SortedMap, 0)],
+            sections: vec![Section {
+                state: 1,
+                group: KeyGroup(127),
+                offset: 8,
+                len: 300,
+                entries: 10,
+                crc32: 0xdead_beef,
+            }],
+        }
+    }
+
+    #[test]
+    fn a_description_reads_back() {
+        let payload = sample().to_payload();
+        assert_eq!(Description::from_payload(&payload).unwrap(), sample());
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_noticed() {
+        let payload = sample().to_payload();
+        for at in 0..payload.len() {
+            for bit in 0..8 {
+                let mut damaged = payload.clone();
+                damaged[at] ^= 1 << bit;
+                let error = Description::from_payload(&damaged).unwrap_err();
+                assert_eq!(error.kind(), BackendErrorKind::Corrupted);
+            }
+            assert!(Description::from_payload(&payload[..at]).is_err());
+        }
+    }
+
+    #[test]
+    fn hostile_counts_with_a_right_checksum_give_an_error() {
+        for body in [
+            &[0xff, 0xff, 0xff, 0xff, 0x7f][..],
+            &[1, 0xff, 0xff, 0x7f],
+            &[0, 1, 0, 0, 0, 0, 0],
+        ] {
+            let mut payload = body.to_vec();
+            payload.extend_from_slice(&crc32fast::hash(body).to_le_bytes());
+            let error = Description::from_payload(&payload).unwrap_err();
+            assert_eq!(error.kind(), BackendErrorKind::Corrupted);
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Snapshots of the table: the format `millpond-table/1` (see `FORMAT.md` beside this file), its writer and its reader.
+
+mod description;
+pub mod format;
+mod restore;
+mod writer;
+
+pub use description::{Description, Section};
+pub use restore::{RestoredSection, read_sections};
+pub use writer::{FrozenState, TableWriter};

@@ -1,0 +1,454 @@
+//! The layout of entries in a page.
+//!
+//! ```text
+//!  0  hash     low 32 bits of the cell's hash
+//!  4  epoch    how many snapshots had been taken when the entry was last changed
+//!  8  key      length of the key
+//! 12  ns       length of the namespace (24 bits)
+//! 15  flags    bit 0 present (as in `Slot`), bit 1 dead, bit 2 head of a map
+//!
+//! fixed width          varying width         linked (entries of maps)
+//! 16  value            16  length of value   16  as varying width
+//!     key              20  capacity          32  location of the previous entry of the map
+//!     namespace        24  length of map key 40  location of the next one
+//!                      28  (0)               48  key, namespace, map key, value
+//!                      32  key, namespace, map key, value
+//! ```
+//!
+//! All numbers are little-endian, entries begin at multiples of 8 and have the size of a [class](super::class). So the flags of a
+//! fixed-width value are right in front of it, the value is aligned to 8, and pages can be walked without the index.
+
+use super::class::{ENTRY_BYTES_MAX, class_of};
+use super::page::Location;
+use millpond_backend_api::{BackendError, BackendErrorKind, BackendResult, Cell, key_hash};
+
+pub(super) const EPOCH: usize = 4;
+pub(super) const KEY_LEN: usize = 8;
+const NAMESPACE_LEN: usize = 12;
+pub(super) const FLAGS: usize = 15;
+pub(super) const FIXED_HEAD: usize = 16;
+const VALUE_LEN: usize = 16;
+const VALUE_CAPACITY: usize = 20;
+const MAP_KEY_LEN: usize = 24;
+const VARYING_HEAD: usize = 32;
+const PREVIOUS: usize = 32;
+const NEXT: usize = 40;
+const LINKED_HEAD: usize = 48;
+
+/// The entry has a value.
+pub(super) const PRESENT: u8 = 1;
+/// The place is free.
+pub(super) const DEAD: u8 = 2;
+/// The entry leads the list of a map's entries and is none itself.
+pub(super) const HEAD: u8 = 4;
+
+/// Which of the three layouts the entries of a table have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Every value has this many bytes.
+    Fixed(u32),
+    /// Each value has a length and a capacity of its own.
+    Varying,
+    /// As `Varying`, with the entries of one map in a list.
+    Linked,
+}
+
+/// What addresses an entry, and its hash ([`cell_hash`] or [`map_entry_hash`]).
+#[derive(Clone, Copy, Debug)]
+pub struct Parts<'a> {
+    /// The hash of all parts.
+    pub hash: u64,
+    /// The key.
+    pub key: &'a [u8],
+    /// The namespace.
+    pub namespace: &'a [u8],
+    /// The map key.
+    pub map_key: &'a [u8],
+    /// Whether the head of the map at (key, namespace) is meant.
+    pub head: bool,
+}
+
+/// The hash of a cell without map key: the key's own where there is no namespace.
+#[inline]
+#[must_use]
+pub fn cell_hash(hash: u64, namespace: &[u8]) -> u64 {
+    if namespace.is_empty() {
+        return hash;
+    }
+    mixed(hash, key_hash(namespace))
+}
+
+/// The hash of a map's entry, from the [`cell_hash`] of the map.
+#[inline]
+#[must_use]
+pub fn map_entry_hash(map: u64, map_key: &[u8]) -> u64 {
+    mixed(map.rotate_left(17), key_hash(map_key))
+}
+
+#[inline]
+fn mixed(left: u64, right: u64) -> u64 {
+    // The multiplication carries upwards only, so the upper half comes down before it and after it.
+    let mut hash = left ^ right.rotate_left(32);
+    hash = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    hash ^ (hash >> 29)
+}
+
+impl<'a> Parts<'a> {
+    /// The parts of a value's or list's cell.
+    #[inline]
+    #[must_use]
+    pub fn of_cell(cell: &Cell<'a>) -> Self {
+        let namespace = cell.namespace.as_slice();
+        Self {
+            hash: cell_hash(cell.hash, namespace),
+            key: cell.key.as_slice(),
+            namespace,
+            map_key: &[],
+            head: false,
+        }
+    }
+
+    /// An error if a part, or the entry with a value of `value_len` bytes, is larger than the table takes.
+    ///
+    /// # Errors
+    /// [`BackendErrorKind::Misuse`].
+    #[inline]
+    pub fn check(&self, value_len: usize) -> BackendResult<()> {
+        let parts = [
+            self.key.len(),
+            self.namespace.len(),
+            self.map_key.len(),
+            value_len,
+        ];
+        let total = parts
+            .iter()
+            .fold(LINKED_HEAD, |sum, len| sum.saturating_add(*len));
+        // A class may be an eighth larger than what it holds.
+        if total > ENTRY_BYTES_MAX / 2 || self.namespace.len() >= 1 << 24 {
+            return Err(too_large(parts));
+        }
+        Ok(())
+    }
+}
+
+#[cold]
+fn too_large(parts: [usize; 4]) -> BackendError {
+    let [key, namespace, map_key, value] = parts;
+    BackendError::new(
+        BackendErrorKind::Misuse,
+        format!(
+            "an entry with a key of {key}, a namespace of {namespace}, a map key of {map_key} and a value of {value} bytes is too large: \
+             a namespace has less than 16 MiB, all together at most 1 GiB"
+        ),
+    )
+}
+
+impl Layout {
+    /// The layout's fixed width, 0 if it has none.
+    #[must_use]
+    pub fn width(self) -> usize {
+        match self {
+            Self::Fixed(width) => width as usize,
+            Self::Varying | Self::Linked => 0,
+        }
+    }
+
+    const fn head(self) -> usize {
+        match self {
+            Self::Fixed(_) => FIXED_HEAD,
+            Self::Varying => VARYING_HEAD,
+            Self::Linked => LINKED_HEAD,
+        }
+    }
+
+    /// The size of an entry with these parts and room for `capacity` value bytes.
+    pub(super) fn entry_bytes(self, parts: &Parts<'_>, capacity: usize) -> usize {
+        let value = match self {
+            Self::Fixed(width) => width as usize,
+            Self::Varying | Self::Linked => capacity,
+        };
+        class_of(self.head() + parts.key.len() + parts.namespace.len() + parts.map_key.len() + value)
+    }
+
+    /// Writes an entry without value bytes at the start of `to`, an entry's place of `size` bytes.
+    pub(super) fn write(self, to: &mut [u8], size: usize, parts: &Parts<'_>, epoch: u32, flags: u8) {
+        let Some(to) = to.get_mut(..size) else { return };
+        put_u32(to, 0, super::low32(parts.hash));
+        put_u32(to, EPOCH, epoch);
+        put_u32(to, KEY_LEN, super::len32(parts.key.len()));
+        put_u32(
+            to,
+            NAMESPACE_LEN,
+            super::len32(parts.namespace.len()) | u32::from(flags) << 24,
+        );
+        let mut at = self.head();
+        if let Self::Fixed(width) = self {
+            let width = width as usize;
+            fill(to, at, width);
+            at += width;
+        } else {
+            let keys = parts.key.len() + parts.namespace.len() + parts.map_key.len();
+            put_u32(to, VALUE_LEN, 0);
+            put_u32(to, VALUE_CAPACITY, super::len32(size - at - keys));
+            put_u32(to, MAP_KEY_LEN, super::len32(parts.map_key.len()));
+            put_u32(to, MAP_KEY_LEN + 4, 0);
+            if matches!(self, Self::Linked) {
+                fill(to, PREVIOUS, 16);
+            }
+        }
+        for part in [parts.key, parts.namespace, parts.map_key] {
+            if let Some(place) = to.get_mut(at..at + part.len()) {
+                place.copy_from_slice(part);
+            }
+            at += part.len();
+        }
+    }
+}
+
+fn fill(to: &mut [u8], at: usize, len: usize) {
+    if let Some(place) = to.get_mut(at..at + len) {
+        place.fill(0);
+    }
+}
+
+#[inline]
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes
+        .get(at..)
+        .and_then(|rest| rest.first_chunk())
+        .map_or(0, |number| u32::from_le_bytes(*number))
+}
+
+#[inline]
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    bytes
+        .get(at..)
+        .and_then(|rest| rest.first_chunk())
+        .map_or(0, |number| u64::from_le_bytes(*number))
+}
+
+#[inline]
+pub(super) fn put_u32(bytes: &mut [u8], at: usize, number: u32) {
+    if let Some(place) = bytes.get_mut(at..at + 4) {
+        place.copy_from_slice(&number.to_le_bytes());
+    }
+}
+
+fn put_u64(bytes: &mut [u8], at: usize, number: u64) {
+    if let Some(place) = bytes.get_mut(at..at + 8) {
+        place.copy_from_slice(&number.to_le_bytes());
+    }
+}
+
+/// An entry in its page: the bytes from its start on, which may go beyond its end.
+#[derive(Clone, Copy, Debug)]
+pub struct EntryView<'a> {
+    layout: Layout,
+    bytes: &'a [u8],
+}
+
+impl<'a> EntryView<'a> {
+    /// The entry at the start of `bytes`.
+    #[inline]
+    #[must_use]
+    pub fn new(layout: Layout, bytes: &'a [u8]) -> Self {
+        Self { layout, bytes }
+    }
+
+    #[inline]
+    fn part(&self, from: usize, len: usize) -> &'a [u8] {
+        self.bytes.get(from..from + len).unwrap_or_default()
+    }
+
+    fn u32(&self, at: usize) -> usize {
+        u32_at(self.bytes, at) as usize
+    }
+
+    /// The low half of the entry's hash.
+    #[inline]
+    #[must_use]
+    pub fn hash32(&self) -> u32 {
+        u32_at(self.bytes, 0)
+    }
+
+    /// How many snapshots had been taken when the entry was last changed.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        u32_at(self.bytes, EPOCH)
+    }
+
+    fn flags(&self) -> u8 {
+        self.bytes.get(FLAGS).copied().unwrap_or(DEAD)
+    }
+
+    /// Whether this is an entry of the state: not a freed place, not the head of a map, and with a value.
+    #[must_use]
+    pub fn is_cell(&self) -> bool {
+        self.flags() & (PRESENT | DEAD | HEAD) == PRESENT
+    }
+
+    fn key_len(&self) -> usize {
+        self.u32(KEY_LEN)
+    }
+
+    fn namespace_len(&self) -> usize {
+        self.u32(NAMESPACE_LEN) & 0x00ff_ffff
+    }
+
+    fn map_key_len(&self) -> usize {
+        match self.layout {
+            Layout::Fixed(_) => 0,
+            Layout::Varying | Layout::Linked => self.u32(MAP_KEY_LEN),
+        }
+    }
+
+    fn keys_at(&self) -> usize {
+        self.layout.head() + self.layout.width()
+    }
+
+    fn value_at(&self) -> usize {
+        match self.layout {
+            Layout::Fixed(_) => FIXED_HEAD,
+            Layout::Varying | Layout::Linked => {
+                self.layout.head() + self.key_len() + self.namespace_len() + self.map_key_len()
+            }
+        }
+    }
+
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &'a [u8] {
+        self.part(self.keys_at(), self.key_len())
+    }
+
+    /// The namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &'a [u8] {
+        self.part(self.keys_at() + self.key_len(), self.namespace_len())
+    }
+
+    /// The map key, empty for values and lists.
+    #[must_use]
+    pub fn map_key(&self) -> &'a [u8] {
+        self.part(
+            self.keys_at() + self.key_len() + self.namespace_len(),
+            self.map_key_len(),
+        )
+    }
+
+    /// The bytes of the value.
+    #[must_use]
+    pub fn value_len(&self) -> usize {
+        match self.layout {
+            Layout::Fixed(width) => width as usize,
+            Layout::Varying | Layout::Linked => self.u32(VALUE_LEN),
+        }
+    }
+
+    /// The value bytes that there is room for.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        match self.layout {
+            Layout::Fixed(width) => width as usize,
+            Layout::Varying | Layout::Linked => self.u32(VALUE_CAPACITY),
+        }
+    }
+
+    /// The value.
+    #[must_use]
+    pub fn value(&self) -> &'a [u8] {
+        self.part(self.value_at(), self.value_len())
+    }
+
+    /// The size of the entry's place.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let keys = self.key_len() + self.namespace_len() + self.map_key_len();
+        class_of(self.layout.head() + keys + self.capacity())
+    }
+
+    /// The previous entry of the map, its head for the first.
+    #[must_use]
+    pub fn previous(&self) -> Location {
+        Location::from_word(u64_at(self.bytes, PREVIOUS))
+    }
+
+    /// The next entry of the map; of a head, the first.
+    #[must_use]
+    pub fn next(&self) -> Location {
+        Location::from_word(u64_at(self.bytes, NEXT))
+    }
+
+    /// The entry's parts with their hash, which is computed anew.
+    #[must_use]
+    pub fn parts(&self) -> Parts<'a> {
+        let (key, namespace, map_key) = (self.key(), self.namespace(), self.map_key());
+        let cell = cell_hash(key_hash(key), namespace);
+        let head = self.flags() & HEAD != 0;
+        let hash = if matches!(self.layout, Layout::Linked) && !head {
+            map_entry_hash(cell, map_key)
+        } else {
+            cell
+        };
+        Parts {
+            hash,
+            key,
+            namespace,
+            map_key,
+            head,
+        }
+    }
+
+    /// Whether the entry is the one that `parts` addresses.
+    #[inline]
+    pub(super) fn is(&self, parts: &Parts<'_>) -> bool {
+        self.hash32() == super::low32(parts.hash)
+            && self.key_len() == parts.key.len()
+            && self.namespace_len() == parts.namespace.len()
+            && self.map_key_len() == parts.map_key.len()
+            && (self.flags() & HEAD != 0) == parts.head
+            && self.key() == parts.key
+            && self.namespace() == parts.namespace
+            && self.map_key() == parts.map_key
+    }
+}
+
+/// Changes to an entry in its page.
+#[derive(Debug)]
+pub(super) struct EntryMut<'a> {
+    layout: Layout,
+    bytes: &'a mut [u8],
+}
+
+impl<'a> EntryMut<'a> {
+    pub(super) fn new(layout: Layout, bytes: &'a mut [u8]) -> Self {
+        Self { layout, bytes }
+    }
+
+    pub(super) fn set_flags(&mut self, flags: u8) {
+        if let Some(place) = self.bytes.get_mut(FLAGS) {
+            *place = flags;
+        }
+    }
+
+    /// Writes `value` at `at` of the value, which then ends with it. It fits the capacity.
+    pub(super) fn set_value(&mut self, epoch: u32, at: usize, value: &[u8]) {
+        put_u32(self.bytes, EPOCH, epoch);
+        let view = EntryView::new(self.layout, self.bytes);
+        let from = view.value_at() + at;
+        if !matches!(self.layout, Layout::Fixed(_)) {
+            put_u32(self.bytes, VALUE_LEN, super::len32(at + value.len()));
+        }
+        if let Some(place) = self.bytes.get_mut(from..from + value.len()) {
+            place.copy_from_slice(value);
+        }
+    }
+
+    pub(super) fn set_previous(&mut self, location: Location) {
+        put_u64(self.bytes, PREVIOUS, location.number());
+    }
+
+    pub(super) fn set_next(&mut self, location: Location) {
+        put_u64(self.bytes, NEXT, location.number());
+    }
+}

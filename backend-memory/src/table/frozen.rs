@@ -1,0 +1,133 @@
+//! What a snapshot holds of an arena, and how long.
+//!
+//! Each snapshot begins a [`SnapshotEra`]. Pages that the owner replaces or gives up in an era are buried in it ([`Burial`]), and are
+//! freed when no snapshot that might read them is alive: those are the snapshots of this era and of the earlier ones. So a
+//! snapshot holds its own era strongly, an era holds the next one (if it began while the earlier was alive), and the owner holds the
+//! latest one weakly. Taking a snapshot thus touches no page, and whether a page must be copied before a write is one look at a weak
+//! reference. (The idea is epoch-based reclamation, Fraser 2004, with the reader's epoch as a reference count.)
+#![expect(
+    unsafe_code,
+    reason = "hands out what `page` calls frozen; the argument is about lifetimes of eras"
+)]
+
+use super::page::{FrozenPage, Page};
+use std::fmt;
+use std::sync::atomic::{Ordering, fence};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+
+/// The time between one snapshot and the next.
+#[derive(Clone, Default)]
+pub struct SnapshotEra(Arc<Burial>);
+
+/// The pages that were given up in an era, and the era after it.
+#[derive(Default)]
+pub(super) struct Burial {
+    pages: Mutex<Vec<Page>>,
+    next: OnceLock<SnapshotEra>,
+}
+
+/// An era as the owner of pages knows it: it may be over.
+#[derive(Clone, Debug, Default)]
+pub struct EraOfOwner(Weak<Burial>);
+
+impl SnapshotEra {
+    /// Begins the era of a new snapshot. `latest` is that of the snapshot before it and becomes this one.
+    pub fn begin(latest: &mut EraOfOwner) -> Self {
+        let era = Self::default();
+        if let Some(earlier) = latest.0.upgrade() {
+            // Only the owner begins eras, one after the other, so nobody has set it.
+            let _ = earlier.next.set(era.clone());
+        }
+        *latest = era.of_owner();
+        era
+    }
+
+    pub(super) fn of_owner(&self) -> EraOfOwner {
+        EraOfOwner(Arc::downgrade(&self.0))
+    }
+}
+
+impl EraOfOwner {
+    /// Whether a snapshot of this era or an earlier one is alive.
+    pub(super) fn is_alive(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+
+    /// The era, if a snapshot of it or of an earlier one is alive. If not, everything that their readers did has happened before.
+    pub(super) fn alive(&self) -> Option<Arc<Burial>> {
+        let burial = self.0.upgrade();
+        if burial.is_none() {
+            // The count was seen at 0 by a relaxed load; its last decrement was a release.
+            fence(Ordering::Acquire);
+        }
+        burial
+    }
+}
+
+impl Burial {
+    /// Keeps `pages` until the era is over.
+    pub(super) fn bury(&self, pages: impl IntoIterator<Item = Page>) {
+        let mut buried = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        buried.extend(pages);
+    }
+}
+
+impl Drop for Burial {
+    fn drop(&mut self) {
+        // One era at a time instead of one in the drop of the other: a chain may be long.
+        let mut next = self.next.take();
+        while let Some(SnapshotEra(burial)) = next {
+            next = Arc::into_inner(burial).and_then(|mut burial| burial.next.take());
+        }
+    }
+}
+
+impl fmt::Debug for SnapshotEra {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SnapshotEra")
+    }
+}
+
+/// The pages of an arena as they were at a snapshot. Any thread may read them, whatever the owner does meanwhile.
+pub struct FrozenPages {
+    pages: Vec<FrozenPage>,
+    /// Keeps the pages: the owner copies those that it wants to write while an era is alive, and buries the originals in it.
+    _era: SnapshotEra,
+}
+
+impl FrozenPages {
+    /// `pages` of an arena that from now on has `era` as its latest era.
+    pub(super) fn new(pages: Vec<FrozenPage>, era: &SnapshotEra) -> Self {
+        Self {
+            pages,
+            _era: era.clone(),
+        }
+    }
+
+    /// The entry bytes of each page.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.pages.iter().map(|page| {
+            // SAFETY: `self` is borrowed for as long as the bytes are, and keeps its era alive. Its arena (see `Arena`) neither writes
+            // nor frees a page of this era while it is alive.
+            unsafe { page.entries() }
+        })
+    }
+
+    /// How many pages there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.pages.len()
+    }
+
+    /// Whether there is no page.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pages.is_empty()
+    }
+}
+
+impl fmt::Debug for FrozenPages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FrozenPages({})", self.pages.len())
+    }
+}

@@ -1,0 +1,283 @@
+//! The table of one group: an index and an arena, and what keeps them in step.
+
+use super::arena::{Arena, ArenaFigures};
+use super::entry::{DEAD, EntryMut, EntryView, HEAD, Layout, PRESENT, Parts};
+use super::frozen::{FrozenPages, SnapshotEra};
+use super::index::Index;
+use super::page::Location;
+
+/// Below this many freed bytes a table is not rebuilt.
+const REBUILD_BYTES_MIN: usize = 64 << 10;
+/// Above this capacity a value that takes a quarter of it or less moves to a smaller place.
+const SHRINK_BYTES_MIN: usize = 4 << 10;
+
+/// The entries of one state in one key group. A cache line, so that a batch over many groups pays one line a group.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct GroupTable {
+    pub(super) index: Index,
+    pub(super) arena: Arena,
+}
+
+/// An entry that was found: its word in the index and its location. Good until the table is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    pub(super) word: usize,
+    /// Where the entry lies.
+    pub location: Location,
+}
+
+/// The low half of the hash of the entry at a location.
+fn hash_in(arena: &Arena) -> impl Fn(Location) -> u32 {
+    |location| super::entry::u32_at(arena.read(location), 0)
+}
+
+impl GroupTable {
+    /// An empty table that has seen `epoch` snapshots.
+    #[must_use]
+    pub fn new(epoch: u32) -> Self {
+        Self {
+            index: Index::default(),
+            arena: Arena::new(epoch),
+        }
+    }
+
+    /// How many snapshots were taken.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.arena.epoch
+    }
+
+    /// How many entries there are, heads of maps included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether there is no entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// The figures of the arena.
+    #[must_use]
+    pub fn figures(&self) -> ArenaFigures {
+        self.arena.figures()
+    }
+
+    /// The bytes of index and pages.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.index.bytes() + self.arena.figures().page_bytes
+    }
+
+    /// How many pages are shared with a snapshot.
+    #[must_use]
+    pub fn shared_pages(&self) -> usize {
+        self.arena.shared_pages()
+    }
+
+    /// Makes room for `entries` in all.
+    pub fn reserve(&mut self, entries: usize) {
+        self.index.reserve(entries, hash_in(&self.arena));
+    }
+
+    /// The entry that `parts` addresses.
+    #[inline]
+    #[must_use]
+    pub fn find(&self, layout: Layout, parts: &Parts<'_>) -> Option<Placed> {
+        let (word, location) = self.index.find(parts.hash, |location| {
+            EntryView::new(layout, self.arena.read(location)).is(parts)
+        })?;
+        Some(Placed { word, location })
+    }
+
+    /// The entry at `location`.
+    #[inline]
+    #[must_use]
+    pub fn view(&self, layout: Layout, location: Location) -> EntryView<'_> {
+        EntryView::new(layout, self.arena.read(location))
+    }
+
+    fn change(&mut self, layout: Layout, location: Location) -> EntryMut<'_> {
+        EntryMut::new(layout, self.arena.write(location))
+    }
+
+    /// Adds an entry that is not there, without value: its flag says absent for a fixed width, its value is empty otherwise.
+    pub fn insert(&mut self, layout: Layout, parts: &Parts<'_>, capacity: usize) -> Location {
+        let flags = match layout {
+            Layout::Fixed(_) => 0,
+            Layout::Varying | Layout::Linked => PRESENT | if parts.head { HEAD } else { 0 },
+        };
+        let location = self.place(layout, parts, capacity, flags);
+        self.index.insert(parts.hash, location, hash_in(&self.arena));
+        location
+    }
+
+    fn place(&mut self, layout: Layout, parts: &Parts<'_>, capacity: usize, flags: u8) -> Location {
+        let size = layout.entry_bytes(parts, capacity);
+        let location = self.arena.allocate(size);
+        let epoch = self.arena.epoch;
+        layout.write(self.arena.write(location), size, parts, epoch, flags);
+        location
+    }
+
+    /// Sets the value of an entry that `parts` addresses from byte `at` on, where the value then ends; `at` is at most its length.
+    /// The entry moves if it must; the result is where it is then.
+    pub fn set_value(
+        &mut self,
+        layout: Layout,
+        placed: Placed,
+        parts: &Parts<'_>,
+        at: usize,
+        value: &[u8],
+    ) -> Location {
+        let view = self.view(layout, placed.location);
+        let capacity = view.capacity();
+        let wanted = at + value.len();
+        let fits = wanted <= capacity && (capacity < SHRINK_BYTES_MIN || wanted > capacity / 4);
+        let epoch = self.arena.epoch;
+        if fits || matches!(layout, Layout::Fixed(_)) {
+            let mut entry = self.change(layout, placed.location);
+            entry.set_value(epoch, at, value);
+            return placed.location;
+        }
+        // What is appended to will be appended to again.
+        let room = if at > 0 { wanted.max(capacity * 2) } else { wanted };
+        let (size, previous, next) = (view.size(), view.previous(), view.next());
+        let location = self.place(layout, parts, room, PRESENT);
+        let kept = self
+            .view(layout, placed.location)
+            .value()
+            .get(..at)
+            .unwrap_or_default()
+            .to_vec();
+        let mut entry = self.change(layout, location);
+        entry.set_value(epoch, 0, &kept);
+        entry.set_value(epoch, at, value);
+        if layout == Layout::Linked {
+            entry.set_previous(previous);
+            entry.set_next(next);
+        }
+        self.index.move_to(placed.word, location);
+        self.release(layout, placed.location, size);
+        location
+    }
+
+    /// Adds an entry that is not there with its value, which has the layout's width if that is fixed.
+    pub fn insert_value(&mut self, layout: Layout, parts: &Parts<'_>, value: &[u8]) -> Location {
+        let location = self.insert(layout, parts, value.len());
+        let epoch = self.arena.epoch;
+        let mut entry = self.change(layout, location);
+        entry.set_value(epoch, 0, value);
+        if matches!(layout, Layout::Fixed(_)) {
+            entry.set_flags(PRESENT);
+        }
+        location
+    }
+
+    /// Links `location` into the list of a map, between `previous` and what came after it.
+    pub fn link_after(&mut self, previous: Location, location: Location) {
+        let layout = Layout::Linked;
+        let next = self.view(layout, previous).next();
+        let mut entry = self.change(layout, location);
+        entry.set_previous(previous);
+        entry.set_next(next);
+        self.relink(location);
+    }
+
+    /// Lets the neighbours of the entry at `location` know where it is.
+    pub fn relink(&mut self, location: Location) {
+        let layout = Layout::Linked;
+        let view = self.view(layout, location);
+        let (previous, next) = (view.previous(), view.next());
+        self.join(previous, location);
+        self.join(location, next);
+    }
+
+    /// Takes the entry at `location` out of its list. Returns whether the list is empty then, and its head if so.
+    pub fn unlink(&mut self, location: Location) -> Option<Location> {
+        let view = self.view(Layout::Linked, location);
+        let (previous, next) = (view.previous(), view.next());
+        self.join(previous, next);
+        let before = self.view(Layout::Linked, previous);
+        (next.is_none() && before.previous().is_none()).then_some(previous)
+    }
+
+    fn join(&mut self, previous: Location, next: Location) {
+        if !previous.is_none() {
+            self.change(Layout::Linked, previous).set_next(next);
+        }
+        if !next.is_none() {
+            self.change(Layout::Linked, next).set_previous(previous);
+        }
+    }
+
+    /// Removes an entry.
+    pub fn remove(&mut self, layout: Layout, placed: Placed) {
+        let size = self.view(layout, placed.location).size();
+        self.index.remove(placed.word, hash_in(&self.arena));
+        self.release(layout, placed.location, size);
+    }
+
+    fn release(&mut self, layout: Layout, location: Location, size: usize) {
+        if !Arena::has_own_page(size) {
+            self.change(layout, location).set_flags(DEAD);
+        }
+        self.arena.free(location, size);
+    }
+
+    /// The state's entries, in no order.
+    pub fn cells(&self, layout: Layout) -> impl Iterator<Item = EntryView<'_>> {
+        self.arena
+            .pages
+            .iter()
+            .flat_map(move |page| entries_of(layout, page.read_at(super::page::PAGE_HEADER_BYTES)))
+            .filter(EntryView::is_cell)
+    }
+
+    /// Whether so much has been freed that [`take_for_rebuild`](Self::take_for_rebuild) is worth its while.
+    #[inline]
+    #[must_use]
+    pub fn wants_rebuild(&self) -> bool {
+        let figures = self.arena.figures();
+        figures.free_bytes > REBUILD_BYTES_MIN && figures.free_bytes > figures.live_bytes
+    }
+
+    /// Leaves an empty table and returns the full one, whose cells the caller puts back.
+    #[must_use]
+    pub fn take_for_rebuild(&mut self) -> Self {
+        let copied = self.arena.figures().pages_copied;
+        let full = std::mem::replace(self, Self::new(self.epoch()));
+        self.arena.carry_copied(copied);
+        full
+    }
+
+    /// The pages as they are now, for a snapshot that began `era`. See [`SnapshotEra::begin`].
+    pub fn freeze(&mut self, era: &SnapshotEra) -> FrozenPages {
+        self.arena.freeze(era)
+    }
+}
+
+impl FrozenPages {
+    /// The state's entries, in no order.
+    pub fn cells(&self, layout: Layout) -> impl Iterator<Item = EntryView<'_>> {
+        self.iter()
+            .flat_map(move |page| entries_of(layout, page))
+            .filter(EntryView::is_cell)
+    }
+}
+
+/// Every place of a page, the dead ones too.
+fn entries_of(layout: Layout, page: &[u8]) -> impl Iterator<Item = EntryView<'_>> {
+    let mut rest = page;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let entry = EntryView::new(layout, rest);
+        rest = rest.get(entry.size()..).unwrap_or_default();
+        Some(entry)
+    })
+}

@@ -1,0 +1,243 @@
+//! Pages: blocks of memory that hold entries, and the addresses of entries in them.
+//!
+//! A page is written by the one thread that owns the table and, once it is part of a snapshot, by nobody: whoever calls
+//! [`Page::write_at`] has made sure that the page is not shared (`Arena::writable`).
+#![expect(
+    unsafe_code,
+    reason = "pages are raw blocks, since a snapshot's thread reads them while the owner still holds them"
+)]
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ptr::NonNull;
+
+/// The size of a full page; those of a small table are smaller, those of large entries larger.
+pub const PAGE_BYTES: usize = 1 << 16;
+
+/// What a page begins with, before its first entry: its size. As large as the commonest entry, so that entries keep to cache lines.
+pub(crate) const PAGE_HEADER_BYTES: usize = 32;
+
+const ALIGN: usize = 64;
+
+/// Where an entry lies: number of the page (32 bits) and offset in it (16 bits).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Location(u64);
+
+impl Location {
+    /// No entry: a page begins with its header, so no entry has this location.
+    pub const NONE: Self = Self(0);
+    /// The bits that a location takes.
+    pub(crate) const MASK: u64 = (1 << 48) - 1;
+
+    pub(crate) fn new(page: usize, offset: usize) -> Self {
+        Self(((page as u64) << 16 | offset as u64) & Self::MASK)
+    }
+
+    /// The location in the low 48 bits of `word`.
+    #[inline]
+    pub(crate) fn from_word(word: u64) -> Self {
+        Self(word & Self::MASK)
+    }
+
+    /// The location as a number below 2^48.
+    #[inline]
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
+    #[inline]
+    pub(crate) fn page(self) -> usize {
+        super::index_of(self.0 >> 16)
+    }
+
+    #[inline]
+    pub(crate) fn offset(self) -> usize {
+        super::index_of(self.0 & 0xffff)
+    }
+
+    /// Whether this is [`Location::NONE`].
+    #[must_use]
+    pub fn is_none(self) -> bool {
+        self == Self::NONE
+    }
+}
+
+/// A page and what its owner knows about it.
+///
+/// Invariants: `block` is an allocation of this module with its size in its first 8 bytes, or dangling where `used` is 0; `used` is at
+/// most that size.
+pub(crate) struct Page {
+    block: NonNull<u8>,
+    /// The arena's epoch in which the page was last made writable.
+    pub(super) epoch: u32,
+    used: u32,
+}
+
+// SAFETY: a page owns its block alone (`FrozenPage` borrows it under the rules given there), so it may move between threads.
+unsafe impl Send for Page {}
+// SAFETY: through a shared reference a page can only be read.
+unsafe impl Sync for Page {}
+
+fn layout(bytes: usize) -> Option<Layout> {
+    Layout::from_size_align(bytes, ALIGN).ok()
+}
+
+impl Page {
+    /// A page of `bytes` (at least the header's), zeroed, with nothing in use but the header.
+    pub(crate) fn new(bytes: usize, epoch: u32) -> Self {
+        let bytes = bytes.max(PAGE_HEADER_BYTES);
+        let Some(layout) = layout(bytes) else {
+            handle_alloc_error(Layout::new::<u64>());
+        };
+        // SAFETY: the layout's size is not 0.
+        let block = unsafe { alloc_zeroed(layout) };
+        let Some(block) = NonNull::new(block) else {
+            handle_alloc_error(layout);
+        };
+        // SAFETY: the block has at least the header's 32 bytes and is aligned to 64.
+        unsafe { block.cast::<u64>().write(bytes as u64) };
+        Self {
+            block,
+            epoch,
+            used: super::len32(PAGE_HEADER_BYTES),
+        }
+    }
+
+    /// The place of a page that is no longer there; it has no bytes.
+    pub(crate) fn gone() -> Self {
+        Self {
+            block: NonNull::dangling(),
+            epoch: 0,
+            used: 0,
+        }
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.used == 0
+    }
+
+    /// The size of the page's block, 0 if it is gone.
+    pub(crate) fn size(&self) -> usize {
+        if self.used == 0 {
+            return 0;
+        }
+        // SAFETY: a page that is not gone has its size in its first 8 bytes.
+        super::index_of(unsafe { self.block.cast::<u64>().read() })
+    }
+
+    /// Takes `bytes` more into use and returns the offset at which they start, if there is room.
+    pub(crate) fn take(&mut self, bytes: usize) -> Option<usize> {
+        let from = self.used as usize;
+        let to = from.checked_add(bytes)?;
+        if to > self.size() {
+            return None;
+        }
+        self.used = u32::try_from(to).ok()?;
+        Some(from)
+    }
+
+    /// The bytes from `offset` to the end of what is in use.
+    #[inline]
+    pub(crate) fn read_at(&self, offset: usize) -> &[u8] {
+        let Some(len) = (self.used as usize).checked_sub(offset) else {
+            return &[];
+        };
+        // SAFETY: `offset + len` is `used`, which lies in the block; only the owner writes, and it holds `&self`.
+        unsafe { std::slice::from_raw_parts(self.block.as_ptr().wrapping_add(offset).cast_const(), len) }
+    }
+
+    /// The same bytes for writing. The caller has made sure that no snapshot shares the page.
+    #[inline]
+    pub(super) fn write_at(&mut self, offset: usize) -> &mut [u8] {
+        let Some(len) = (self.used as usize).checked_sub(offset) else {
+            return &mut [];
+        };
+        // SAFETY: `offset + len` is `used`, which lies in the block; the caller is the owner and the page is not shared.
+        unsafe { std::slice::from_raw_parts_mut(self.block.as_ptr().wrapping_add(offset), len) }
+    }
+
+    /// The address of `offset`; where it is not in use, only to be prefetched.
+    #[inline]
+    pub(super) fn address(&self, offset: usize) -> *const u8 {
+        self.block.as_ptr().wrapping_add(offset).cast_const()
+    }
+
+    /// The address of `len` bytes in use at `offset`. They may be accessed while the page is there and not shared, and no
+    /// reference to them is alive.
+    #[inline]
+    pub(super) fn place(&self, offset: usize, len: usize) -> Option<*mut u8> {
+        (offset + len <= self.used as usize).then(|| self.block.as_ptr().wrapping_add(offset))
+    }
+
+    /// A copy of the page with a block of its own.
+    pub(crate) fn copy(&self, epoch: u32) -> Self {
+        let mut copy = Self::new(self.size(), epoch);
+        copy.used = self.used;
+        let from = self.read_at(PAGE_HEADER_BYTES);
+        copy.write_at(PAGE_HEADER_BYTES).copy_from_slice(from);
+        copy
+    }
+
+    /// The page as a snapshot sees it.
+    pub(super) fn frozen(&self) -> FrozenPage {
+        FrozenPage {
+            block: self.block,
+            used: self.used,
+        }
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        let size = self.size();
+        if size > 0
+            && let Some(layout) = layout(size)
+        {
+            // SAFETY: the block was allocated with this layout and nobody else frees it.
+            unsafe { dealloc(self.block.as_ptr(), layout) }
+        }
+    }
+}
+
+impl std::fmt::Debug for Page {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Page")
+            .field("epoch", &self.epoch)
+            .field("used", &self.used)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A page as it was at a snapshot.
+///
+/// Invariant, kept by `frozen`: it lies in a `FrozenPages`, which keeps the block alive and whose existence keeps the owner from writing
+/// to the `used` bytes.
+#[derive(Clone, Copy)]
+pub(super) struct FrozenPage {
+    block: NonNull<u8>,
+    used: u32,
+}
+
+// SAFETY: the block is only read, and by the invariant neither written nor freed meanwhile.
+unsafe impl Send for FrozenPage {}
+// SAFETY: as above.
+unsafe impl Sync for FrozenPage {}
+
+impl FrozenPage {
+    /// The entries of the page.
+    ///
+    /// # Safety
+    /// The `FrozenPages` that the page lies in lives at least as long as `'a`.
+    pub(super) unsafe fn entries<'a>(self) -> &'a [u8] {
+        let Some(len) = (self.used as usize).checked_sub(PAGE_HEADER_BYTES) else {
+            return &[];
+        };
+        // SAFETY: the bytes up to `used` lie in the block, which by the invariant is there and not written.
+        unsafe {
+            std::slice::from_raw_parts(
+                self.block.as_ptr().wrapping_add(PAGE_HEADER_BYTES).cast_const(),
+                len,
+            )
+        }
+    }
+}

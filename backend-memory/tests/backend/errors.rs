@@ -1,0 +1,99 @@
+//! What is refused, and how.
+
+use crate::support::{Storage, all_groups, cell, fresh, open, register, snapshot};
+use millpond_backend_api::{
+    BackendErrorKind, Cell, EntryBuffer, KeyGroup, KeyGroupRange, KeyedState, StateDescriptor, StateId,
+    StateKind,
+};
+
+#[test]
+fn registering_in_another_way_than_restored_or_registered_names_both() {
+    let storage = Storage::default();
+    let mut keyed = open(all_groups(), &[], &storage).unwrap();
+    let first = register(&mut keyed, "count", StateKind::Value, 8);
+    assert_eq!(register(&mut keyed, "count", StateKind::Value, 8), first);
+    let handles = snapshot(&mut keyed, &storage);
+    let mut restored = open(all_groups(), &handles, &storage).unwrap();
+    for keyed in [&mut keyed, &mut restored] {
+        for (kind, width, shown) in [
+            (StateKind::Value, 4, "value of 4 bytes"),
+            (StateKind::Map, 0, "map"),
+        ] {
+            let error = keyed
+                .register(&StateDescriptor::new("count", kind, width))
+                .unwrap_err();
+            assert_eq!(error.kind(), BackendErrorKind::Incompatible);
+            for part in ["\"count\"", "value of 8 bytes", shown] {
+                assert!(error.message().contains(part), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn only_values_have_a_fixed_width() {
+    let error = fresh()
+        .register(&StateDescriptor::new("list", StateKind::List, 8))
+        .unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::Misuse);
+}
+
+#[test]
+fn foreign_groups_wrong_widths_wrong_kinds_and_unknown_states_are_misuse() {
+    let mut keyed = open(KeyGroupRange::new(4, 7).unwrap(), &[], &Storage::default()).unwrap();
+    let fixed = register(&mut keyed, "fixed", StateKind::Value, 8);
+    let map = register(&mut keyed, "map", StateKind::Map, 0);
+    let sorted = register(&mut keyed, "sorted", StateKind::SortedMap, 0);
+    let list = register(&mut keyed, "list", StateKind::List, 0);
+    let at = |group| Cell::of_key(1, KeyGroup(group), b"k");
+    let mut entries = EntryBuffer::new();
+    let mut results = vec![
+        keyed.put(fixed, &at(4), &[0; 7]),
+        keyed.put(fixed, &at(4), &[]),
+        keyed.append(fixed, &at(4), &[0; 8]),
+        keyed.append(map, &at(4), &[]),
+        keyed.scan(fixed, &at(4), &[], 0, &mut entries),
+        keyed.scan(list, &at(4), &[], 0, &mut entries),
+        keyed.clear_map(list, &at(4)).map(drop),
+        keyed.put(StateId(99), &at(4), &[0; 8]),
+        keyed.len(StateId(4)).map(drop),
+    ];
+    for group in [0, 3, 8, u16::MAX] {
+        for state in [fixed, map, sorted, list] {
+            results.push(keyed.get(state, &at(group)).map(drop));
+            results.push(keyed.put(state, &at(group), &[0; 8]));
+            results.push(keyed.delete(state, &at(group)).map(drop));
+            results.push(keyed.visit(state, KeyGroup(group), &mut entries));
+        }
+    }
+    for result in results {
+        assert_eq!(result.unwrap_err().kind(), BackendErrorKind::Misuse);
+    }
+    for state in [fixed, map, sorted, list] {
+        assert_eq!(keyed.len(state).unwrap(), 0);
+    }
+}
+
+#[test]
+fn metrics_tell_size_entries_and_sharing() {
+    let mut keyed = fresh();
+    let state = register(&mut keyed, "count", StateKind::Value, 8);
+    keyed.put(state, &cell(b"a"), &[0; 8]).unwrap();
+    let figure = |keyed: &millpond_backend_memory::MemoryKeyedState, name: &str| {
+        let metrics = keyed.metrics();
+        metrics.iter().find(|(known, _)| known == name).unwrap().1
+    };
+    assert_eq!(figure(&keyed, "entries"), 1.0);
+    assert!(figure(&keyed, "table_bytes") > 256.0);
+    assert_eq!(figure(&keyed, "pages_shared"), 0.0);
+    let writer = crate::support::freeze(&mut keyed);
+    assert_eq!(figure(&keyed, "pages_shared"), 1.0);
+    keyed.put(state, &cell(b"a"), &[1; 8]).unwrap();
+    assert_eq!(figure(&keyed, "pages_shared"), 0.0);
+    assert_eq!(figure(&keyed, "pages_copied"), 1.0);
+    drop(writer);
+    let writer = crate::support::freeze(&mut keyed);
+    drop(writer);
+    keyed.put(state, &cell(b"a"), &[2; 8]).unwrap();
+    assert_eq!(figure(&keyed, "pages_copied"), 1.0);
+}

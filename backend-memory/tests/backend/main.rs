@@ -1,0 +1,14 @@
+//! The memory backend through the traits that the engine uses, over streams in memory.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests, whose helpers are outside test functions"
+)]
+
+mod damage;
+mod errors;
+mod maps;
+mod model;
+mod slots;
+mod snapshots;
+mod support;
