@@ -1,8 +1,11 @@
 //! The rules as scripts: each line is a time in milliseconds, an event, and the actions that it must lead to.
 
+use super::trigger::QUEUE_MAX;
 use super::*;
+use crate::checkpoint::coordinator::{PersistFailure, Report};
 use crate::checkpoint::{
-    DeclineKind, FileRef, KeyedHandle, OperatorId, OperatorMetadata, Retention, SubtaskSnapshot,
+    Ack, Command, DeclineKind, FileLocation, FileRef, KeyedHandle, OperatorId, OperatorMetadata, Retention,
+    SubtaskSnapshot,
 };
 use proptest::prelude::*;
 
