@@ -29,24 +29,49 @@ pub fn factory_object<F: StateBackendFactory>(factory: F) -> FactoryObject {
 
 /// Exports the factories of a backend library (a crate of type `cdylib`).
 ///
-/// Takes one or more expressions that are factories. To be used once a library, in a private module.
+/// Takes one or more expressions that are factories. To be used once a library, in a private module. A panic in an expression makes the
+/// engine refuse the library.
 ///
 /// ```ignore
 /// millpond_backend_api::export_backends!(AcmeStateBackendFactory);
 /// ```
+// What `abi_stable::export_root_module` expands to, except that its paths lead through this crate: a backend need not depend on abi_stable.
 #[macro_export]
 macro_rules! export_backends {
     ($($factory:expr),+ $(,)?) => {
-        extern "C" fn millpond_factories() -> $crate::reexport::RVec<$crate::abi::FactoryObject> {
-            $crate::reexport::RVec::from(vec![$($crate::export::factory_object($factory)),+])
-        }
+        #[expect(unsafe_code, reason = "the engine finds the library's header by its symbol")]
+        const _: () = {
+            extern "C" fn factories() -> $crate::reexport::RVec<$crate::abi::FactoryObject> {
+                $crate::export::library_factories(|| vec![$($crate::export::factory_object($factory)),+])
+            }
 
-        #[$crate::reexport::export_root_module]
-        pub(crate) fn millpond_root_module() -> $crate::abi::BackendModule_Ref {
-            use $crate::reexport::PrefixTypeTrait;
-            $crate::abi::BackendModule { factories: millpond_factories }.leak_into_prefix()
-        }
+            fn root_module() -> $crate::abi::BackendModule_Ref {
+                use $crate::reexport::PrefixTypeTrait;
+                $crate::abi::BackendModule { factories }.leak_into_prefix()
+            }
+
+            extern "C" fn constructor() -> $crate::reexport::RootModuleResult {
+                $crate::reexport::__call_root_module_loader(root_module)
+            }
+
+            // SAFETY: no other item of a library has this name.
+            #[unsafe(export_name = "_1as_0lib_1header_0root_bmodule_bloader")]
+            static HEADER: $crate::reexport::LibHeader =
+                // SAFETY: the constructor returns the very module that the header describes.
+                unsafe {
+                    $crate::reexport::LibHeader::from_constructor::<$crate::abi::BackendModule_Ref>(
+                        constructor,
+                        $crate::reexport::CheckTypeLayout::Yes,
+                    )
+                };
+        };
     };
+}
+
+/// Makes a library's factories; none if that panics, since a panic may not cross the boundary.
+#[doc(hidden)]
+pub fn library_factories(make: impl FnOnce() -> Vec<FactoryObject>) -> RVec<FactoryObject> {
+    catch_unwind(AssertUnwindSafe(make)).unwrap_or_default().into()
 }
 
 /// What a panic payload says.
@@ -289,5 +314,22 @@ impl<K: KeyedState> KeyedApi for Guarded<K> {
 impl<W: SnapshotWriter> WriterApi for Guarded<W> {
     fn write(&mut self, streams: &SnapshotStreams) -> AbiResult<RVec<SnapshotHandle>> {
         self.run("write", |writer| writer.write(streams).map(RVec::from))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exported_name_is_the_one_that_the_loader_looks_for() {
+        let source = include_str!("export.rs");
+        let name = abi_stable::library::ROOT_MODULE_LOADER_NAME;
+        assert!(source.contains(&format!("export_name = \"{name}\"")), "{name}");
+    }
+
+    #[test]
+    fn a_panic_while_factories_are_made_leaves_none() {
+        assert!(library_factories(|| panic!("not today")).is_empty());
     }
 }

@@ -5,6 +5,8 @@
 
 pub mod abi;
 pub mod backend;
+#[cfg(feature = "contract")]
+pub mod contract;
 mod error;
 pub mod export;
 mod key_group;
@@ -16,7 +18,7 @@ pub mod streams;
 /// What `export_backends!` needs from abi_stable, so that a backend does not have to name it.
 #[doc(hidden)]
 pub mod reexport {
-    pub use abi_stable::export_root_module;
+    pub use abi_stable::library::{__call_root_module_loader, CheckTypeLayout, LibHeader, RootModuleResult};
     pub use abi_stable::prefix_type::PrefixTypeTrait;
     pub use abi_stable::std_types::RVec;
 }

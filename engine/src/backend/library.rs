@@ -2,6 +2,7 @@
 
 use super::adapter::{BackendFactory, FactoryOrigin};
 use abi_stable::library::{LibraryError, RootModule, lib_header_from_path};
+use abi_stable::sabi_types::{VersionNumber, VersionStrings};
 use millpond_backend_api::abi::BackendModule_Ref;
 use std::fmt;
 use std::io::Read;
@@ -36,6 +37,9 @@ impl Library {
         };
         let header = lib_header_from_path(path).map_err(explained)?;
         let api_version = header.version_strings().to_string();
+        if let Some(reason) = other_major(header.version_strings()) {
+            return Err(refuse(RefusalKind::WrongAbi, reason));
+        }
         let module = header
             .init_root_module::<BackendModule_Ref>()
             .map_err(|error| match error {
@@ -138,6 +142,23 @@ fn check_file(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// Why a library that was built against version `found` of the boundary is refused. Below 1.0 a minor version may break what the
+/// one before it promised, and a check of types cannot see that.
+fn other_major(found: VersionStrings) -> Option<String> {
+    let own = BackendModule_Ref::VERSION_STRINGS;
+    let (Ok(expected), Ok(actual)) = (VersionNumber::new(own), VersionNumber::new(found)) else {
+        return Some(format!(
+            "its millpond-backend-api version '{found}' cannot be read, expected {own}"
+        ));
+    };
+    let same = expected.major == actual.major && (expected.major > 0 || expected.minor == actual.minor);
+    (!same).then(|| {
+        format!(
+            "it was built against millpond-backend-api {actual}, this engine needs {expected} or a compatible version"
+        )
+    })
+}
+
 /// Says what an error of the loader means. Its own texts can be pages long.
 fn explain(error: &LibraryError) -> (RefusalKind, String) {
     let own = BackendModule_Ref::VERSION_STRINGS;
@@ -152,16 +173,9 @@ fn explain(error: &LibraryError) -> (RefusalKind, String) {
              millpond-backend-api)"
                 .to_owned(),
         ),
-        LibraryError::IncompatibleVersionNumber {
-            expected_version,
-            actual_version,
-            ..
-        } => (
+        LibraryError::IncompatibleVersionNumber { actual_version, .. } => (
             RefusalKind::WrongAbi,
-            format!(
-                "it was built against millpond-backend-api {actual_version}, this engine needs {expected_version} or a \
-                 compatible version"
-            ),
+            format!("it was built against millpond-backend-api {actual_version}, this engine needs {own}"),
         ),
         LibraryError::ParseVersionError(error) => (
             RefusalKind::WrongAbi,
@@ -211,25 +225,55 @@ fn first_line(text: &str) -> &str {
         .unwrap_or("no details")
 }
 
-/// The first difference of a layout report, in one line.
+/// The first difference of abi_stable's layout report, in one line: `Type.field: what, expected .., found ..`.
+///
+/// The report has a section a type that was compared: how many errors there are, the way to the type (field by field, each with its
+/// type and package), both layouts, and the errors, each with what was expected and found.
 fn first_difference(report: &str) -> String {
-    report.to_owned()
+    let mut lines = report
+        .lines()
+        .map(str::trim)
+        .skip_while(|line| !line.contains("error(s)inside:") || line.starts_with("0 "));
+    let mut owner = "";
+    let mut fields = String::new();
+    let mut field_type = "";
+    for line in lines.by_ref().take_while(|line| !line.starts_with("Layout of")) {
+        if let Some(field) = line.strip_prefix("field_name:") {
+            fields.push('.');
+            fields.push_str(field);
+        } else if let Some(name) = line.strip_prefix("type:") {
+            field_type = name;
+        } else if line.starts_with("package:'millpond-") {
+            owner = field_type;
+            fields.clear();
+        }
+    }
+    let mut errors = lines.skip_while(|line| !line.starts_with("Error:"));
+    let Some(what) = errors.next().and_then(|line| line.strip_prefix("Error:")) else {
+        return first_line(report).to_owned();
+    };
+    let mut after = |label| {
+        errors.by_ref().find(|line| line.starts_with(label));
+        errors.by_ref().find(|line| !line.is_empty()).unwrap_or("?")
+    };
+    let expected = after("Expected:");
+    let found = after("Found:");
+    format!("{owner}{fields}: {what}, expected {expected}, found {found}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use abi_stable::sabi_types::{VersionNumber, VersionStrings};
 
     #[test]
     fn another_version_of_the_boundary_is_named_with_both_versions() {
-        let error = LibraryError::IncompatibleVersionNumber {
-            library_name: "millpond_backend",
-            expected_version: VersionNumber::new(VersionStrings::new("1.2.0")).unwrap(),
-            actual_version: VersionNumber::new(VersionStrings::new("2.0.1")).unwrap(),
-        };
-        let (kind, reason) = explain(&error);
-        assert_eq!(kind, RefusalKind::WrongAbi);
-        assert!(reason.contains("2.0.1") && reason.contains("1.2.0"), "{reason}");
+        let reason = other_major(VersionStrings::new("7.0.1")).unwrap();
+        assert!(
+            reason.contains("7.0.1") && reason.contains(env!("CARGO_PKG_VERSION")),
+            "{reason}"
+        );
+        assert!(other_major(VersionStrings::new("0.77.0")).is_some());
+        assert!(other_major(VersionStrings::new("new")).is_some_and(|reason| reason.contains("'new'")));
+        assert_eq!(other_major(BackendModule_Ref::VERSION_STRINGS), None);
     }
 }

@@ -6,6 +6,7 @@
 //! the factory makes in safe types that speak the engine's [`Error`](crate::Error).
 
 pub mod adapter;
+mod from_config;
 mod library;
 mod load_error;
 mod loader;

@@ -7,7 +7,7 @@ use crate::checkpoint::{Ack, CheckpointId, Command};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::vec::Broadcast;
@@ -23,7 +23,11 @@ pub(crate) struct CommandInlet {
 impl CommandInlet {
     pub(crate) fn new() -> Arc<Self> {
         let (sender, receiver) = mpsc::channel();
-        Arc::new(Self { sender, receiver: Mutex::new(Some(receiver)), waker: OnceLock::new() })
+        Arc::new(Self {
+            sender,
+            receiver: Mutex::new(Some(receiver)),
+            waker: OnceLock::new(),
+        })
     }
 
     /// Sends a command to every task.
@@ -46,14 +50,20 @@ pub(crate) fn commands<'scope>(
     let info = builder.operator_info();
     let (output, stream) = builder.new_output::<Vec<Command>>();
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Command>>>::from(output);
-    let receiver = inlet
-        .filter(|_| scope.index() == 0)
-        .and_then(|inlet| inlet.receiver.lock().unwrap_or_else(PoisonError::into_inner).take());
+    let receiver = inlet.filter(|_| scope.index() == 0).and_then(|inlet| {
+        inlet
+            .receiver
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    });
     if receiver.is_some()
         && let Some(inlet) = inlet
     {
         // Set once: an inlet serves one attempt.
-        let _ = inlet.waker.set(Waker::new(scope.worker().sync_activator_for(info.address.to_vec())));
+        let _ = inlet.waker.set(Waker::new(
+            scope.worker().sync_activator_for(info.address.to_vec()),
+        ));
         // Whatever was sent before the waker was there is waiting.
         scope.activator_for(info.address).activate();
     }
@@ -98,24 +108,34 @@ pub(crate) enum Collected {
     /// A source subtask has emitted everything.
     SourceFinished(crate::checkpoint::OperatorId, u32),
     /// A source has used up most of its ticks.
-    NeedsEpoch,
+    NeedsEpoch(u64),
 }
 
 /// The operator that collects the reports of all tasks at worker 0 and hands them to `tell`.
 pub(crate) fn collect<'scope>(
     scope: Scope<'scope, Time>,
     reports: Vec<Stream<'scope, Time, Vec<Report>>>,
+    commands: Stream<'scope, Time, Vec<Command>>,
     tell: Arc<dyn Fn(Collected) + Send + Sync>,
-    first_epoch: u64,
 ) {
     let mut builder = OperatorBuilder::new("Acknowledgements".to_owned(), scope);
-    let mut inputs: Vec<_> =
-        reports.into_iter().map(|stream| builder.new_input(stream, Exchange::new(|_: &Report| 0))).collect();
+    let mut inputs: Vec<_> = reports
+        .into_iter()
+        .map(|stream| builder.new_input(stream, Exchange::new(|_: &Report| 0)))
+        .collect();
+    let mut commands = builder.new_input(commands, Pipeline);
     let is_collector = scope.index() == 0;
     builder.build(move |_| {
         let mut acks: BTreeMap<CheckpointId, Vec<Ack>> = BTreeMap::new();
-        let mut epoch = first_epoch;
         move |frontiers| {
+            // Every checkpoint that was triggered is answered, also if no task had anything to say.
+            commands.for_each(|_, commands| {
+                for command in commands.drain(..) {
+                    if let Command::Trigger { id, .. } = command {
+                        acks.entry(id).or_default();
+                    }
+                }
+            });
             for input in &mut inputs {
                 input.for_each(|_, reports| {
                     for report in reports.drain(..) {
@@ -129,12 +149,13 @@ pub(crate) fn collect<'scope>(
                             Report::SourceFinished { operator, subtask } => {
                                 tell(Collected::SourceFinished(operator, subtask));
                             }
-                            Report::NeedsEpoch => tell(Collected::NeedsEpoch),
+                            Report::NeedsEpoch { epoch } => tell(Collected::NeedsEpoch(epoch)),
                         }
                     }
                 });
             }
             if !is_collector {
+                acks.clear();
                 return;
             }
             let left = frontiers
@@ -148,7 +169,6 @@ pub(crate) fn collect<'scope>(
                 let (id, acks) = entry.remove_entry();
                 tell(Collected::Acks(id, acks));
             }
-            epoch = epoch.max(left);
         }
     });
 }

@@ -3,12 +3,13 @@
 use super::context::JobContext;
 use super::task::{TaskContext, Waker};
 use crate::Result;
+use crate::backend::adapter::CancelFlag;
 use crate::checkpoint::storage::check_ack;
 use crate::checkpoint::{
     Ack, CheckpointId, DeclineKind, OperatorId, SnapshotKind, SnapshotOptions, SubtaskSnapshot,
 };
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Instant;
 
@@ -40,14 +41,20 @@ pub(crate) struct SnapshotRun {
     /// The checkpoint.
     pub(crate) id: CheckpointId,
     /// Set when the checkpoint was given up.
-    pub(crate) cancelled: Arc<AtomicBool>,
+    pub(crate) cancelled: CancelFlag,
     /// The job.
     pub(crate) job: Arc<JobContext>,
 }
 
 impl SnapshotContext {
     pub(crate) fn new(id: CheckpointId, options: SnapshotOptions, alignment_ms: f64) -> Self {
-        Self { id, options, alignment_ms, parts: Vec::new(), must_finish: Vec::new() }
+        Self {
+            id,
+            options,
+            alignment_ms,
+            parts: Vec::new(),
+            must_finish: Vec::new(),
+        }
     }
 
     /// Whether states are to be written at all.
@@ -76,7 +83,7 @@ impl SnapshotContext {
 /// The snapshots of one task that are being written.
 pub(crate) struct Uploads {
     results: (mpsc::Sender<Uploaded>, mpsc::Receiver<Uploaded>),
-    running: Vec<(CheckpointId, Arc<AtomicBool>)>,
+    running: Vec<(CheckpointId, CancelFlag)>,
     /// Shared by all uploads of the task, so that a later checkpoint cannot overtake the work of an earlier one.
     must_finish: Arc<Mutex<VecDeque<MustFinish>>>,
     waker: Waker,
@@ -107,12 +114,22 @@ impl Uploads {
         if snapshot.parts.is_empty() && snapshot.must_finish.is_empty() {
             return false;
         }
-        let cancelled = Arc::new(AtomicBool::new(false));
-        self.running.push((snapshot.id, Arc::clone(&cancelled)));
-        self.must_finish.lock().unwrap_or_else(PoisonError::into_inner).extend(snapshot.must_finish);
-        let (must_finish, sender, waker) =
-            (Arc::clone(&self.must_finish), self.results.0.clone(), self.waker.clone());
-        let run = SnapshotRun { id: snapshot.id, cancelled, job: Arc::clone(&task.job) };
+        let cancelled = CancelFlag::new();
+        self.running.push((snapshot.id, cancelled.clone()));
+        self.must_finish
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(snapshot.must_finish);
+        let (must_finish, sender, waker) = (
+            Arc::clone(&self.must_finish),
+            self.results.0.clone(),
+            self.waker.clone(),
+        );
+        let run = SnapshotRun {
+            id: snapshot.id,
+            cancelled,
+            job: Arc::clone(&task.job),
+        };
         let parts = snapshot.parts;
         task.job.tokio.spawn_blocking(move || {
             // The receiver is gone when the attempt has ended; then nobody wants the result.
@@ -132,7 +149,7 @@ impl Uploads {
     /// Has the upload of a checkpoint stop.
     pub(crate) fn cancel(&self, id: CheckpointId) {
         for (_, cancelled) in self.running.iter().filter(|(running, _)| *running == id) {
-            cancelled.store(true, Ordering::Release);
+            cancelled.cancel();
         }
     }
 }
@@ -140,18 +157,29 @@ impl Uploads {
 impl Drop for Uploads {
     fn drop(&mut self) {
         for (_, cancelled) in &self.running {
-            cancelled.store(true, Ordering::Release);
+            cancelled.cancel();
         }
     }
 }
 
 fn upload(run: &SnapshotRun, parts: Vec<Part>, must_finish: &Mutex<VecDeque<MustFinish>>) -> Uploaded {
     if let Err(error) = finish_all(must_finish) {
-        let acks = parts.into_iter().map(|part| decline(&part.snapshot, &error)).collect();
-        return Uploaded { id: run.id, acks, fatal: Some(error) };
+        let acks = parts
+            .into_iter()
+            .map(|part| decline(&part.snapshot, &error))
+            .collect();
+        return Uploaded {
+            id: run.id,
+            acks,
+            fatal: Some(error),
+        };
     }
     let acks = parts.into_iter().map(|part| upload_part(run, part)).collect();
-    Uploaded { id: run.id, acks, fatal: None }
+    Uploaded {
+        id: run.id,
+        acks,
+        fatal: None,
+    }
 }
 
 /// Does, in order, all work that has to be done. The lock is held meanwhile: whoever comes second finds nothing left and may go on.

@@ -234,14 +234,17 @@ fn a_registered_name_cannot_be_taken_again() {
         ModelFactory {
             name: "millpond::MemoryStateBackendFactory",
             short_names: &[],
+            version: "1",
         },
         ModelFactory {
             name: "acme::Other",
             short_names: &["other", "HashMap"],
+            version: "1",
         },
         ModelFactory {
             name: "",
             short_names: &[],
+            version: "1",
         },
     ] {
         assert_eq!(
@@ -253,6 +256,7 @@ fn a_registered_name_cannot_be_taken_again() {
         .register(ModelFactory {
             name: "acme::Other",
             short_names: &["other"],
+            version: "1",
         })
         .unwrap();
     assert_eq!(registry.find("OTHER").unwrap().name(), "acme::Other");

@@ -7,8 +7,8 @@ options! {
     "State backend";
 
     /// The state backend: `hashmap` (also `memory`, `jobmanager`), `filesystem`, `rocksdb`, the name of a factory
-    /// (`acme::MyBackendFactory`), or a library in `plugins.dir` or its path. Names are compared without case. Flink's old names
-    /// and the names of its factory classes are understood.
+    /// (`acme::MyBackendFactory`), or a library in `plugins.dir` or its path. Short names are compared without case. Flink's old
+    /// names and the names of its factory classes are understood.
     TYPE: String = "state.backend.type"
         .with_default("hashmap")
         .with_old_keys(&["state.backend"]);
