@@ -92,10 +92,11 @@ impl SortedState {
         let (Some(run), Some(counters)) = (self.runs.get_mut(group), self.counters.get_mut(group)) else {
             return false;
         };
-        if run.get(&address).is_none() {
+        // Looked for first: what is not there must not cost a copy of what is shared.
+        let Some(place) = run.find(&address) else {
             return false;
-        }
-        let Some(len) = Arc::make_mut(run).delete(&address) else {
+        };
+        let Some(len) = Arc::make_mut(run).delete(place) else {
             return false;
         };
         counters.remove(encoded_bytes(&address, len));
