@@ -55,13 +55,11 @@ impl SortedState {
         self.runs.iter().map(|run| run.bytes()).sum()
     }
 
-    /// How many chunks there are, and how many of them a snapshot shares.
-    #[must_use]
-    pub fn chunks(&self) -> (usize, usize) {
-        self.runs.iter().fold((0, 0), |(all, shared), run| {
-            let in_run = run.shared_chunks(Arc::strong_count(run) > 1);
-            (all + run.chunks(), shared + in_run)
-        })
+    pub(super) fn shared_chunks(&self) -> usize {
+        self.runs
+            .iter()
+            .map(|run| run.shared_chunks(Arc::strong_count(run) > 1))
+            .sum()
     }
 
     /// The value of a cell.
