@@ -19,6 +19,7 @@
 mod bytes;
 mod command;
 pub mod coordinator;
+mod envelope;
 pub mod ha;
 mod handle;
 mod id;
@@ -27,6 +28,9 @@ pub mod restore;
 mod settings;
 pub mod storage;
 pub mod store;
+
+#[cfg(test)]
+mod crash_tests;
 
 pub use command::{Command, SnapshotKind, SnapshotOptions};
 pub use handle::{

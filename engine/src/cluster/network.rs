@@ -14,7 +14,7 @@ use super::session::{Attempt, Finish};
 use super::settings::{ClusterSettings, JobIdentity};
 use super::shared::{Forming, JobEnd, Shared, State};
 use super::transport::{AttemptTransport, Mesh};
-use super::wire::{Answer, Message, Purpose};
+use super::wire::{self, Answer, Message, Purpose};
 use super::{AttemptControl, AttemptEnd, AttemptNumber, AttemptPlan, ClusterEvent, FailureCause};
 use crate::{Error, ErrorKind, Result};
 
@@ -163,6 +163,17 @@ impl Network {
     /// In process 0: forms the attempt. None if a process was lost meanwhile.
     fn form(&self, plan: AttemptPlan) -> Result<Option<Attempt>> {
         let shared = &self.shared;
+        // Large plans take their time, which the network's thread must not spend waiting for the lock.
+        let start: Arc<[u8]> = match wire::frame(&Message::AttemptStart(plan.clone())) {
+            Ok(frame) => frame.into(),
+            Err(error) => {
+                let text = format!(
+                    "what attempt {} restores cannot be sent to the other processes",
+                    plan.attempt
+                );
+                return Err(Error::new(ErrorKind::StateTooLarge, text).with_source(error));
+            }
+        };
         let mut state = shared.lock();
         if !missing(&state).is_empty() || plan.attempt <= state.attempt_seen {
             return Ok(None);
@@ -173,7 +184,8 @@ impl Network {
             "attempt {attempt} starts in {} processes",
             shared.settings.processes()
         );
-        shared.broadcast(&state, &Message::AttemptStart(plan.clone()), None);
+        Shared::broadcast_frame(&state, &start, None);
+        drop(start);
         let began = Instant::now();
         loop {
             if core.is_ended() {

@@ -102,6 +102,7 @@ impl ClusterSession {
     ///
     /// # Errors
     /// - [`ErrorKind::Cluster`] if processes are missing, or are not ready, for the rejoin timeout; they are named with their addresses.
+    /// - [`ErrorKind::StateTooLarge`] if the plan is larger than 1 GiB.
     /// - What `plan` returns.
     /// - [`ErrorKind::Bug`] in another process than 0, or if `plan` gives a number that is too low.
     pub fn start_attempt(

@@ -171,10 +171,15 @@ impl Shared {
             Ok(frame) => frame.into(),
             Err(error) => return tracing::error!("a message to all processes cannot be sent: {error}"),
         };
+        Self::broadcast_frame(state, &frame, except);
+    }
+
+    /// [`broadcast`](Self::broadcast) of a message that was encoded before.
+    pub(super) fn broadcast_frame(state: &State, frame: &Arc<[u8]>, except: Option<usize>) {
         for (process, peer) in state.peers.iter().enumerate() {
             if let Some(connection) = peer.connection.as_ref().filter(|_| Some(process) != except) {
                 // A closed queue belongs to a connection whose loss is being noticed.
-                let _ = connection.outgoing.send(Arc::clone(&frame));
+                let _ = connection.outgoing.send(Arc::clone(frame));
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::checkpoint::{Ack, CheckpointId, Command};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::vec::Broadcast;
@@ -98,24 +98,32 @@ pub(crate) enum Collected {
     /// A source subtask has emitted everything.
     SourceFinished(crate::checkpoint::OperatorId, u32),
     /// A source has used up most of its ticks.
-    NeedsEpoch,
+    NeedsEpoch(u64),
 }
 
 /// The operator that collects the reports of all tasks at worker 0 and hands them to `tell`.
 pub(crate) fn collect<'scope>(
     scope: Scope<'scope, Time>,
     reports: Vec<Stream<'scope, Time, Vec<Report>>>,
+    commands: Stream<'scope, Time, Vec<Command>>,
     tell: Arc<dyn Fn(Collected) + Send + Sync>,
-    first_epoch: u64,
 ) {
     let mut builder = OperatorBuilder::new("Acknowledgements".to_owned(), scope);
     let mut inputs: Vec<_> =
         reports.into_iter().map(|stream| builder.new_input(stream, Exchange::new(|_: &Report| 0))).collect();
+    let mut commands = builder.new_input(commands, Pipeline);
     let is_collector = scope.index() == 0;
     builder.build(move |_| {
         let mut acks: BTreeMap<CheckpointId, Vec<Ack>> = BTreeMap::new();
-        let mut epoch = first_epoch;
         move |frontiers| {
+            // Every checkpoint that was triggered is answered, also if no task had anything to say.
+            commands.for_each(|_, commands| {
+                for command in commands.drain(..) {
+                    if let Command::Trigger { id, .. } = command {
+                        acks.entry(id).or_default();
+                    }
+                }
+            });
             for input in &mut inputs {
                 input.for_each(|_, reports| {
                     for report in reports.drain(..) {
@@ -129,12 +137,13 @@ pub(crate) fn collect<'scope>(
                             Report::SourceFinished { operator, subtask } => {
                                 tell(Collected::SourceFinished(operator, subtask));
                             }
-                            Report::NeedsEpoch => tell(Collected::NeedsEpoch),
+                            Report::NeedsEpoch { epoch } => tell(Collected::NeedsEpoch(epoch)),
                         }
                     }
                 });
             }
             if !is_collector {
+                acks.clear();
                 return;
             }
             let left = frontiers
@@ -148,7 +157,6 @@ pub(crate) fn collect<'scope>(
                 let (id, acks) = entry.remove_entry();
                 tell(Collected::Acks(id, acks));
             }
-            epoch = epoch.max(left);
         }
     });
 }

@@ -2,13 +2,11 @@
 
 use super::batch::{Batch, Mark};
 use super::partition::Partitioning;
-use super::snapshot::SnapshotContext;
-use super::stage::Stage;
+use super::stage::{Stage, StageControl};
 use super::task::TaskContext;
 use super::time::Time;
 use crate::Result;
 use crate::api::{Data, TimestampMs, WATERMARK_MIN};
-use crate::checkpoint::CheckpointId;
 use std::cell::RefCell;
 use std::rc::Rc;
 use timely::dataflow::channels::pushers::Output;
@@ -51,10 +49,6 @@ impl<T: Data> PortStage<T> {
 }
 
 impl<T: Data> Stage<T> for PortStage<T> {
-    fn open(&mut self, _task: &TaskContext) -> Result<()> {
-        Ok(())
-    }
-
     fn batch(&mut self, batch: &mut Batch<T>, _task: &TaskContext) -> Result<()> {
         if let Some(prepare) = &mut self.prepare {
             prepare(batch)?;
@@ -65,6 +59,12 @@ impl<T: Data> Stage<T> for PortStage<T> {
         self.output.borrow_mut().send(batch);
         batch.clear();
         Ok(())
+    }
+}
+
+impl<T: Data> StageControl for PortStage<T> {
+    fn behind(&mut self) -> Option<&mut dyn StageControl> {
+        None
     }
 
     fn watermark(&mut self, watermark: TimestampMs, task: &TaskContext) -> Result<()> {
@@ -79,26 +79,6 @@ impl<T: Data> Stage<T> for PortStage<T> {
             self.send_mark(task);
         }
         Ok(())
-    }
-
-    fn processing_time(&mut self, _now: TimestampMs, _task: &TaskContext) -> Result<()> {
-        Ok(())
-    }
-
-    fn snapshot(&mut self, _snapshot: &mut SnapshotContext, _task: &TaskContext) -> Result<()> {
-        Ok(())
-    }
-
-    fn complete(&mut self, _id: CheckpointId, _task: &TaskContext) -> Result<()> {
-        Ok(())
-    }
-
-    fn aborted(&mut self, _id: CheckpointId, _task: &TaskContext) -> Result<()> {
-        Ok(())
-    }
-
-    fn poll(&mut self, _task: &TaskContext) -> Result<bool> {
-        Ok(false)
     }
 }
 

@@ -3,12 +3,13 @@
 use super::context::JobContext;
 use super::task::{TaskContext, Waker};
 use crate::Result;
+use crate::backend::adapter::CancelFlag;
 use crate::checkpoint::storage::check_ack;
 use crate::checkpoint::{
     Ack, CheckpointId, DeclineKind, OperatorId, SnapshotKind, SnapshotOptions, SubtaskSnapshot,
 };
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Instant;
 
@@ -40,7 +41,7 @@ pub(crate) struct SnapshotRun {
     /// The checkpoint.
     pub(crate) id: CheckpointId,
     /// Set when the checkpoint was given up.
-    pub(crate) cancelled: Arc<AtomicBool>,
+    pub(crate) cancelled: CancelFlag,
     /// The job.
     pub(crate) job: Arc<JobContext>,
 }
@@ -76,7 +77,7 @@ impl SnapshotContext {
 /// The snapshots of one task that are being written.
 pub(crate) struct Uploads {
     results: (mpsc::Sender<Uploaded>, mpsc::Receiver<Uploaded>),
-    running: Vec<(CheckpointId, Arc<AtomicBool>)>,
+    running: Vec<(CheckpointId, CancelFlag)>,
     /// Shared by all uploads of the task, so that a later checkpoint cannot overtake the work of an earlier one.
     must_finish: Arc<Mutex<VecDeque<MustFinish>>>,
     waker: Waker,
@@ -107,8 +108,8 @@ impl Uploads {
         if snapshot.parts.is_empty() && snapshot.must_finish.is_empty() {
             return false;
         }
-        let cancelled = Arc::new(AtomicBool::new(false));
-        self.running.push((snapshot.id, Arc::clone(&cancelled)));
+        let cancelled = CancelFlag::new();
+        self.running.push((snapshot.id, cancelled.clone()));
         self.must_finish.lock().unwrap_or_else(PoisonError::into_inner).extend(snapshot.must_finish);
         let (must_finish, sender, waker) =
             (Arc::clone(&self.must_finish), self.results.0.clone(), self.waker.clone());
@@ -132,7 +133,7 @@ impl Uploads {
     /// Has the upload of a checkpoint stop.
     pub(crate) fn cancel(&self, id: CheckpointId) {
         for (_, cancelled) in self.running.iter().filter(|(running, _)| *running == id) {
-            cancelled.store(true, Ordering::Release);
+            cancelled.cancel();
         }
     }
 }
@@ -140,7 +141,7 @@ impl Uploads {
 impl Drop for Uploads {
     fn drop(&mut self) {
         for (_, cancelled) in &self.running {
-            cancelled.store(true, Ordering::Release);
+            cancelled.cancel();
         }
     }
 }

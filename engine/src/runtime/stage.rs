@@ -13,41 +13,63 @@ use crate::checkpoint::CheckpointId;
 /// One operator of a chain, as its predecessor sees it.
 ///
 /// # Contract
-/// 1. [`open`](Self::open) comes first, once; it opens the stages behind it too, before anything reaches them.
+/// 1. [`open`](StageControl::open) comes first, once; it opens the stages behind too, before anything reaches them.
 /// 2. [`batch`](Self::batch) consumes all records and leaves the batch empty, its memory in place. The mark of a batch is the task's
 ///    business, stages do not look at it.
 /// 3. Watermarks rise; `WATERMARK_MAX` comes once, when all input has ended, and nothing but snapshots and notifications follows it.
-/// 4. Every call but `batch` is passed on to the stages behind, `snapshot` in the order of the chain.
-pub(crate) trait Stage<T>: 'static {
-    /// Prepares for records: opens state, restores.
-    fn open(&mut self, task: &TaskContext) -> Result<()>;
-
+/// 4. Every control call is passed on to the stages behind; a snapshot visits the stages in the order of the chain.
+pub(crate) trait Stage<T>: StageControl {
     /// Takes a batch.
     fn batch(&mut self, batch: &mut Batch<T>, task: &TaskContext) -> Result<()>;
-
-    /// Takes a watermark.
-    fn watermark(&mut self, watermark: TimestampMs, task: &TaskContext) -> Result<()>;
-
-    /// Learns that the input has become idle, or active again.
-    fn idle(&mut self, idle: bool, task: &TaskContext) -> Result<()>;
-
-    /// Processing time has come to a moment that a stage asked for by [`TaskContext::wake_at`].
-    fn processing_time(&mut self, now: TimestampMs, task: &TaskContext) -> Result<()>;
-
-    /// The synchronous part of a snapshot.
-    fn snapshot(&mut self, snapshot: &mut SnapshotContext, task: &TaskContext) -> Result<()>;
-
-    /// A checkpoint is complete.
-    fn complete(&mut self, id: CheckpointId, task: &TaskContext) -> Result<()>;
-
-    /// A checkpoint will never be complete.
-    fn aborted(&mut self, id: CheckpointId, task: &TaskContext) -> Result<()>;
-
-    /// Looks after work that runs elsewhere. Whether some is still under way: the task must not end before it has.
-    fn poll(&mut self, task: &TaskContext) -> Result<bool>;
 }
 
-/// What comes behind a stage: nothing, the next stage, or several that each see every batch.
+/// What of a stage does not depend on the type of its records. A call that a stage has no business with goes to the stages behind.
+pub(crate) trait StageControl: 'static {
+    /// The stages behind.
+    fn behind(&mut self) -> Option<&mut dyn StageControl>;
+
+    /// Prepares for records: opens state, restores.
+    fn open(&mut self, task: &TaskContext) -> Result<()> {
+        self.behind().map_or(Ok(()), |behind| behind.open(task))
+    }
+
+    /// Takes a watermark.
+    fn watermark(&mut self, watermark: TimestampMs, task: &TaskContext) -> Result<()> {
+        self.behind().map_or(Ok(()), |behind| behind.watermark(watermark, task))
+    }
+
+    /// Learns that the input has become idle, or active again.
+    fn idle(&mut self, idle: bool, task: &TaskContext) -> Result<()> {
+        self.behind().map_or(Ok(()), |behind| behind.idle(idle, task))
+    }
+
+    /// Processing time has come to a moment that some stage asked for by [`TaskContext::wake_at`].
+    fn processing_time(&mut self, now: TimestampMs, task: &TaskContext) -> Result<()> {
+        self.behind().map_or(Ok(()), |behind| behind.processing_time(now, task))
+    }
+
+    /// The synchronous part of a snapshot.
+    fn snapshot(&mut self, snapshot: &mut SnapshotContext, task: &TaskContext) -> Result<()> {
+        self.behind().map_or(Ok(()), |behind| behind.snapshot(snapshot, task))
+    }
+
+    /// A checkpoint is complete.
+    fn complete(&mut self, id: CheckpointId, task: &TaskContext) -> Result<()> {
+        self.behind().map_or(Ok(()), |behind| behind.complete(id, task))
+    }
+
+    /// A checkpoint will never be complete.
+    fn aborted(&mut self, id: CheckpointId, task: &TaskContext) -> Result<()> {
+        self.behind().map_or(Ok(()), |behind| behind.aborted(id, task))
+    }
+
+    /// Looks after work that runs elsewhere. Whether some is still under way: the task must not end before it has.
+    fn poll(&mut self, task: &TaskContext) -> Result<bool> {
+        self.behind().map_or(Ok(false), |behind| behind.poll(task))
+    }
+}
+
+/// The stages that read one output of a stage: none, one, or several that each see every batch.
 pub(crate) struct Next<T> {
     stages: Vec<Box<dyn Stage<T>>>,
     /// The copy that all but the last of several stages get.
@@ -62,10 +84,6 @@ impl<T: Data> Next<T> {
 }
 
 impl<T: Data> Stage<T> for Next<T> {
-    fn open(&mut self, task: &TaskContext) -> Result<()> {
-        self.stages.iter_mut().try_for_each(|stage| stage.open(task))
-    }
-
     #[inline]
     fn batch(&mut self, batch: &mut Batch<T>, task: &TaskContext) -> Result<()> {
         if batch.records.is_empty() {
@@ -81,6 +99,16 @@ impl<T: Data> Stage<T> for Next<T> {
         }
         batch.clear();
         Ok(())
+    }
+}
+
+impl<T: Data> StageControl for Next<T> {
+    fn behind(&mut self) -> Option<&mut dyn StageControl> {
+        None
+    }
+
+    fn open(&mut self, task: &TaskContext) -> Result<()> {
+        self.stages.iter_mut().try_for_each(|stage| stage.open(task))
     }
 
     fn watermark(&mut self, watermark: TimestampMs, task: &TaskContext) -> Result<()> {

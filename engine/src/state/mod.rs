@@ -1,1 +1,26 @@
-//! The `state` module.
+//! Keyed state as functions use it: typed handles over the state backend.
+//!
+//! A function registers its states by name when it is opened ([`StateRegistry`]) and keeps the handles; each access is scoped to the key of the
+//! record or timer that is being processed, which the [`KeyedContext`] knows. The types are written down with the state, so that a program
+//! that registers others is told so instead of reading garbage.
+
+mod context;
+mod descriptor;
+mod folding;
+mod keys;
+mod list;
+mod map;
+mod slots;
+mod timers;
+mod value;
+
+pub use context::KeyedContext;
+pub use descriptor::StateRegistry;
+pub use folding::{AggregateFunction, AggregatingState, ReducingState};
+pub use list::ListState;
+pub use map::MapState;
+pub use timers::TimerDomain;
+pub use value::ValueState;
+
+pub(crate) use descriptor::StateCodec;
+pub(crate) use keys::Hasher;

@@ -146,6 +146,18 @@ impl Coordinator {
         self.store.latest()
     }
 
+    /// The checkpoints that are kept and the files that they share.
+    #[must_use]
+    pub fn store(&self) -> &CompletedStore {
+        &self.store
+    }
+
+    /// The first number that was never used.
+    #[must_use]
+    pub fn next_id(&self) -> CheckpointId {
+        self.next_id
+    }
+
     /// How checkpoints have gone so far.
     #[must_use]
     pub fn stats(&self) -> CheckpointStats {

@@ -120,6 +120,7 @@ pub fn spawn(
         started: Instant::now(),
         requests: HashMap::new(),
         next_request: 0,
+        orphans_deleted: false,
     };
     runtime.spawn(driver.run(receiver));
     Ok(CoordinatorHandle {
@@ -230,6 +231,7 @@ struct Driver {
     started: Instant,
     requests: HashMap<RequestId, oneshot::Sender<Triggered>>,
     next_request: u64,
+    orphans_deleted: bool,
 }
 
 impl Driver {
@@ -377,6 +379,9 @@ impl Driver {
             .await?;
         let settled = self.core.settled();
         self.carry_out(settled, &mut VecDeque::new()).await;
+        if !std::mem::replace(&mut self.orphans_deleted, true) {
+            self.delete_orphans().await;
+        }
         let restored = self.core.latest().cloned();
         Ok(AttemptStart {
             attempt,
@@ -385,6 +390,18 @@ impl Driver {
                 .map_or(CheckpointId::FIRST.0, |latest| latest.id().next().0),
             restored,
         })
+    }
+
+    /// Before the first attempt nothing of the job writes, so what nobody names now was left by a crash.
+    async fn delete_orphans(&mut self) {
+        let store = self.core.store();
+        let (retained, next_id) = (store.retained(), self.core.next_id());
+        let shared = store.registry().paths().map(str::to_owned).collect();
+        let storage = Arc::clone(&self.storage);
+        let task = tokio::task::spawn_blocking(move || storage.delete_orphans(&retained, next_id, &shared));
+        if let Ok(Err(error)) = task.await {
+            tracing::warn!(%error, "files that an earlier crash has left could not be deleted");
+        }
     }
 
     async fn finish(&mut self, end: JobEnd) -> Result<()> {

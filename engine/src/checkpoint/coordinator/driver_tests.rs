@@ -1,5 +1,5 @@
 use super::*;
-use crate::checkpoint::ha::NoHa;
+use crate::checkpoint::ha::{FilesystemHa, NoHa};
 use crate::checkpoint::storage::{CheckpointPaths, FileStorage, FileStorageOptions, Scope, StreamHint};
 use crate::checkpoint::{FileRef, KeyedHandle, OperatorId, Retention, SubtaskSnapshot};
 use std::fs;
@@ -238,4 +238,52 @@ async fn end_of_input_completes_then_stops() {
     job.handle.acks(id, vec![job.snapshot(id, b"state")]);
     assert_eq!(job.command().await, Command::Complete { id });
     assert_eq!(job.command().await, Command::Stop);
+}
+
+#[tokio::test]
+async fn killed_program_goes_on_from_what_was_complete_and_leaves_no_orphans() {
+    let dir = tempfile::tempdir().unwrap();
+    let (checkpoints, ha) = (dir.path().join("checkpoints"), dir.path().join("ha"));
+    let session = || Box::new(FilesystemHa::open(&ha, "/default", "job").unwrap());
+    let mut first = job(&checkpoints, settings(5), session());
+    let start = first.handle.begin_attempt(1).await.unwrap();
+    first.handle.attempt_started(start.attempt, plan());
+    let complete = first.triggered().await;
+    first
+        .handle
+        .acks(complete, vec![first.snapshot(complete, b"state")]);
+    assert_eq!(first.command().await, Command::Complete { id: complete });
+    // The next one is under way when the program dies.
+    let lost = first.triggered().await;
+    first.snapshot(lost, b"lost");
+    let Job {
+        handle,
+        mut outputs,
+        storage,
+    } = first;
+    drop(handle);
+    while outputs.recv().await.is_some() {}
+    assert!(storage.paths().checkpoint(lost).is_dir());
+
+    let mut second = job(&checkpoints, settings(5), session());
+    let start = second.handle.begin_attempt(1).await.unwrap();
+    assert_eq!(start.attempt, 2);
+    let restored = start.restored.unwrap();
+    assert_eq!(restored.id(), complete);
+    let file = restored
+        .metadata
+        .subtasks()
+        .flat_map(|subtask| subtask.files())
+        .next()
+        .unwrap()
+        .clone();
+    let state = crate::checkpoint::storage::read_all(second.storage.as_ref(), &file).unwrap();
+    assert_eq!(state, b"state");
+    assert!(!second.storage.paths().checkpoint(lost).exists());
+    second.handle.attempt_started(start.attempt, plan());
+    assert!(second.triggered().await > lost, "a number never comes twice");
+
+    second.handle.finish(JobEnd::Finished).await.unwrap();
+    assert_eq!(fs::read_dir(&checkpoints).unwrap().count(), 0);
+    assert!(session().finished());
 }

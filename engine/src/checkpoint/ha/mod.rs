@@ -3,8 +3,12 @@
 //! A job is known by its name. Opening it gives a [`HaSession`], of which there is at most one at a time, and which says
 //! under which job id to go on and which checkpoints there are. Two kinds exist: `none` (nothing is remembered) and `filesystem`.
 
+mod filesystem;
+mod lock;
 mod none;
+mod pointer;
 
+pub use filesystem::FilesystemHa;
 pub use none::NoHa;
 
 use super::{CheckpointId, CheckpointMetadata, JobId};
@@ -26,6 +30,21 @@ pub enum HaSettings {
         /// `high-availability.cluster-id`; separates programs that share a storage folder. `/default` in Flink.
         cluster_id: String,
     },
+}
+
+/// Takes hold of a job.
+///
+/// # Errors
+/// [`crate::ErrorKind::Configuration`] when another program holds the job or the storage folder cannot be used, [`crate::ErrorKind::Restore`] when what
+/// was stored is damaged.
+pub fn open(settings: &HaSettings, job_name: &str) -> Result<Box<dyn HaSession>> {
+    Ok(match settings {
+        HaSettings::None => Box::new(NoHa::new()),
+        HaSettings::Filesystem {
+            storage_dir,
+            cluster_id,
+        } => Box::new(FilesystemHa::open(storage_dir, cluster_id, job_name)?),
+    })
 }
 
 /// How a job ended.
@@ -68,8 +87,8 @@ pub trait HaSession: fmt::Debug + Send {
     /// The first checkpoint number that nobody has used.
     fn next_id(&self) -> CheckpointId;
 
-    /// The job ended already, in this way, and must not run again.
-    fn finished(&self) -> Option<JobEnd>;
+    /// The job has processed all its input already, and must not run again. (A job that failed for good or was cancelled may: as a new run.)
+    fn finished(&self) -> bool;
 
     /// Raises the attempt counter durably and returns it: at least `at_least`, and higher than all before. Also publishes anew which checkpoints
     /// are retained, which settles a publication whose outcome was unknown.

@@ -4,12 +4,12 @@
 //! handles of every subtask. The bytes are described in `FORMAT.md` beside this file: a header with its own checksum, then two
 //! checksummed sections. Whatever is wrong with a file is an error that names file, section, offset, expected and found.
 
-mod envelope;
 mod v1;
 
 use crate::{Error, ErrorKind, Result};
 use std::path::Path;
 
+use super::envelope::Format;
 use super::{CheckpointId, CheckpointingMode, JobId, OperatorId, SubtaskSnapshot};
 use serde::{Deserialize, Serialize};
 
@@ -106,6 +106,13 @@ pub const VERSION_CURRENT: u32 = 1;
 /// The oldest version that [`decode`] reads.
 pub const VERSION_OLDEST: u32 = 1;
 
+const FORMAT: Format<2> = Format {
+    what: "checkpoint metadata",
+    magic: *b"MillMeta",
+    sections: ["job", "operators"],
+    versions: (VERSION_OLDEST, VERSION_CURRENT),
+};
+
 /// The bytes of a `_metadata` file.
 ///
 /// # Errors
@@ -119,18 +126,9 @@ pub fn encode(metadata: &CheckpointMetadata) -> Result<Vec<u8>> {
 /// # Errors
 /// [`ErrorKind::Restore`] when the bytes are no metadata, of an unknown version, cut or damaged anywhere.
 pub fn decode(bytes: &[u8], source: &Path) -> Result<CheckpointMetadata> {
-    match envelope::version(bytes, source)? {
-        1 => v1::decode(bytes, source),
-        version => Err(Error::new(
-            ErrorKind::Restore,
-            format!(
-                "checkpoint metadata '{}', section header, offset {}: format version {version} is unknown, expected {VERSION_OLDEST} to \
-                 {VERSION_CURRENT}",
-                source.display(),
-                envelope::VERSION_OFFSET
-            ),
-        )),
-    }
+    // One arm a version, once there is a second.
+    FORMAT.version(bytes, source)?;
+    v1::decode(bytes, source)
 }
 
 /// Reads a `_metadata` file.

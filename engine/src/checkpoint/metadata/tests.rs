@@ -133,8 +133,8 @@ fn added_bytes_are_an_error() {
 fn damage_names_the_section_that_it_is_in() {
     let bytes = encode(&sample()).unwrap();
     for (at, section) in [
-        (envelope::HEADER_LEN - 1, "section header"),
-        (envelope::HEADER_LEN, "section job, offset 40"),
+        (Format::<2>::HEADER_LEN - 1, "section header"),
+        (Format::<2>::HEADER_LEN, "section job, offset 40"),
         (bytes.len() - 1, "section operators"),
     ] {
         let mut flipped = bytes.clone();
@@ -146,7 +146,7 @@ fn damage_names_the_section_that_it_is_in() {
 
 #[test]
 fn unknown_version_is_refused_by_its_number() {
-    let bytes = envelope::seal(2, [b"", b""]);
+    let bytes = FORMAT.seal(2, [b"", b""]);
     let error = decode(&bytes, &source()).unwrap_err();
     assert_names_the_place(&error, "version 2");
     assert!(
@@ -158,7 +158,7 @@ fn unknown_version_is_refused_by_its_number() {
 #[test]
 fn length_beyond_any_memory_is_refused_without_allocating() {
     // A well formed header that promises 2^63 bytes.
-    let mut bytes = envelope::seal(1, [b"", b""]);
+    let mut bytes = FORMAT.seal(1, [b"", b""]);
     bytes[12..20].copy_from_slice(&(1u64 << 63).to_le_bytes());
     let crc = crc32fast::hash(&bytes[..36]);
     bytes[36..40].copy_from_slice(&crc.to_le_bytes());
@@ -168,12 +168,12 @@ fn length_beyond_any_memory_is_refused_without_allocating() {
 #[test]
 fn job_id_that_is_a_path_is_refused() {
     let good = encode(&sample()).unwrap();
-    let [(_, job), (_, operators)] = envelope::open(&good, &source()).unwrap();
+    let [(_, job), (_, operators)] = FORMAT.open(&good, &source()).unwrap();
     let id = b"0123456789abcdef0123456789abcdef";
     let at = job.windows(id.len()).position(|window| window == id).unwrap();
     let mut forged = job.to_vec();
     forged[at..at + 12].copy_from_slice(b"../../../etc");
-    let error = decode(&envelope::seal(1, [&forged, operators]), &source()).unwrap_err();
+    let error = decode(&FORMAT.seal(1, [&forged, operators]), &source()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Restore);
     assert!(error.to_string().contains("is not a job id"), "{error}");
 }
@@ -204,7 +204,7 @@ proptest! {
         cut in any::<prop::sample::Index>(),
     ) {
         let good = encode(&sample()).unwrap();
-        let [(_, job), (_, operators)] = envelope::open(&good, &source()).unwrap();
+        let [(_, job), (_, operators)] = FORMAT.open(&good, &source()).unwrap();
         let (mut job, mut operators) = (job.to_vec(), operators.to_vec());
         for (at, byte) in edits {
             let at = at.index(job.len() + operators.len());
@@ -214,7 +214,7 @@ proptest! {
             }
         }
         operators.truncate(cut.index(operators.len()) + 1);
-        if let Err(error) = decode(&envelope::seal(1, [&job, &operators]), &source()) {
+        if let Err(error) = decode(&FORMAT.seal(1, [&job, &operators]), &source()) {
             prop_assert_eq!(error.kind(), ErrorKind::Restore);
         }
     }

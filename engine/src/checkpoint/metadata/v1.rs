@@ -1,7 +1,6 @@
 //! Version 1 of the metadata. Not to be changed once released: a change of a type that is encoded here asks for a version 2.
 
-use super::envelope::{self, SECTIONS};
-use super::{CheckpointMetadata, OperatorMetadata};
+use super::{CheckpointMetadata, FORMAT, OperatorMetadata};
 use crate::checkpoint::{CheckpointId, CheckpointingMode, JobId};
 use crate::codec;
 use crate::{Error, ErrorKind, Result};
@@ -34,16 +33,16 @@ pub(super) fn encode(metadata: &CheckpointMetadata) -> Result<Vec<u8>> {
     };
     let job = encode_section(&job)?;
     let operators = encode_section(&metadata.operators)?;
-    Ok(envelope::seal(1, [&job, &operators]))
+    Ok(FORMAT.seal(1, [&job, &operators]))
 }
 
 pub(super) fn decode(bytes: &[u8], source: &Path) -> Result<CheckpointMetadata> {
-    let [job, operators] = envelope::open(bytes, source)?;
-    let [job_name, operators_name] = SECTIONS;
+    let [job, operators] = FORMAT.open(bytes, source)?;
+    let [job_name, operators_name] = FORMAT.sections;
     let (at, job): (usize, Job) = (job.0, decode_section(job, job_name, source)?);
     let operators: Vec<OperatorMetadata> = decode_section(operators, operators_name, source)?;
-    let job_id = JobId::parse(&job.job_id)
-        .map_err(|error| envelope::damaged(source, job_name, at, error.message()))?;
+    let job_id =
+        JobId::parse(&job.job_id).map_err(|error| FORMAT.damaged(source, job_name, at, error.message()))?;
     Ok(CheckpointMetadata {
         job_name: job.job_name,
         job_id,
@@ -72,5 +71,5 @@ fn decode_section<T: for<'de> Deserialize<'de>>(
     source: &Path,
 ) -> Result<T> {
     codec::decode(bytes)
-        .map_err(|error| envelope::damaged(source, name, at, &format!("its checksum is right, but {error}")))
+        .map_err(|error| FORMAT.damaged(source, name, at, &format!("its checksum is right, but {error}")))
 }

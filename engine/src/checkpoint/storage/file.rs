@@ -6,9 +6,9 @@ use super::file_stream::{FileStream, FileStreamOptions};
 use super::{CheckpointPaths, CheckpointStorage, Scope, SnapshotInput, SnapshotStream, StreamHint};
 use crate::checkpoint::{CheckpointId, CheckpointSettings, FileLocation, FileRef, JobId};
 use crate::{Error, ErrorKind, Result};
-use std::collections::VecDeque;
-use std::fs::File;
-use std::io::Write;
+use std::collections::{HashSet, VecDeque};
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -173,6 +173,18 @@ impl CheckpointStorage for FileStorage {
         durable::remove_file(&self.paths.resolve(path))
     }
 
+    fn delete_orphans(
+        &self,
+        retained: &[CheckpointId],
+        next_id: CheckpointId,
+        shared: &HashSet<String>,
+    ) -> Result<()> {
+        if !self.options.create_subdir {
+            return Ok(());
+        }
+        delete_orphan_files(&self.paths, retained, next_id, shared)
+    }
+
     fn remove_empty_folders(&self) -> Result<()> {
         remove_empty_job_folders(&self.paths, &self.root)
     }
@@ -226,6 +238,43 @@ pub(super) fn publish_metadata_file(
 pub(super) fn discard_checkpoint_folder(paths: &CheckpointPaths, id: CheckpointId) -> Result<()> {
     durable::remove_file(&paths.metadata(id))?;
     durable::remove_dir_all(&paths.checkpoint(id))
+}
+
+/// Deletes folders and shared files that nobody names; goes on after an error and returns the last.
+pub(super) fn delete_orphan_files(
+    paths: &CheckpointPaths,
+    retained: &[CheckpointId],
+    next_id: CheckpointId,
+    shared: &HashSet<String>,
+) -> Result<()> {
+    let mut result = Ok(());
+    for name in names_in(paths.job())? {
+        if let Some(id) = CheckpointPaths::parse_checkpoint_name(&name)
+            && id < next_id
+            && !retained.contains(&id)
+        {
+            result = discard_checkpoint_folder(paths, id).and(result);
+        }
+    }
+    for name in names_in(&paths.shared())? {
+        if !shared.contains(&format!("{}/{name}", CheckpointPaths::SHARED)) {
+            result = durable::remove_file(&paths.shared().join(name)).and(result);
+        }
+    }
+    result
+}
+
+fn names_in(folder: &Path) -> Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(durable::storage_error("list the folder", folder, error)),
+    };
+    // All our names are ASCII; others are not ours.
+    Ok(entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect())
 }
 
 /// Deletes `shared`, `taskowned` and the job's folder where they are empty; never the root.

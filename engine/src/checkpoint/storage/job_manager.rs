@@ -7,6 +7,7 @@ use super::file_input::{open_file, open_inline};
 use super::{CheckpointPaths, CheckpointStorage, Scope, SnapshotInput, SnapshotStream, StreamHint, durable};
 use crate::checkpoint::{CheckpointId, FileLocation, FileRef};
 use crate::{Error, ErrorKind, Result};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// The most bytes that one stream may have: 5 MiB, as in Flink, where it cannot be configured either.
@@ -113,6 +114,16 @@ impl CheckpointStorage for JobManagerStorage {
     }
 
     fn discard_file(&self, _path: &str) -> Result<()> {
+        Ok(())
+    }
+
+    /// Metadata alone is small, and its folder may be shared: left alone.
+    fn delete_orphans(
+        &self,
+        _retained: &[CheckpointId],
+        _next_id: CheckpointId,
+        _shared: &HashSet<String>,
+    ) -> Result<()> {
         Ok(())
     }
 

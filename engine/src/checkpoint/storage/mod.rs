@@ -19,6 +19,7 @@ pub use paths::CheckpointPaths;
 
 use super::{CheckpointId, FileRef, SubtaskSnapshot};
 use crate::{Error, ErrorKind, Result};
+use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -150,6 +151,18 @@ pub trait CheckpointStorage: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`ErrorKind::Storage`] when it is there and cannot be deleted.
     fn discard_file(&self, path: &str) -> Result<()>;
+
+    /// Deletes what a crash has left: folders of checkpoints below `next_id` that are not among `retained`, and shared files that are not among `shared` (paths
+    /// below the job's folder). Only called while nothing of the job runs. A folder that the job may share with others is left alone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] when something cannot be deleted; the rest is tried all the same.
+    fn delete_orphans(
+        &self,
+        retained: &[CheckpointId],
+        next_id: CheckpointId,
+        shared: &HashSet<String>,
+    ) -> Result<()>;
 
     /// Deletes the job's folders where they are empty; for the end of a job.
     ///

@@ -331,3 +331,48 @@ fn memory_storage_with_a_folder_writes_metadata_only() {
     storage.remove_empty_folders().unwrap();
     assert_eq!(names(dir.path()), Vec::<String>::new());
 }
+
+#[test]
+fn what_a_crash_left_is_deleted_and_nothing_else() {
+    let fixture = files(0);
+    let storage = &fixture.storage;
+    for id in [1, 2, 9] {
+        write(storage, id, Scope::Exclusive, &[b"x"]);
+    }
+    let used = write(storage, 1, Scope::Shared, &[b"x"]);
+    write(storage, 1, Scope::Shared, &[b"x"]);
+    fs::write(storage.paths().shared().join(".unfinished.tmp"), b"x").unwrap();
+    fs::write(storage.paths().job().join("notes.txt"), b"x").unwrap();
+    let used = used.owned_path().unwrap().to_owned();
+    storage
+        .delete_orphans(
+            &[CheckpointId(2)],
+            CheckpointId(9),
+            &HashSet::from([used.clone()]),
+        )
+        .unwrap();
+    assert_eq!(
+        names(storage.paths().job()),
+        ["chk-2", "chk-9", "notes.txt", "shared"]
+    );
+    assert_eq!(
+        names(&storage.paths().shared()),
+        [used.strip_prefix("shared/").unwrap()]
+    );
+}
+
+#[test]
+fn folder_that_may_be_shared_is_not_cleaned() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = FileStorageOptions {
+        create_subdir: false,
+        inline_threshold: 0,
+        ..FileStorageOptions::default()
+    };
+    let storage = FileStorage::new(dir.path(), &JobId::random(), options).unwrap();
+    write(&storage, 1, Scope::Exclusive, &[b"x"]);
+    storage
+        .delete_orphans(&[], CheckpointId(9), &HashSet::new())
+        .unwrap();
+    assert_eq!(names(dir.path()), ["chk-1"]);
+}

@@ -98,7 +98,19 @@ impl CompletedStore {
         self.completed.back().map(CompletedCheckpoint::id)
     }
 
+    /// The checkpoints of this job that are kept, oldest first.
+    #[must_use]
+    pub fn retained(&self) -> Vec<CheckpointId> {
+        self.completed.iter().map(CompletedCheckpoint::id).collect()
+    }
+
     /// The files that checkpoints share.
+    #[must_use]
+    pub fn registry(&self) -> &SharedFileRegistry {
+        &self.registry
+    }
+
+    /// The files that checkpoints share, to be changed.
     pub fn registry_mut(&mut self) -> &mut SharedFileRegistry {
         &mut self.registry
     }

@@ -75,6 +75,11 @@ impl SharedFileRegistry {
         Ok(())
     }
 
+    /// The paths of all files that are known.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
     /// Forgets and returns the files that no checkpoint from `lowest_retained` on has named, sorted.
     pub fn take_unused(&mut self, lowest_retained: CheckpointId) -> Vec<String> {
         self.take(|entry| entry.last_used < lowest_retained)

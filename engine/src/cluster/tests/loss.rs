@@ -1,6 +1,7 @@
 //! Processes that fail, are killed, fall silent and come back.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -94,6 +95,59 @@ fn a_killed_coordinator_is_waited_for_and_continues_the_count_of_attempts() {
     let (is_well, text) = coordinator.finish();
     assert!(is_well, "{text}");
     assert_eq!(sum + sum_in(&text), expected_sum(2, 20));
+}
+
+/// Starts `process` and kills it, again and again: a little later each time, so that every stage of meeting and running is hit.
+fn start_and_kill(process: usize, addresses: &[String]) {
+    for later in 0..12 {
+        let child = ChildProcess::start("endless", process, addresses);
+        std::thread::sleep(Duration::from_millis(5 + 10 * later));
+        drop(child);
+    }
+}
+
+#[test]
+fn a_process_that_is_killed_at_any_moment_can_come_back() {
+    let addresses = addresses(3);
+    let sessions = [connect(&addresses, 0), connect(&addresses, 2)];
+    let is_quiet = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // The plan is asked when all are there, so what the last start joins is told to end.
+        let work = |_| {
+            if is_quiet.load(Ordering::SeqCst) {
+                Work::Rounds(20)
+            } else {
+                Work::Endless
+            }
+        };
+        let others = sessions
+            .each_ref()
+            .map(|session| scope.spawn(move || work_until_finished(session, work).unwrap().1));
+        start_and_kill(1, &addresses);
+        is_quiet.store(true, Ordering::SeqCst);
+        let last = ChildProcess::start("finite", 1, &addresses);
+        let sum: u64 = others.into_iter().map(|other| other.join().unwrap()).sum();
+        let (is_well, text) = last.finish();
+        assert!(is_well && !text.contains("panicked"), "{text}");
+        assert_eq!(sum + sum_in(&text), expected_sum(3, 20));
+    });
+}
+
+#[test]
+fn a_coordinator_that_is_killed_at_any_moment_can_come_back() {
+    let addresses = addresses(3);
+    let sessions = [connect(&addresses, 1), connect(&addresses, 2)];
+    std::thread::scope(|scope| {
+        let others = sessions
+            .each_ref()
+            .map(|session| scope.spawn(|| work_until_finished(session, |_| Work::Endless).unwrap().1));
+        start_and_kill(0, &addresses);
+        let last = ChildProcess::start("finite", 0, &addresses);
+        let sum: u64 = others.into_iter().map(|other| other.join().unwrap()).sum();
+        let (is_well, text) = last.finish();
+        assert!(is_well && !text.contains("panicked"), "{text}");
+        assert_eq!(sum + sum_in(&text), expected_sum(3, 20));
+    });
 }
 
 #[test]

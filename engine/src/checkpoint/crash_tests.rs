@@ -1,0 +1,241 @@
+//! A crash, or a failing fsync, at every single system call of writing and publishing checkpoints.
+//!
+//! The test binary starts itself again as a small program that takes a few checkpoints; `strace` kills that program at its K-th call, for every K, or
+//! makes the K-th fsync fail. Afterwards everything that the program had reported complete must be restorable.
+
+use super::ha::{FilesystemHa, HaSession};
+use super::restore::verify_files;
+use super::storage::{CheckpointStorage, FileStorage, FileStorageOptions, Scope, StreamHint, read_all};
+use super::{
+    CheckpointId, CheckpointMetadata, CheckpointingMode, KeyedHandle, OperatorId, OperatorMetadata,
+    SubtaskSnapshot, metadata,
+};
+use crate::Result;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const FOLDER_VARIABLE: &str = "MILLPOND_CRASH_TEST_FOLDER";
+const CHECKPOINTS: u64 = 3;
+const SIGKILL: i32 = 9;
+
+fn options() -> FileStorageOptions {
+    FileStorageOptions {
+        inline_threshold: 0,
+        ..FileStorageOptions::default()
+    }
+}
+
+fn state(id: CheckpointId) -> Vec<u8> {
+    format!("state at checkpoint {id}").into_bytes()
+}
+
+/// Writes one checkpoint in the order that operators and coordinator do.
+fn take_checkpoint(storage: &FileStorage, session: &mut FilesystemHa, id: CheckpointId) -> Result<()> {
+    let operator = OperatorId::new("op");
+    let mut subtask = SubtaskSnapshot::empty(operator.clone(), "Op", 0);
+    let mut files = Vec::new();
+    for scope in [Scope::Exclusive, Scope::Shared] {
+        let mut stream = storage.open_stream(id, scope, &StreamHint::default())?;
+        stream.write(&state(id))?;
+        files.push(stream.finish()?);
+    }
+    subtask.keyed.push(KeyedHandle {
+        backend: "b".into(),
+        key_groups: (0, 127),
+        kind: "full".into(),
+        files,
+        payload: Vec::new(),
+        state_bytes: 1,
+        new_bytes: 1,
+    });
+    let metadata = CheckpointMetadata {
+        job_name: "job".into(),
+        job_id: session.job_id().clone(),
+        id,
+        attempt: 1,
+        mode: CheckpointingMode::ExactlyOnce,
+        epoch: id.0,
+        timestamp_ms: 0,
+        is_savepoint: false,
+        operators: vec![OperatorMetadata {
+            id: operator,
+            name: "Op".into(),
+            parallelism: 1,
+            max_parallelism: 128,
+            states: Vec::new(),
+            subtasks: vec![subtask],
+        }],
+    };
+    let bytes = metadata::encode(&metadata)?;
+    storage.publish_metadata(id, &bytes)?;
+    session
+        .publish(id, &bytes, &[id], id.next())
+        .map_err(|failed| failed.error)
+}
+
+/// The program that crashes; it does nothing in an ordinary test run.
+#[test]
+fn program() {
+    let Some(folder) = std::env::var_os(FOLDER_VARIABLE) else {
+        return;
+    };
+    let folder = Path::new(&folder);
+    let mut session = FilesystemHa::open(&folder.join("ha"), "c", "job").unwrap();
+    let storage = FileStorage::new(folder.join("checkpoints"), session.job_id(), options()).unwrap();
+    session.begin_attempt(1).unwrap();
+    let mut complete: Option<CheckpointId> = None;
+    for id in (1..=CHECKPOINTS).map(CheckpointId) {
+        if take_checkpoint(&storage, &mut session, id).is_err() {
+            continue;
+        }
+        println!("complete {id}");
+        if let Some(subsumed) = complete.replace(id) {
+            let _ = storage.discard_checkpoint(subsumed);
+        }
+    }
+}
+
+/// Runs the program under `strace` with one injection.
+fn run(folder: &Path, injection: &str) -> Output {
+    let calls = injection.split(':').next().unwrap();
+    Command::new("strace")
+        .args(["-f", "-o", "/dev/null", "-e"])
+        .arg(format!("trace={calls}"))
+        .args(["-e", &format!("inject={injection}")])
+        .arg(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "checkpoint::crash_tests::program",
+            "--nocapture",
+            "--test-threads=1",
+        ])
+        .env(FOLDER_VARIABLE, folder)
+        .env("RUST_BACKTRACE", "0")
+        .output()
+        .unwrap()
+}
+
+/// The newest checkpoint that the program has reported.
+fn reported(output: &Output) -> Option<CheckpointId> {
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| line.split("complete ").nth(1)?.trim().parse().ok())
+        .map(CheckpointId)
+        .max()
+}
+
+/// Starts again and checks what is found. Returns the restored checkpoint.
+fn restart(folder: &Path, reported: Option<CheckpointId>, context: &str) -> Option<CheckpointId> {
+    let mut session = FilesystemHa::open(&folder.join("ha"), "c", "job")
+        .unwrap_or_else(|error| panic!("{context}: {error}"));
+    let storage = FileStorage::new(folder.join("checkpoints"), session.job_id(), options()).unwrap();
+    let latest = session
+        .recovered()
+        .last()
+        .map(|recovered| recovered.metadata.clone());
+    let found = latest.as_ref().map(|metadata| metadata.id);
+    assert!(
+        found >= reported,
+        "{context}: reported {reported:?}, found {found:?}"
+    );
+    let mut shared = std::collections::HashSet::new();
+    if let Some(metadata) = &latest {
+        verify_files(&storage, metadata).unwrap_or_else(|error| panic!("{context}: {error}"));
+        let path = storage.paths().metadata(metadata.id);
+        assert_eq!(
+            metadata::read_file(&path).unwrap(),
+            **metadata,
+            "{context}: both copies of the metadata"
+        );
+        for file in metadata.subtasks().flat_map(|subtask| subtask.files()) {
+            assert_eq!(read_all(&storage, file).unwrap(), state(metadata.id), "{context}");
+            shared.extend(file.owned_path().filter(|_| file.shared).map(str::to_owned));
+        }
+    }
+    // The next run works, and cleans up.
+    session.begin_attempt(1).unwrap();
+    let retained: Vec<_> = found.into_iter().collect();
+    let next = CheckpointId(CHECKPOINTS + 1);
+    storage.delete_orphans(&retained, next, &shared).unwrap();
+    let leftover: Vec<_> = fs::read_dir(storage.paths().shared())
+        .into_iter()
+        .flatten()
+        .collect();
+    assert_eq!(leftover.len(), shared.len(), "{context}: shared files");
+    take_checkpoint(&storage, &mut session, next).unwrap_or_else(|error| panic!("{context}: {error}"));
+    found
+}
+
+fn strace_is_missing() -> bool {
+    let missing = Command::new("strace").arg("-V").output().is_err();
+    if missing {
+        println!("not run: strace is not installed");
+    }
+    missing
+}
+
+#[test]
+fn crash_at_any_call_loses_nothing_that_was_reported() {
+    if strace_is_missing() {
+        return;
+    }
+    for calls in [
+        "openat",
+        "write",
+        "fsync",
+        "/^rename.*",
+        "/^mkdir.*",
+        "/^unlink.*",
+        "/^(rmdir|ftruncate)$",
+    ] {
+        let mut crashes = 0;
+        for k in 1.. {
+            let dir = tempfile::tempdir().unwrap();
+            let output = run(dir.path(), &format!("{calls}:signal=SIGKILL:when={k}"));
+            let context = format!("killed at call {k} of {calls}");
+            if output.status.success() {
+                assert_eq!(reported(&output), Some(CheckpointId(CHECKPOINTS)), "{context}");
+                restart(dir.path(), reported(&output), &context);
+                break;
+            }
+            assert_eq!(output.status.signal(), Some(SIGKILL), "{context}: {output:?}");
+            crashes += 1;
+            restart(dir.path(), reported(&output), &context);
+        }
+        println!("{calls}: {crashes} crashes");
+        assert!(crashes > 0 || calls.contains("rmdir"), "{calls}");
+    }
+}
+
+#[test]
+fn failed_fsync_fails_its_checkpoint_and_no_other() {
+    if strace_is_missing() {
+        return;
+    }
+    let mut failures = 0;
+    for k in 1.. {
+        let dir = tempfile::tempdir().unwrap();
+        let output = run(dir.path(), &format!("fsync:error=EIO:when={k}"));
+        let context = format!("fsync {k} failed");
+        let reported = reported(&output);
+        restart(dir.path(), reported, &context);
+        let complete = String::from_utf8_lossy(&output.stdout)
+            .matches("complete ")
+            .count();
+        let all = usize::try_from(CHECKPOINTS).unwrap();
+        if !output.status.success() {
+            // Before the first checkpoint the program does not even start.
+            assert_eq!(complete, 0, "{context}: {output:?}");
+            continue;
+        }
+        if complete == all {
+            break;
+        }
+        failures += 1;
+        assert_eq!(complete, all - 1, "{context}: one checkpoint and no other");
+    }
+    println!("{failures} failed checkpoints");
+    assert!(failures >= usize::try_from(CHECKPOINTS).unwrap() * 4);
+}

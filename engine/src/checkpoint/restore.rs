@@ -1,1 +1,0 @@
-//! Who gets which part of a snapshot.

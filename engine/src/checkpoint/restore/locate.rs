@@ -1,0 +1,131 @@
+//! From the path that a person gave to a checkpoint.
+
+use crate::checkpoint::storage::{CheckpointPaths, CheckpointStorage};
+use crate::checkpoint::store::CompletedCheckpoint;
+use crate::checkpoint::{CheckpointId, CheckpointMetadata, FileLocation, metadata};
+use crate::{Error, ErrorKind, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The metadata file that `path` means: a folder means its `_metadata`, a file itself.
+///
+/// # Errors
+/// [`ErrorKind::Restore`] when there is nothing, or a folder without `_metadata`; then the checkpoints below it are listed.
+pub fn locate(path: &Path) -> Result<PathBuf> {
+    let found = fs::metadata(path).map_err(|error| {
+        Error::new(
+            ErrorKind::Restore,
+            format!("cannot restore from '{}'", path.display()),
+        )
+        .with_source(error)
+    })?;
+    if !found.is_dir() {
+        return Ok(path.to_owned());
+    }
+    let file = path.join(CheckpointPaths::METADATA);
+    if file.is_file() {
+        return Ok(file);
+    }
+    let mut text = format!(
+        "cannot restore from '{}': the folder has no file '{}'",
+        path.display(),
+        CheckpointPaths::METADATA
+    );
+    let below = checkpoints_below(path);
+    if !below.is_empty() {
+        let list: Vec<_> = below.iter().map(|path| format!("'{}'", path.display())).collect();
+        text.push_str(&format!(
+            "; these checkpoints are below it, newest first: {}",
+            list.join(", ")
+        ));
+    }
+    Err(Error::new(ErrorKind::Restore, text))
+}
+
+/// Folders of checkpoints in a job's folder, or in the folders of all jobs in a checkpoint root; newest first, a few.
+fn checkpoints_below(folder: &Path) -> Vec<PathBuf> {
+    const LISTED_MAX: usize = 10;
+    let mut found = checkpoints_in(folder);
+    if found.is_empty() {
+        found = folders_in(folder)
+            .iter()
+            .flat_map(|job| checkpoints_in(job))
+            .collect();
+    }
+    found.sort_unstable_by(|(a, a_path), (b, b_path)| b.cmp(a).then_with(|| a_path.cmp(b_path)));
+    found.truncate(LISTED_MAX);
+    found.into_iter().map(|(_, path)| path).collect()
+}
+
+fn checkpoints_in(folder: &Path) -> Vec<(CheckpointId, PathBuf)> {
+    folders_in(folder)
+        .into_iter()
+        .filter(|path| path.join(CheckpointPaths::METADATA).is_file())
+        .filter_map(|path| {
+            let name = path.file_name()?.to_str()?;
+            Some((CheckpointPaths::parse_checkpoint_name(name)?, path))
+        })
+        .collect()
+}
+
+fn folders_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+        .collect()
+}
+
+/// Reads the snapshot that `path` means, as a snapshot of somebody else: its files are named by absolute paths, so this job never deletes them.
+///
+/// # Errors
+/// [`ErrorKind::Restore`], as [`locate`] and [`metadata::read_file`].
+pub fn load(path: &Path) -> Result<CompletedCheckpoint> {
+    let file = std::path::absolute(locate(path)?).map_err(|error| {
+        Error::new(
+            ErrorKind::Restore,
+            format!("cannot restore from '{}'", path.display()),
+        )
+        .with_source(error)
+    })?;
+    let mut metadata = metadata::read_file(&file)?;
+    let folder = file.parent().unwrap_or(Path::new("/"));
+    let base = if metadata.is_savepoint {
+        folder
+    } else {
+        folder.parent().unwrap_or(folder)
+    };
+    make_absolute(&mut metadata, base);
+    Ok(CompletedCheckpoint {
+        metadata: Arc::new(metadata),
+        path: Some(file.display().to_string()),
+    })
+}
+
+fn make_absolute(metadata: &mut CheckpointMetadata, base: &Path) {
+    let subtasks = metadata
+        .operators
+        .iter_mut()
+        .flat_map(|operator| &mut operator.subtasks);
+    let handles = subtasks.flat_map(|subtask| &mut subtask.keyed);
+    for file in handles.flat_map(|handle| &mut handle.files) {
+        if let FileLocation::File(path) = &mut file.location {
+            *path = base.join(&*path).display().to_string();
+        }
+    }
+}
+
+/// Checks that every file that the checkpoint names is there and as long as it should be; the bytes are verified when they are read.
+///
+/// # Errors
+/// [`ErrorKind::Restore`], naming the first file that is not.
+pub fn verify_files(storage: &dyn CheckpointStorage, metadata: &CheckpointMetadata) -> Result<()> {
+    let files = metadata.subtasks().flat_map(|subtask| subtask.files());
+    for file in files.filter(|file| matches!(file.location, FileLocation::File(_))) {
+        storage
+            .open_input(file)
+            .map_err(|error| error.context(format!("checkpoint {}", metadata.id)))?;
+    }
+    Ok(())
+}

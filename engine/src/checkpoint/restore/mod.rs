@@ -1,0 +1,14 @@
+//! Starting a job from a snapshot: finding it, checking that it fits the job, and working out who gets which part.
+//!
+//! [`load`] turns a path that a person gave into a checkpoint, [`assign`] deals its state out to the subtasks of a job of any parallelism. Both report
+//! what does not fit before anything runs.
+
+mod assign;
+mod locate;
+mod redistribute;
+
+pub use assign::{OperatorPlan, OperatorRestore, RestorePlan, SubtaskRestore, assign};
+pub use locate::{load, locate, verify_files};
+
+#[cfg(test)]
+mod tests;

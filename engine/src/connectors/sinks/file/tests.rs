@@ -1,0 +1,319 @@
+//! The life of output files, with a crash between any two steps.
+
+use super::*;
+use crate::api::{Committer, PreCommit, TwoPhaseCommitWriter};
+use crate::checkpoint::CheckpointId;
+use crate::connectors::sinks::testing::context;
+use std::collections::BTreeMap;
+
+type Pre = PreCommit<FileCommittable, FileWriterState>;
+
+/// Files of a folder by name, without their lengths' meaning.
+fn files(folder: &Path) -> BTreeMap<String, String> {
+    let names = list(folder).unwrap().into_iter();
+    names
+        .map(|name| (name.clone(), fs::read_to_string(folder.join(name)).unwrap()))
+        .collect()
+}
+
+fn rows(folder: &Path) -> Vec<String> {
+    let mut rows: Vec<String> = files(folder)
+        .into_iter()
+        .filter(|(name, _)| !name.starts_with('.'))
+        .flat_map(|(_, text)| text.lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    rows.sort();
+    rows
+}
+
+fn finish(pre_commit: &mut Pre) {
+    if let Some(finish) = pre_commit.finish.take() {
+        finish().unwrap();
+    }
+}
+
+fn pre_commit(writer: &mut FileWriter<u32>, checkpoint: u64) -> Pre {
+    writer.pre_commit(Some(CheckpointId(checkpoint))).unwrap()
+}
+
+#[test]
+fn rows_are_visible_when_they_are_committed_and_not_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("a/b");
+    let sink = FileSink::<u32>::lines(&folder);
+    sink.check_fresh_start().unwrap();
+    let mut writer = sink.writer(&context(2, 3, 1), Vec::new(), &[]).unwrap();
+    assert!(
+        files(&folder).is_empty(),
+        "nothing is created before the first row"
+    );
+    writer.write(&mut vec![1, 2]).unwrap();
+    let mut first = pre_commit(&mut writer, 1);
+    finish(&mut first);
+    assert_eq!(
+        files(&folder).into_iter().collect::<Vec<_>>(),
+        [(".part-2-0.inprogress.1".to_owned(), "1\n2\n".to_owned())]
+    );
+    sink.committer(&context(2, 3, 1))
+        .unwrap()
+        .commit(first.committables)
+        .unwrap();
+    assert_eq!(
+        files(&folder).into_iter().collect::<Vec<_>>(),
+        [("part-2-0".to_owned(), "1\n2\n".to_owned())]
+    );
+
+    let mut second = pre_commit(&mut writer, 2);
+    assert!(
+        second.committables.is_empty() && second.finish.take().is_none(),
+        "nothing was written"
+    );
+    assert_eq!(second.state.next_sequence, 1);
+}
+
+/// Runs three epochs of rows and crashes after `steps` of: write, pre-commit, finish, checkpoint complete, commit. Restores the latest complete
+/// checkpoint at another parallelism, replays, and looks at what is there.
+fn run_with_a_crash(steps: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = FileSink::<u32>::lines(folder.path());
+    sink.check_fresh_start().unwrap();
+    // What the latest complete checkpoint holds: next row, states, committables.
+    let mut complete: (u32, Vec<FileWriterState>, Vec<FileCommittable>) = (0, Vec::new(), Vec::new());
+    let mut left = steps;
+    let mut step = || {
+        left = left.saturating_sub(1);
+        left > 0
+    };
+    'crash: {
+        let mut writers: Vec<_> = (0..2)
+            .map(|subtask| sink.writer(&context(subtask, 2, 1), Vec::new(), &[]).unwrap())
+            .collect();
+        let mut committer = sink.committer(&context(0, 2, 1)).unwrap();
+        for epoch in 0..3u32 {
+            for row in epoch * 10..(epoch + 1) * 10 {
+                writers[row as usize % 2].write(&mut vec![row]).unwrap();
+            }
+            if !step() {
+                break 'crash;
+            }
+            let mut pre_commits = Vec::new();
+            for writer in &mut writers {
+                pre_commits.push(pre_commit(writer, u64::from(epoch) + 1));
+                if !step() {
+                    break 'crash;
+                }
+            }
+            for pre_commit in &mut pre_commits {
+                finish(pre_commit);
+                if !step() {
+                    break 'crash;
+                }
+            }
+            complete = (
+                (epoch + 1) * 10,
+                pre_commits.iter().map(|pre_commit| pre_commit.state).collect(),
+                pre_commits
+                    .iter()
+                    .flat_map(|pre_commit| pre_commit.committables.clone())
+                    .collect(),
+            );
+            if !step() {
+                break 'crash;
+            }
+            for committable in &complete.2 {
+                committer.commit(vec![committable.clone()]).unwrap();
+                if !step() {
+                    break 'crash;
+                }
+            }
+        }
+    }
+    let (next_row, states, pending) = complete;
+    if next_row == 0 {
+        sink.check_fresh_start().unwrap();
+    }
+    let mut committer = sink.committer(&context(0, 3, 2)).unwrap();
+    committer.commit(pending.clone()).unwrap();
+    assert_eq!(
+        rows(folder.path()).len(),
+        next_row as usize,
+        "crash after {steps}"
+    );
+    let mut writers: Vec<_> = (0..3)
+        .map(|subtask| {
+            sink.writer(&context(subtask, 3, 2), states.clone(), &pending)
+                .unwrap()
+        })
+        .collect();
+    assert!(
+        files(folder.path()).keys().all(|name| !name.starts_with('.')),
+        "crash after {steps}: leftovers"
+    );
+    for row in next_row..30 {
+        writers[row as usize % 3].write(&mut vec![row]).unwrap();
+    }
+    for mut writer in writers {
+        let mut last = pre_commit(&mut writer, 9);
+        finish(&mut last);
+        committer.commit(last.committables).unwrap();
+    }
+    let mut expected: Vec<_> = (0..30).map(|row| row.to_string()).collect();
+    expected.sort();
+    assert_eq!(rows(folder.path()), expected, "crash after {steps}");
+    assert!(
+        files(folder.path()).keys().all(|name| !name.starts_with('.')),
+        "crash after {steps}"
+    );
+}
+
+#[test]
+fn each_row_is_there_once_whenever_it_crashed() {
+    (1..=30).for_each(run_with_a_crash);
+}
+
+#[test]
+fn files_of_pending_transactions_of_higher_attempts_and_of_others_are_not_swept() {
+    let folder = tempfile::tempdir().unwrap();
+    let keep = [
+        ".part-0-1.inprogress.4",  // in the checkpoint
+        ".part-0-2.inprogress.5",  // this attempt
+        ".part-0-2.inprogress.6",  // a later one
+        ".other-0-1.inprogress.1", // another sink
+        ".part-1-1.inprogress.1",  // subtask 1 sweeps it
+        "notes.txt",
+    ];
+    let swept = [
+        ".part-0-0.inprogress.1",
+        ".part-2-0.inprogress.4",
+        ".part-4-9.inprogress.3",
+    ];
+    for name in keep.iter().chain(&swept) {
+        fs::write(folder.path().join(name), "x").unwrap();
+    }
+    let pending = FileCommittable {
+        temporary_name: keep[0].to_owned(),
+        final_name: "part-0-1".to_owned(),
+        len: 1,
+    };
+    let sink = FileSink::<u32>::lines(folder.path());
+    sink.writer(&context(0, 2, 5), Vec::new(), &[pending]).unwrap();
+    let mut expected = keep.map(str::to_owned);
+    expected.sort();
+    assert_eq!(files(folder.path()).into_keys().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_fresh_start_refuses_finished_files_unless_it_may_append() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["part-0-0", "part-1-4", ".part-0-5.inprogress.2", "README"] {
+        fs::write(folder.path().join(name), "x").unwrap();
+    }
+    let sink = FileSink::<u32>::lines(folder.path());
+    let error = sink.check_fresh_start().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert!(
+        error
+            .message()
+            .contains("already has 2 finished files of another run"),
+        "{error}"
+    );
+
+    let sink = sink.append(true);
+    sink.check_fresh_start().unwrap();
+    assert_eq!(
+        files(folder.path()).into_keys().collect::<Vec<_>>(),
+        ["README", "part-0-0", "part-1-4"]
+    );
+    for (subtask, next) in [(0, 1), (1, 5), (2, 0)] {
+        let mut writer = sink.writer(&context(subtask, 3, 1), Vec::new(), &[]).unwrap();
+        assert_eq!(pre_commit(&mut writer, 1).state.next_sequence, next);
+    }
+    FileSink::<u32>::lines(folder.path())
+        .prefix("other")
+        .check_fresh_start()
+        .unwrap();
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_refused_before_the_job_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    for path in [file.clone(), file.join("below"), PathBuf::from("/proc/nothing")] {
+        let error = FileSink::<u32>::lines(&path).check_fresh_start().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        assert!(error.message().contains(path.to_str().unwrap()), "{error}");
+    }
+}
+
+#[test]
+fn files_roll_at_their_size_between_checkpoints() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = FileSink::<u32>::lines(folder.path()).roll_bytes(10);
+    let mut writer = sink.writer(&context(0, 1, 1), Vec::new(), &[]).unwrap();
+    for row in 100..107 {
+        writer.write(&mut vec![row]).unwrap();
+    }
+    let mut all = pre_commit(&mut writer, 1);
+    finish(&mut all);
+    let lens: Vec<_> = all
+        .committables
+        .iter()
+        .map(|file| (file.final_name.as_str(), file.len))
+        .collect();
+    assert_eq!(lens, [("part-0-0", 12), ("part-0-1", 12), ("part-0-2", 4)]);
+    assert_eq!(all.state.next_sequence, 3);
+    sink.committer(&context(0, 1, 1))
+        .unwrap()
+        .commit(all.committables)
+        .unwrap();
+    assert_eq!(
+        rows(folder.path()),
+        (100..107).map(|row| row.to_string()).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_commit_refuses_a_file_that_is_missing_damaged_or_in_the_way() {
+    let committable = FileCommittable {
+        temporary_name: ".part-0-0.inprogress.1".to_owned(),
+        final_name: "part-0-0".to_owned(),
+        len: 3,
+    };
+    for (temporary, finished, message) in [
+        (None, None, "found nothing and nothing"),
+        (Some("ab"), None, "found 2 bytes and nothing"),
+        (None, Some("abcd"), "found nothing and 4 bytes"),
+        (Some("abc"), Some("abc"), "found 3 bytes and 3 bytes"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in [
+            (&committable.temporary_name, temporary),
+            (&committable.final_name, finished),
+        ] {
+            if let Some(text) = text {
+                fs::write(folder.path().join(name), text).unwrap();
+            }
+        }
+        let before = files(folder.path());
+        let error = FileCommitter::new(folder.path().to_owned())
+            .commit(vec![committable.clone()])
+            .unwrap_err();
+        assert!(error.message().ends_with(message), "{error}");
+        assert!(error.message().contains(".part-0-0.inprogress.1"), "{error}");
+        assert_eq!(files(folder.path()), before);
+    }
+}
+
+#[test]
+fn a_folder_that_vanished_is_an_error_with_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out");
+    let sink = FileSink::<u32>::lines(&path);
+    let mut writer = sink.writer(&context(0, 1, 1), Vec::new(), &[]).unwrap();
+    fs::remove_dir(&path).unwrap();
+    writer.write(&mut vec![1]).unwrap();
+    let error = writer.pre_commit(None).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Storage);
+    assert!(error.message().contains("out/.part-0-0.inprogress.1"), "{error}");
+}

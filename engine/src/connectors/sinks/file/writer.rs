@@ -1,0 +1,196 @@
+//! Writes the rows of one subtask.
+
+use super::names::Names;
+use super::{EncodeRows, FileCommittable, FileSink, failed, list, sync_folder};
+use crate::Result;
+use crate::api::{Data, PreCommit, SinkContext, TwoPhaseCommitWriter};
+use crate::checkpoint::CheckpointId;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How many encoded bytes are gathered before they are written.
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// What a checkpoint remembers of a [`FileWriter`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileWriterState {
+    /// The sequence number of the next file. The highest of all subtasks counts, so that numbers do not meet after a rescale.
+    pub next_sequence: u64,
+}
+
+/// Writes the rows of one subtask of a [`FileSink`].
+pub struct FileWriter<T> {
+    folder: Arc<Path>,
+    names: Names,
+    subtask: u32,
+    attempt: u64,
+    encode: Arc<EncodeRows<T>>,
+    roll_bytes: u64,
+    next_sequence: u64,
+    /// Encoded rows that are not written yet; their file is opened when they are.
+    buffer: Vec<u8>,
+    current: Option<OpenFile>,
+    /// Files that reached their size since the last checkpoint. They stay open, since a sync through another handle could miss an error.
+    full: Vec<OpenFile>,
+}
+
+struct OpenFile {
+    file: File,
+    committable: FileCommittable,
+}
+
+impl<T> std::fmt::Debug for FileWriter<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileWriter")
+            .field("folder", &self.folder)
+            .field("subtask", &self.subtask)
+            .field("next_sequence", &self.next_sequence)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Data> FileWriter<T> {
+    /// Drops what earlier attempts left, and begins at `next_sequence` or behind the finished files of this subtask.
+    pub(super) fn open(
+        sink: &FileSink<T>,
+        context: &SinkContext,
+        next_sequence: u64,
+        pending: &[FileCommittable],
+    ) -> Result<Self> {
+        let names = list(&sink.folder).map_err(|error| failed(&sink.folder, "cannot list", error))?;
+        sweep(sink, context, &names, pending)?;
+        let behind_finished = names
+            .iter()
+            .filter_map(|name| sink.names.parse_finished(name))
+            .filter(|(subtask, _)| *subtask == context.subtask)
+            .map(|(_, sequence)| sequence + 1)
+            .max()
+            .unwrap_or(0);
+        if behind_finished > next_sequence && !sink.append {
+            tracing::warn!(
+                "output folder {} has finished files of subtask {} up to sequence {}, where the restored checkpoint expects {} \
+                 next: the results of a later checkpoint are there too",
+                sink.folder.display(),
+                context.subtask,
+                behind_finished - 1,
+                next_sequence
+            );
+        }
+        Ok(Self {
+            folder: sink.folder.clone().into(),
+            names: sink.names.clone(),
+            subtask: context.subtask,
+            attempt: context.attempt,
+            encode: Arc::clone(&sink.encode),
+            roll_bytes: sink.roll_bytes,
+            next_sequence: next_sequence.max(behind_finished),
+            buffer: Vec::new(),
+            current: None,
+            full: Vec::new(),
+        })
+    }
+
+    /// Writes the buffer to the current file, which is created if there is none.
+    fn write_buffer(&mut self) -> Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let current = match &mut self.current {
+            Some(current) => current,
+            None => {
+                let committable = FileCommittable {
+                    temporary_name: self
+                        .names
+                        .in_progress(self.subtask, self.next_sequence, self.attempt),
+                    final_name: self.names.finished(self.subtask, self.next_sequence),
+                    len: 0,
+                };
+                let path = self.folder.join(&committable.temporary_name);
+                let file = File::create(&path).map_err(|error| failed(&path, "cannot create", error))?;
+                self.next_sequence += 1;
+                self.current.insert(OpenFile { file, committable })
+            }
+        };
+        current.file.write_all(&self.buffer).map_err(|error| {
+            let path = self.folder.join(&current.committable.temporary_name);
+            failed(&path, "cannot write", error)
+        })?;
+        current.committable.len += self.buffer.len() as u64;
+        self.buffer.clear();
+        if current.committable.len >= self.roll_bytes {
+            self.full.extend(self.current.take());
+        }
+        Ok(())
+    }
+}
+
+impl<T: Data> TwoPhaseCommitWriter for FileWriter<T> {
+    type Input = T;
+    type Committable = FileCommittable;
+    type WriterState = FileWriterState;
+
+    fn write(&mut self, records: &mut Vec<T>) -> Result<()> {
+        (self.encode)(records, &mut self.buffer);
+        let written = self.current.as_ref().map_or(0, |current| current.committable.len);
+        if self.buffer.len() >= BUFFER_BYTES || written + self.buffer.len() as u64 >= self.roll_bytes {
+            self.write_buffer()?;
+        }
+        Ok(())
+    }
+
+    fn pre_commit(&mut self, _: Option<CheckpointId>) -> Result<PreCommit<FileCommittable, FileWriterState>> {
+        self.write_buffer()?;
+        self.full.extend(self.current.take());
+        let files = std::mem::take(&mut self.full);
+        let committables: Vec<_> = files.iter().map(|file| file.committable.clone()).collect();
+        let folder = Arc::clone(&self.folder);
+        let finish = move || sync(&folder, files);
+        Ok(PreCommit {
+            state: FileWriterState {
+                next_sequence: self.next_sequence,
+            },
+            finish: (!committables.is_empty()).then(|| Box::new(finish) as _),
+            committables,
+        })
+    }
+}
+
+/// Has the files and their temporary names reach the disk.
+fn sync(folder: &Path, files: Vec<OpenFile>) -> Result<()> {
+    for OpenFile { file, committable } in files {
+        file.sync_all().map_err(|error| {
+            let path = folder.join(committable.temporary_name);
+            failed(&path, "cannot sync", error)
+        })?;
+    }
+    sync_folder(folder).map_err(|error| failed(folder, "cannot sync", error))
+}
+
+/// Deletes the unfinished files of lower attempts that no checkpoint names. Each of them is deleted by one subtask, whatever the
+/// parallelism was before. Files of higher attempts are left alone: then it is this attempt that is out of date.
+fn sweep<T>(
+    sink: &FileSink<T>,
+    context: &SinkContext,
+    names: &[String],
+    pending: &[FileCommittable],
+) -> Result<()> {
+    for name in names {
+        let Some((subtask, attempt)) = sink.names.parse_in_progress(name) else {
+            continue;
+        };
+        let mine = subtask % context.parallelism.max(1) == context.subtask;
+        let remembered = pending.iter().any(|pending| pending.temporary_name == *name);
+        if mine && attempt < context.attempt && !remembered {
+            let path: PathBuf = sink.folder.join(name);
+            match fs::remove_file(&path) {
+                Ok(()) => tracing::debug!("deleted {}, left unfinished by attempt {attempt}", path.display()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed(&path, "cannot delete left-over", error)),
+            }
+        }
+    }
+    Ok(())
+}

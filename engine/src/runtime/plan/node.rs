@@ -1,0 +1,130 @@
+//! The nodes of a plan.
+
+use super::types::{AnyStage, Schedule, TypeOps};
+use crate::Result;
+use crate::runtime::snapshot::OperatorName;
+use crate::runtime::source_task::SourcePorts;
+use crate::runtime::stages::Side;
+use crate::runtime::task::TaskContext;
+use crate::runtime::time::Time;
+use std::any::Any;
+use std::sync::Arc;
+use timely::dataflow::operators::Capability;
+
+/// A job as the program describes it.
+#[derive(Clone, Default)]
+pub(crate) struct Plan {
+    /// Each node comes behind those that it reads.
+    pub(crate) nodes: Vec<Node>,
+}
+
+/// An operator of the plan.
+#[derive(Clone)]
+pub(crate) struct Node {
+    /// For people.
+    pub(crate) name: String,
+    /// What its state is found by, if the program gave it.
+    pub(crate) uid: Option<String>,
+    /// The number of subtasks, if the program gave it.
+    pub(crate) parallelism: Option<u32>,
+    /// The number of key groups, if the program gave it.
+    pub(crate) max_parallelism: Option<u32>,
+    /// What it reads; nothing for sources.
+    pub(crate) inputs: Vec<EdgePlan>,
+    /// What it is.
+    pub(crate) kind: NodeKind,
+    /// Whether it may have state in checkpoints.
+    pub(crate) has_state: bool,
+}
+
+/// What a node is.
+#[derive(Clone)]
+pub(crate) enum NodeKind {
+    /// A source, at most so many records a second over all subtasks.
+    Source(Arc<dyn SourceNode>, Option<f64>),
+    /// Anything that reads.
+    Operator(Arc<dyn OperatorNode>),
+}
+
+/// An input of a node.
+#[derive(Clone)]
+pub(crate) struct EdgePlan {
+    /// The node that is read.
+    pub(crate) from: usize,
+    /// Which side output of it; `None`: the main one.
+    pub(crate) tag: Option<String>,
+    /// How records find their subtask.
+    pub(crate) rule: EdgeRule,
+    /// The records.
+    pub(crate) types: Arc<dyn TypeOps>,
+}
+
+/// How records find their subtask, before parallelism is known.
+#[derive(Clone)]
+pub(crate) enum EdgeRule {
+    /// The same subtask where the parallelism is the same, else round robin.
+    Forward,
+    /// By key; makes a `Prepare<T>` that computes the hashes.
+    Keyed(Arc<dyn Fn() -> Box<dyn Any> + Send + Sync>),
+    /// Round robin.
+    Rebalance,
+    /// To every subtask.
+    Broadcast,
+}
+
+/// What a stage is built from.
+pub(crate) struct StageBuild {
+    /// Who the operator is.
+    pub(crate) name: OperatorName,
+    /// The number of key groups.
+    pub(crate) max_parallelism: u32,
+    /// What reads the main output: a `Next<Out>`.
+    pub(crate) main: Box<dyn Any>,
+    /// What reads the side outputs.
+    pub(crate) sides: Vec<Box<dyn Side>>,
+}
+
+/// An operator that reads. Shared by all workers and attempts.
+pub(crate) trait OperatorNode: Send + Sync {
+    /// The type of the main output.
+    fn output(&self) -> Arc<dyn TypeOps>;
+    /// The operator of one subtask.
+    fn stage(&self, build: StageBuild) -> Result<AnyStage>;
+    /// A check of sinks before a start that is no restore.
+    fn check_fresh_start(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A source. Shared by all workers and attempts.
+pub(crate) trait SourceNode: Send + Sync {
+    /// The type of the output.
+    fn output(&self) -> Arc<dyn TypeOps>;
+    /// The splits of a fresh start, encoded.
+    fn splits(&self, parallelism: u32) -> Result<Vec<Vec<u8>>>;
+    /// The task of one subtask; `next` is a `Next<Record>`.
+    fn task(
+        &self,
+        task: TaskContext,
+        name: OperatorName,
+        next: Box<dyn Any>,
+        rate: Option<f64>,
+        ports: SourcePorts,
+        capabilities: Vec<Capability<Time>>,
+    ) -> Result<Schedule>;
+}
+
+impl Plan {
+    /// Adds a node and returns its number.
+    pub(crate) fn add(&mut self, node: Node) -> usize {
+        self.nodes.push(node);
+        self.nodes.len() - 1
+    }
+
+    /// The uid of a node: the program's, or one made from its place and name, which is stable as long as the program is.
+    pub(crate) fn uid(&self, node: usize) -> String {
+        self.nodes.get(node).map_or_else(String::new, |described| {
+            described.uid.clone().unwrap_or_else(|| format!("{node}-{}", described.name))
+        })
+    }
+}

@@ -1,0 +1,259 @@
+//! Functions with keyed state, as a stage.
+
+use super::keyed_storage::{StorageSink, restore_handles};
+use super::outputs::Outputs;
+use crate::api::{Data, KeyedProcessFunction, ProcessContext, Timer, TimestampMs, WATERMARK_MIN};
+use crate::backend::adapter::{CancelFlag, OpenSubtask};
+use crate::checkpoint::{CheckpointId, StateDescription};
+use crate::codec::{CodecId, TypeShape, shape_of};
+use crate::runtime::batch::Batch;
+use crate::runtime::port::Prepare;
+use crate::runtime::snapshot::{OperatorName, SnapshotContext};
+use crate::runtime::stage::{Stage, StageControl};
+use crate::runtime::task::{TaskContext, now_ms};
+use crate::state::{Hasher, KeyedContext, StateCodec, StateRegistry, TimerDomain};
+use crate::{Error, ErrorKind, Result, codec};
+use millpond_backend_api::{CheckpointEvent, KeyGroupRange, StateDescriptor};
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Tells the key of a record.
+pub(crate) trait KeySelector<T, K>: Fn(&T) -> K + Clone + Send + Sync + 'static {}
+
+impl<T, K, F: Fn(&T) -> K + Clone + Send + Sync + 'static> KeySelector<T, K> for F {}
+
+/// What an edge into a keyed operator does with a batch: the hash of each record's key, computed once and carried with the record.
+pub(crate) fn hash_keys<T: Data, K: Data>(select: impl KeySelector<T, K>) -> Prepare<T> {
+    let mut hasher = Hasher::new(key_width(&shape_of::<K>()));
+    Box::new(move |batch: &mut Batch<T>| {
+        let Batch { records, hashes, .. } = batch;
+        hashes.clear();
+        hashes.reserve(records.len());
+        for record in records.iter() {
+            hashes.push(hasher.hash(&select(record))?);
+        }
+        Ok(())
+    })
+}
+
+fn key_width(shape: &TypeShape) -> Option<usize> {
+    shape.fixed_width().filter(|width| *width > 0)
+}
+
+/// Calls a [`KeyedProcessFunction`] record by record.
+pub(crate) struct KeyedStage<T, K, U: Data, S, F> {
+    name: OperatorName,
+    max_parallelism: u32,
+    select: S,
+    function: F,
+    context: Option<KeyedContext>,
+    outputs: Outputs<U>,
+    types: PhantomData<fn(T, K)>,
+}
+
+impl<T, K, U, S, F> KeyedStage<T, K, U, S, F>
+where
+    T: Data,
+    K: Data,
+    U: Data,
+    S: KeySelector<T, K>,
+    F: KeyedProcessFunction<K, T, U>,
+{
+    pub(crate) fn new(
+        name: OperatorName,
+        max_parallelism: u32,
+        select: S,
+        function: F,
+        outputs: Outputs<U>,
+    ) -> Self {
+        Self { name, max_parallelism, select, function, context: None, outputs, types: PhantomData }
+    }
+
+    fn fire(&mut self, domain: TimerDomain, until: TimestampMs, task: &TaskContext) -> Result<()> {
+        let _entered = task.enter(&self.name.name);
+        let Self { function, context: Some(context), outputs, .. } = self else { return Ok(()) };
+        while let Some(due) = context.timers.pop_due(&mut context.backend, domain, until)? {
+            context.keys.push_encoded(&due.key, due.group);
+            context.select(0);
+            outputs.collector.timestamp = Some(due.time);
+            let timer = Timer { timestamp: due.time, domain };
+            let mut process = ProcessContext::new(context, Some(due.time));
+            function.on_timer(timer, &mut process, &mut outputs.collector)?;
+            context.end_batch()?;
+            if outputs.collector.is_full() {
+                outputs.flush(task)?;
+            }
+        }
+        outputs.flush(task)
+    }
+
+    /// Has the task woken for the first processing-time timer.
+    fn arm(&self, task: &TaskContext) {
+        if let Some(first) =
+            self.context.as_ref().and_then(|context| context.timers.first(TimerDomain::ProcessingTime))
+        {
+            task.wake_at(first);
+        }
+    }
+}
+
+impl<T, K, U, S, F> Stage<T> for KeyedStage<T, K, U, S, F>
+where
+    T: Data,
+    K: Data,
+    U: Data,
+    S: KeySelector<T, K>,
+    F: KeyedProcessFunction<K, T, U>,
+{
+    fn batch(&mut self, batch: &mut Batch<T>, task: &TaskContext) -> Result<()> {
+        let _entered = task.enter(&self.name.name);
+        let Self { select, function, context: Some(context), outputs, max_parallelism, .. } = self else {
+            return Ok(());
+        };
+        for record in &batch.records {
+            context.keys.push(&select(record))?;
+        }
+        context.keys.set_hashes(&mut batch.hashes, *max_parallelism);
+        for (index, record) in batch.records.drain(..).enumerate() {
+            context.select(index);
+            let timestamp = batch.timestamps.get(index).copied();
+            outputs.collector.timestamp = timestamp;
+            let mut process = ProcessContext::new(context, timestamp);
+            function.process_element(record, &mut process, &mut outputs.collector)?;
+            if outputs.collector.is_full() {
+                outputs.flush(task)?;
+            }
+        }
+        context.end_batch()?;
+        batch.clear();
+        outputs.flush(task)?;
+        self.arm(task);
+        Ok(())
+    }
+}
+
+impl<T, K, U, S, F> StageControl for KeyedStage<T, K, U, S, F>
+where
+    T: Data,
+    K: Data,
+    U: Data,
+    S: KeySelector<T, K>,
+    F: KeyedProcessFunction<K, T, U>,
+{
+    fn behind(&mut self) -> Option<&mut dyn StageControl> {
+        Some(&mut self.outputs)
+    }
+
+    fn open(&mut self, task: &TaskContext) -> Result<()> {
+        self.outputs.open(task)?;
+        let _entered = task.enter(&self.name.name);
+        let key_groups = KeyGroupRange::of_subtask(task.subtask, task.parallelism, self.max_parallelism)
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Bug,
+                    format!(
+                        "subtask {} of {} has no key groups of {}",
+                        task.subtask, task.parallelism, self.max_parallelism
+                    ),
+                )
+            })?;
+        let share = task.job.restored_share(&self.name.id, task.subtask).unwrap_or_default();
+        let (restore, source) = restore_handles(&task.job.storage, share.keyed);
+        let backend = task.job.backend.open_keyed(OpenSubtask {
+            job: task.job.job_name.clone(),
+            operator: self.name.id.uid().to_owned(),
+            subtask: task.subtask,
+            parallelism: task.parallelism,
+            max_parallelism: self.max_parallelism,
+            key_groups,
+            local_dir: task.job.local_dir.join(format!("{:016x}-{}", self.name.id.hash(), task.subtask)),
+            restore,
+            source: Arc::new(source),
+        })?;
+        let shape = shape_of::<K>();
+        let mut context = KeyedContext::new(backend, self.max_parallelism, key_width(&shape));
+        let mut registry = StateRegistry::new(&mut context, CodecId::of_shape(&shape));
+        self.function.open(&mut registry)?;
+        context.timers.open(&mut context.backend)?;
+        context.watermark = WATERMARK_MIN;
+        self.context = Some(context);
+        self.arm(task);
+        Ok(())
+    }
+
+    fn watermark(&mut self, watermark: TimestampMs, task: &TaskContext) -> Result<()> {
+        if let Some(context) = &mut self.context {
+            context.watermark = watermark;
+        }
+        self.fire(TimerDomain::EventTime, watermark, task)?;
+        self.outputs.watermark(watermark, task)
+    }
+
+    fn processing_time(&mut self, now: TimestampMs, task: &TaskContext) -> Result<()> {
+        self.fire(TimerDomain::ProcessingTime, now.max(now_ms()), task)?;
+        self.arm(task);
+        self.outputs.processing_time(now, task)
+    }
+
+    fn snapshot(&mut self, snapshot: &mut SnapshotContext, task: &TaskContext) -> Result<()> {
+        if snapshot.writes_state()
+            && let Some(context) = &mut self.context
+        {
+            let started = Instant::now();
+            let _entered = task.enter(&self.name.name);
+            let writer = context.snapshot(snapshot.id.0, snapshot.may_share())?;
+            let mut part = self.name.snapshot(task);
+            part.states = context.backend.states()?.iter().map(describe).collect();
+            let name = Rc::clone(&self.name.name).to_string();
+            let subtask = task.subtask;
+            let backend = task.job.backend.name().to_owned();
+            snapshot.add(
+                part,
+                started,
+                Some(Box::new(move |run, part| {
+                    let sink = Arc::new(StorageSink::new(Arc::clone(&run.job.storage), run.id, name, subtask));
+                    let target: Arc<dyn crate::backend::adapter::SnapshotSink> =
+                        Arc::<StorageSink>::clone(&sink);
+                    let handles = writer.write(target, run.cancelled.clone())?;
+                    part.keyed = handles.into_iter().map(|handle| sink.handle(&backend, handle)).collect();
+                    Ok(())
+                })),
+            );
+        }
+        self.outputs.snapshot(snapshot, task)
+    }
+
+    fn complete(&mut self, id: CheckpointId, task: &TaskContext) -> Result<()> {
+        if let Some(context) = &mut self.context {
+            context.notify(id.0, CheckpointEvent::Completed)?;
+        }
+        self.outputs.complete(id, task)
+    }
+
+    fn aborted(&mut self, id: CheckpointId, task: &TaskContext) -> Result<()> {
+        if let Some(context) = &mut self.context {
+            context.notify(id.0, CheckpointEvent::Aborted)?;
+        }
+        self.outputs.aborted(id, task)
+    }
+}
+
+/// A state as the metadata describes it.
+fn describe(state: &StateDescriptor) -> StateDescription {
+    let codec = codec::decode::<StateCodec>(&state.codec).map_or_else(
+        |_| String::new(),
+        |codec| {
+            let map_key = codec.map_key.map(|key| format!("{} -> ", key.shape)).unwrap_or_default();
+            format!("key {}, {map_key}value {}", codec.key.shape, codec.value.shape)
+        },
+    );
+    StateDescription {
+        name: state.name.to_string(),
+        kind: state.kind.name().to_owned(),
+        codec,
+        width: Some(state.value_width).filter(|width| *width > 0),
+    }
+}
+

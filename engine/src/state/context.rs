@@ -1,0 +1,185 @@
+//! The keyed state of one subtask while records are processed: which key is current, and the way to the backend.
+
+use super::keys::KeyColumn;
+use super::slots::SlotColumn;
+use super::timers::{TimerDomain, Timers};
+use crate::Result;
+use crate::api::{Data, TimestampMs};
+use crate::backend::KeyedBackend;
+use crate::codec;
+use millpond_backend_api::{Cell, CheckpointEvent, EntryBuffer, KeyGroup, SnapshotRequest, StateId};
+
+/// Keyed state, scoped to the key of the current record or timer.
+///
+/// State handles take it as their first argument; functions get it inside of their own context.
+pub struct KeyedContext {
+    pub(crate) backend: KeyedBackend,
+    pub(crate) max_parallelism: u32,
+    pub(crate) keys: KeyColumn,
+    /// The record of the batch that is being processed.
+    at: usize,
+    /// One for each fixed-width value state, where the backend has slots.
+    columns: Vec<SlotColumn>,
+    /// For values on their way to the backend.
+    scratch: Vec<u8>,
+    pub(crate) entries: EntryBuffer,
+    pub(crate) timers: Timers,
+    pub(crate) watermark: TimestampMs,
+}
+
+impl std::fmt::Debug for KeyedContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyedContext").field("backend", &self.backend.place()).finish_non_exhaustive()
+    }
+}
+
+impl KeyedContext {
+    pub(crate) fn new(backend: KeyedBackend, max_parallelism: u32, key_width: Option<usize>) -> Self {
+        Self {
+            timers: Timers::new(&backend),
+            backend,
+            max_parallelism,
+            keys: KeyColumn::new(key_width),
+            at: 0,
+            columns: Vec::new(),
+            scratch: Vec::new(),
+            entries: EntryBuffer::new(),
+            watermark: crate::api::WATERMARK_MIN,
+        }
+    }
+
+    /// Adds the slots of a fixed-width state; returns their number.
+    pub(crate) fn add_column(&mut self, state: StateId, width: usize) -> usize {
+        self.columns.push(SlotColumn::new(state, width));
+        self.columns.len() - 1
+    }
+
+    /// Makes record `index` of the batch the current one.
+    #[inline]
+    pub(crate) fn select(&mut self, index: usize) {
+        self.at = index;
+    }
+
+    /// Ends the batch: gives back slots and forgets the keys.
+    pub(crate) fn end_batch(&mut self) -> Result<()> {
+        let Self { columns, backend, keys, .. } = self;
+        for column in columns.iter_mut().filter(|column| column.is_set()) {
+            let (state, from) = (column.state, column.from);
+            column.take(|slots, absent| backend.end_batch(state, &keys.batch(from), slots, absent))?;
+        }
+        keys.clear();
+        self.at = 0;
+        Ok(())
+    }
+
+    /// The slots of state number `column`, of every record from the current one on.
+    #[inline]
+    fn column(&mut self, column: usize) -> Result<Option<&mut SlotColumn>> {
+        let Self { columns, backend, keys, at, .. } = self;
+        let Some(column) = columns.get_mut(column) else { return Ok(None) };
+        if !column.is_set() {
+            fetch(column, backend, keys, *at)?;
+        }
+        Ok(Some(column))
+    }
+
+    #[inline]
+    pub(crate) fn slot_get<T: Data>(&mut self, column: usize) -> Result<Option<T>> {
+        let at = self.at;
+        self.column(column)?.map_or(Ok(None), |column| column.get(at))
+    }
+
+    #[inline]
+    pub(crate) fn slot_put<T: Data>(&mut self, column: usize, value: &T) -> Result<()> {
+        let at = self.at;
+        self.column(column)?.map_or(Ok(()), |column| column.put(at, value))
+    }
+
+    pub(crate) fn slot_clear(&mut self, column: usize) -> Result<()> {
+        let at = self.at;
+        if let Some(column) = self.column(column)? {
+            column.clear(at);
+        }
+        Ok(())
+    }
+
+    /// The encoded key of the current record.
+    pub(crate) fn key_bytes(&self) -> &[u8] {
+        self.keys.key(self.at)
+    }
+
+    pub(crate) fn key_group(&self) -> KeyGroup {
+        self.keys.cell(self.at).group
+    }
+
+    /// The bytes at the current key in `state`, and for maps at `map_key`.
+    pub(crate) fn get(&mut self, state: StateId, map_key: &[u8]) -> Result<Option<&[u8]>> {
+        let Self { backend, keys, at, .. } = self;
+        backend.get(state, &keys.cell(*at).with_map_key(map_key))
+    }
+
+    pub(crate) fn put<T: Data>(&mut self, state: StateId, map_key: &[u8], value: &T) -> Result<()> {
+        let Self { backend, keys, at, scratch, .. } = self;
+        scratch.clear();
+        codec::encode_into(value, scratch)?;
+        backend.put(state, &keys.cell(*at).with_map_key(map_key), scratch)
+    }
+
+    pub(crate) fn put_bytes(&mut self, state: StateId, bytes: &[u8]) -> Result<()> {
+        let Self { backend, keys, at, .. } = self;
+        backend.put(state, &keys.cell(*at), bytes)
+    }
+
+    pub(crate) fn append_bytes(&mut self, state: StateId, bytes: &[u8]) -> Result<()> {
+        let Self { backend, keys, at, .. } = self;
+        backend.append(state, &keys.cell(*at), bytes)
+    }
+
+    pub(crate) fn delete(&mut self, state: StateId, map_key: &[u8]) -> Result<bool> {
+        let Self { backend, keys, at, .. } = self;
+        backend.delete(state, &keys.cell(*at).with_map_key(map_key))
+    }
+
+    pub(crate) fn clear_map(&mut self, state: StateId) -> Result<u64> {
+        let Self { backend, keys, at, .. } = self;
+        backend.clear_map(state, &keys.cell(*at))
+    }
+
+    /// Entries of the map at the current key, at most `limit` (0: all), in [`entries`](Self::entries).
+    pub(crate) fn scan(&mut self, state: StateId, limit: usize) -> Result<&EntryBuffer> {
+        let Self { backend, keys, at, entries, .. } = self;
+        entries.clear();
+        backend.scan(state, &keys.cell(*at), &[], limit, entries)?;
+        Ok(entries)
+    }
+
+    /// Registers a timer for the current key.
+    pub(crate) fn register_timer(&mut self, domain: TimerDomain, time: TimestampMs) -> Result<()> {
+        let Self { backend, keys, at, timers, .. } = self;
+        let Cell { group, .. } = keys.cell(*at);
+        timers.register(backend, domain, time, group, keys.key(*at))
+    }
+
+    /// Removes a timer of the current key, if there is one.
+    pub(crate) fn delete_timer(&mut self, domain: TimerDomain, time: TimestampMs) -> Result<()> {
+        let Self { backend, keys, at, timers, .. } = self;
+        let Cell { group, .. } = keys.cell(*at);
+        timers.delete(backend, domain, time, group, keys.key(*at))
+    }
+
+    pub(crate) fn snapshot(&mut self, id: u64, may_share: bool) -> Result<crate::backend::adapter::SnapshotTask> {
+        self.backend.snapshot(&SnapshotRequest { checkpoint_id: id, may_share })
+    }
+
+    pub(crate) fn notify(&mut self, id: u64, event: CheckpointEvent) -> Result<()> {
+        self.backend.notify(id, event)
+    }
+}
+
+/// Asks the backend for the slots of the batch from record `at` on, of all of it where keys have no fixed width.
+#[cold]
+fn fetch(column: &mut SlotColumn, backend: &mut KeyedBackend, keys: &KeyColumn, at: usize) -> Result<()> {
+    let from = keys.batch_start(at);
+    let state = column.state;
+    column.set(from, keys.len() - from, |slots| backend.slots(state, &keys.batch(from), slots))
+}

@@ -1,0 +1,75 @@
+//! One value a key.
+
+use super::context::KeyedContext;
+use crate::api::Data;
+use crate::{Result, codec};
+use millpond_backend_api::StateId;
+use std::marker::PhantomData;
+
+/// A state that holds one value for each key. A handle: cheap to copy, without the value.
+///
+/// Values of a fixed width (numbers, tuples, arrays and structs of such) are read and written in place.
+pub struct ValueState<T> {
+    state: StateId,
+    /// The slots of the state, where it has some.
+    column: Option<usize>,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T: Data> ValueState<T> {
+    pub(crate) fn new(state: StateId, column: Option<usize>) -> Self {
+        Self { state, column, value: PhantomData }
+    }
+
+    /// The value of the current key; `None` if there is none.
+    ///
+    /// # Errors
+    /// The backend's, and when the stored bytes are no `T`.
+    #[inline]
+    pub fn value(&self, context: &mut KeyedContext) -> Result<Option<T>> {
+        if let Some(column) = self.column {
+            return context.slot_get(column);
+        }
+        match context.get(self.state, &[])? {
+            Some(bytes) => Ok(Some(codec::decode(bytes)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Sets the value of the current key.
+    ///
+    /// # Errors
+    /// The backend's, and when serde refuses the value.
+    #[inline]
+    pub fn update(&self, context: &mut KeyedContext, value: &T) -> Result<()> {
+        if let Some(column) = self.column {
+            return context.slot_put(column, value);
+        }
+        context.put(self.state, &[], value)
+    }
+
+    /// Removes the value of the current key.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub fn clear(&self, context: &mut KeyedContext) -> Result<()> {
+        if let Some(column) = self.column {
+            return context.slot_clear(column);
+        }
+        context.delete(self.state, &[]).map(drop)
+    }
+}
+
+impl<T> Clone for ValueState<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for ValueState<T> {}
+
+impl<T> std::fmt::Debug for ValueState<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ValueState").field(&self.state.0).finish()
+    }
+}
