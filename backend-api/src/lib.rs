@@ -5,6 +5,8 @@
 
 pub mod abi;
 pub mod backend;
+#[cfg(feature = "contract")]
+pub mod contract;
 mod error;
 pub mod export;
 mod key_group;

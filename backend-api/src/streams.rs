@@ -173,20 +173,17 @@ impl RestoreFiles {
     /// # Errors
     /// The storage's, and [`BackendErrorKind::Corrupted`] when size or checksum differ.
     pub fn read_all(&self, file: &FileRef) -> BackendResult<Vec<u8>> {
-        const STEP_BYTES: usize = 1 << 20;
+        const STEP_BYTES: usize = 256 << 10;
         let mut stream = self.open(file)?;
         let mut bytes = Vec::new();
-        loop {
-            let from = bytes.len();
-            bytes.resize(from + STEP_BYTES, 0);
-            let read = stream.read(bytes.get_mut(from..).unwrap_or_default())?;
-            bytes.truncate(from + read);
+        let mut step = vec![0; STEP_BYTES];
+        // One byte too many tells as much as all of them.
+        while bytes.len() as u64 <= file.size {
+            let read = stream.read(&mut step)?;
             if read == 0 {
                 break;
             }
-            if bytes.len() as u64 > file.size {
-                break;
-            }
+            bytes.extend_from_slice(step.get(..read).unwrap_or_default());
         }
         let found = crc32fast::hash(&bytes);
         if bytes.len() as u64 != file.size || found != file.crc32 {

@@ -13,7 +13,7 @@ const FIRST_PAGE_BYTES: usize = 256;
 /// Invariant: a page is shared with a snapshot only if its epoch is below the arena's and the arena's era is alive. [`Arena::writable`] ends
 /// the sharing from the owner's side; a page that is given up is buried in the era if it is alive.
 #[derive(Debug)]
-pub struct Arena {
+pub(super) struct Arena {
     pub(super) pages: Vec<Page>,
     /// How many snapshots were taken.
     pub(super) epoch: u32,
@@ -209,14 +209,12 @@ impl Arena {
     }
 
     /// The arena's figures.
-    #[must_use]
-    pub fn figures(&self) -> ArenaFigures {
+    pub(super) fn figures(&self) -> ArenaFigures {
         self.cold.figures
     }
 
     /// How many pages are shared with a snapshot that is alive.
-    #[must_use]
-    pub fn shared_pages(&self) -> usize {
+    pub(super) fn shared_pages(&self) -> usize {
         if !self.cold.era.is_alive() {
             return 0;
         }

@@ -10,7 +10,7 @@ const FIRST_WORDS: usize = 8;
 
 /// An index of one group.
 #[derive(Debug)]
-pub struct Index {
+pub(super) struct Index {
     pub(super) words: Box<[u64]>,
     used: usize,
 }
@@ -33,20 +33,17 @@ pub(super) fn tag(hash: u64) -> u64 {
 impl Index {
     /// How many entries there are.
     #[inline]
-    #[must_use]
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.used
     }
 
     /// Whether there is no entry.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.used == 0
     }
 
     /// The bytes of the index.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.words.len() * 8
     }
 

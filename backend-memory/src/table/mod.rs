@@ -1,7 +1,7 @@
 //! The paged table: entries in pages, found by an index, shared with snapshots until they are written.
 //!
-//! One [`GroupTable`] holds the entries of one state in one key group. Entries lie in the pages of an [`Arena`]; they do not move
-//! when the table grows, so the address of a value is good for a whole batch. An open-addressing [index](Index) leads from a hash to
+//! One [`GroupTable`] holds the entries of one state in one key group. Entries lie in the pages of an arena; they do not move
+//! when the table grows, so the address of a value is good for a whole batch. An open-addressing index leads from a hash to
 //! the entry's [`Location`]; each group grows its own, so that there is never a pause for one giant rehash.
 //!
 //! A snapshot takes the list of pages and no more ([`GroupTable::freeze`]). From then on, the first write to a page that was
@@ -16,13 +16,12 @@ mod group;
 mod index;
 mod page;
 
-pub use arena::{Arena, ArenaFigures};
+pub use arena::ArenaFigures;
 pub(crate) use batch::slot_has_value;
 pub use batch::{FixedBatch, Missing, SMALL_TABLE_BYTES, fixed_slots, hint_cells};
 pub use entry::{EntryView, Layout, Parts, cell_hash, map_entry_hash};
 pub use frozen::{EraOfOwner, FrozenPages, SnapshotEra};
 pub use group::{GroupTable, Placed};
-pub use index::Index;
 pub use page::{Location, PAGE_BYTES};
 
 /// The low 32 bits of `number`.

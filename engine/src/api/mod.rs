@@ -1,11 +1,31 @@
 //! What users write: environments, streams, functions, and the traits of sources and sinks.
 
+mod client;
+mod collector;
 mod data;
+mod environment;
+mod function;
+mod keyed;
+mod nodes;
 mod sink;
 mod source;
+mod stream;
 
+pub use crate::runtime::WatermarkStrategy;
+pub use client::{JobClient, JobExecutionResult, JobProgress};
+pub use collector::{Collector, OutputTag};
 pub use data::{Data, TimestampMs, WATERMARK_MAX, WATERMARK_MIN};
+pub use environment::{
+    HashMapStateBackend, MemoryStateBackend, StateBackendSetting, StreamExecutionEnvironment,
+};
+pub use function::{KeyedProcessFunction, ProcessContext, Timer};
+pub use keyed::KeyedStream;
 pub use sink::{
     Committer, PreCommit, Sink, SinkContext, SinkWriter, TwoPhaseCommitSink, TwoPhaseCommitWriter,
 };
-pub use source::{Boundedness, ReaderContext, ReaderStatus, Source, SourceOutput, SourceReader, SourceWaker};
+pub use source::{
+    Boundedness, ReaderContext, ReaderStatus, Source, SourceOutput, SourceReader, SourceWaker,
+};
+pub use stream::{DataStream, DataStreamSink};
+
+pub(crate) use collector::SideBuffer;

@@ -8,7 +8,7 @@ use super::shape::InputEdge;
 use super::snapshot::{SnapshotContext, Uploads};
 use super::stage::Stage;
 use super::task::TaskContext;
-use super::time::{Time, epoch_after, epoch_of, epoch_start, least};
+use super::time::{Time, epoch_of, epoch_start, least};
 use crate::Result;
 use crate::api::Data;
 use crate::checkpoint::{CheckpointId, CheckpointingMode, Command, SnapshotOptions};
@@ -88,7 +88,7 @@ impl<T: Data> ChainTask<T> {
         task.activate();
         Self {
             uploads: Uploads::new(&task),
-            epoch: task.job.restored_checkpoint().map_or(0, epoch_after),
+            epoch: task.job.first_epoch,
             channels: Channels::new(upstream),
             outputs: ports.ports.into_iter().map(|(_, port)| port).collect(),
             chain,

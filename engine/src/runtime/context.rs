@@ -2,7 +2,8 @@
 
 use crate::backend::Backend;
 use crate::checkpoint::storage::CheckpointStorage;
-use crate::checkpoint::{CheckpointId, CheckpointingMode, KeyedHandle, OperatorId, OperatorStateSnapshot};
+use crate::checkpoint::restore::{RestorePlan, SubtaskRestore};
+use crate::checkpoint::{CheckpointId, CheckpointingMode, OperatorId};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub(crate) struct JobContext {
     pub(crate) splits: HashMap<OperatorId, Vec<Vec<u8>>>,
     /// Runs what must not hold up a worker.
     pub(crate) tokio: tokio::runtime::Handle,
+    /// The epoch that the attempt begins in: the same for all its tasks, above that of any checkpoint before.
+    pub(crate) first_epoch: u64,
     /// A folder for the working files of this attempt in this process.
     pub(crate) local_dir: PathBuf,
     /// Counters for people.
@@ -37,35 +40,24 @@ pub(crate) struct JobContext {
     pub(crate) in_flight_target: std::time::Duration,
 }
 
-/// The checkpoint that an attempt starts from, cut to the subtasks of this job.
+/// The checkpoint that an attempt starts from, dealt out to the subtasks of this job.
 pub(crate) struct RestoredJob {
     /// The checkpoint.
     pub(crate) checkpoint: CheckpointId,
     /// Each subtask's share.
-    pub(crate) shares: HashMap<(OperatorId, u32), RestoredShare>,
+    pub(crate) plan: RestorePlan,
 }
 
-/// What one subtask of one operator gets of a checkpoint.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct RestoredShare {
-    /// The handles of keyed state whose key groups meet the subtask's.
-    pub(crate) keyed: Vec<KeyedHandle>,
-    /// Operator state, redistributed.
-    pub(crate) operator_state: Vec<OperatorStateSnapshot>,
-}
-
-impl RestoredShare {
-    /// The items of the operator state `name`; none if it is not there.
-    pub(crate) fn items(&self, name: &str) -> &[Vec<u8>] {
-        self.operator_state.iter().find(|state| state.name == name).map_or(&[], |state| &state.items)
-    }
+/// The items of the operator state `name` in a subtask's share; none if it is not there.
+pub(crate) fn items<'a>(share: &'a SubtaskRestore, name: &str) -> &'a [Vec<u8>] {
+    share.operator_state.iter().find(|state| state.name == name).map_or(&[], |state| &state.items)
 }
 
 impl JobContext {
     /// What `subtask` of `operator` starts from: `None` at a fresh start, an empty share for an operator that the checkpoint does not have.
-    pub(crate) fn restored_share(&self, operator: &OperatorId, subtask: u32) -> Option<RestoredShare> {
+    pub(crate) fn restored_share(&self, operator: &OperatorId, subtask: u32) -> Option<SubtaskRestore> {
         let restored = self.restored.as_ref()?;
-        Some(restored.shares.get(&(operator.clone(), subtask)).cloned().unwrap_or_default())
+        Some(restored.plan.subtask(operator, subtask).cloned().unwrap_or_default())
     }
 
     /// The checkpoint that the attempt starts from.

@@ -98,7 +98,7 @@ pub(crate) enum Collected {
     /// A source subtask has emitted everything.
     SourceFinished(crate::checkpoint::OperatorId, u32),
     /// A source has used up most of its ticks.
-    NeedsEpoch,
+    NeedsEpoch(u64),
 }
 
 /// The operator that collects the reports of all tasks at worker 0 and hands them to `tell`.
@@ -137,12 +137,13 @@ pub(crate) fn collect<'scope>(
                             Report::SourceFinished { operator, subtask } => {
                                 tell(Collected::SourceFinished(operator, subtask));
                             }
-                            Report::NeedsEpoch => tell(Collected::NeedsEpoch),
+                            Report::NeedsEpoch { epoch } => tell(Collected::NeedsEpoch(epoch)),
                         }
                     }
                 });
             }
             if !is_collector {
+                acks.clear();
                 return;
             }
             let left = frontiers

@@ -28,4 +28,10 @@ mod task;
 mod time;
 
 pub(crate) use batch::{BATCH_RECORDS, Batch};
+pub(crate) use snapshot::OperatorName;
+pub(crate) use source_task::{SourcePorts, SourceTask};
+pub(crate) use stage::{Next, Stage};
+pub use stages::WatermarkStrategy;
+pub(crate) use task::TaskContext;
+pub(crate) use time::Time;
 pub(crate) use task::now_ms;

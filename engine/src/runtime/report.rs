@@ -16,5 +16,8 @@ pub(crate) enum Report {
         subtask: u32,
     },
     /// A source subtask has used up most of the ticks of its epoch.
-    NeedsEpoch,
+    NeedsEpoch {
+        /// The epoch that is nearly used up.
+        epoch: u64,
+    },
 }

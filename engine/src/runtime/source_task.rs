@@ -1,6 +1,7 @@
 //! The task of a source with the chain behind it: draws barriers, keeps within its window, records its positions.
 
 use super::acks::AckPort;
+use super::context::items;
 use super::batch::{BATCH_RECORDS, Batch};
 use super::chain_task::CommandInput;
 use super::flow::Flow;
@@ -11,7 +12,7 @@ use super::report::Report;
 use super::snapshot::{OperatorName, SnapshotContext, Uploads};
 use super::stage::{Next, Stage};
 use super::task::TaskContext;
-use super::time::{Time, epoch_after, epoch_of, epoch_start, least, tick_of};
+use super::time::{Time, epoch_of, epoch_start, least, tick_of};
 use crate::api::{ReaderContext, ReaderStatus, Source, SourceOutput, SourceReader, SourceWaker, WATERMARK_MAX};
 use crate::checkpoint::{CheckpointId, Command, OperatorStateSnapshot, Redistribution, SnapshotOptions};
 use crate::{Result, codec};
@@ -120,7 +121,7 @@ impl<S: Source> SourceTask<S> {
         Self {
             uploads: Uploads::new(&task),
             flow: Flow::new(task.job.in_flight_target),
-            epoch: task.job.restored_checkpoint().map_or(0, epoch_after),
+            epoch: task.job.first_epoch,
             reader: None,
             output: SourceOutput::default(),
             batch: Batch::default(),
@@ -205,7 +206,7 @@ impl<S: Source> SourceTask<S> {
         let task = &self.task;
         let _entered = task.enter(&self.name.name);
         let parts: Vec<Vec<u8>> = match task.job.restored_share(&self.name.id, task.subtask) {
-            Some(share) => share.items(SPLITS).to_vec(),
+            Some(share) => items(&share, SPLITS).to_vec(),
             None => {
                 let all = task.job.splits.get(&self.name.id).map_or(&[][..], Vec::as_slice);
                 let step = task.parallelism.max(1) as usize;
@@ -394,7 +395,7 @@ impl<S: Source> SourceTask<S> {
             self.downgrade();
             if self.tick > TICKS_MAX && !self.asked_for_epoch {
                 self.asked_for_epoch = true;
-                self.acks.report(Report::NeedsEpoch);
+                self.acks.report(Report::NeedsEpoch { epoch: self.epoch });
             }
             if now.saturating_duration_since(self.told.1) >= TICK_SYNC && self.flow.is_in_flight() {
                 self.tell_tick(now);

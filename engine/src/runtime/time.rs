@@ -3,7 +3,6 @@
 //! The epoch is the high half, so a frontier that has left an epoch is the barrier of the checkpoint with that number. The tick is the low
 //! half: sources raise it as they emit, and read off the frontier at the sinks how much of what they emitted is still on its way.
 
-use crate::checkpoint::CheckpointId;
 use timely::progress::frontier::AntichainRef;
 
 /// A timestamp of the dataflow: `epoch << 32 | tick`.
@@ -25,12 +24,6 @@ pub(crate) fn tick_of(time: Time) -> u64 {
 #[inline]
 pub(crate) fn epoch_start(epoch: u64) -> Time {
     epoch << 32
-}
-
-/// The first epoch after the barrier of a checkpoint.
-#[inline]
-pub(crate) fn epoch_after(checkpoint: CheckpointId) -> u64 {
-    checkpoint.0 + 1
 }
 
 /// The least time of a frontier, `None` if it is empty: nothing will come any more.

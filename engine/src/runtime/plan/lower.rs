@@ -14,7 +14,7 @@ use crate::runtime::shape::{EdgeShape, OperatorShape};
 use crate::runtime::snapshot::OperatorName;
 use crate::runtime::source_task::{SourcePorts, TickSync};
 use crate::runtime::task::TaskContext;
-use crate::runtime::time::{Time, epoch_after};
+use crate::runtime::time::Time;
 use crate::{Error, ErrorKind, Result};
 use std::any::Any;
 use std::collections::HashMap;
@@ -105,8 +105,7 @@ struct Edges {
 
 /// Builds the dataflow on this worker.
 pub(crate) fn lower(scope: Scope<'_, Time>, plan: &LoweredPlan, wiring: &Wiring<'_>) -> Result<()> {
-    let epoch = wiring.job.restored_checkpoint().map_or(0, epoch_after);
-    let commands = commands(scope, wiring.inlet, epoch);
+    let commands = commands(scope, wiring.inlet, wiring.job.first_epoch);
     let mut shapes: HashMap<usize, OperatorShape<'_>> =
         plan.tasks().map(|head| (head, OperatorShape::new(&plan.chain_name(head), scope))).collect();
     let mut edges = connect_edges(scope, plan, &mut shapes)?;

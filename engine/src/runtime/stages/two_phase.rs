@@ -7,6 +7,7 @@ use super::sink::sink_context;
 use crate::api::{Committer, TwoPhaseCommitSink, TwoPhaseCommitWriter};
 use crate::checkpoint::{CheckpointId, OperatorStateSnapshot, Redistribution};
 use crate::runtime::batch::Batch;
+use crate::runtime::context::items;
 use crate::runtime::metrics::JobMetrics;
 use crate::runtime::snapshot::{OperatorName, SnapshotContext};
 use crate::runtime::stage::{Stage, StageControl};
@@ -121,13 +122,11 @@ impl<S: TwoPhaseCommitSink> StageControl for TwoPhaseStage<S> {
         let mut committer = self.sink.committer(&context)?;
         let share = task.job.restored_share(&self.name.id, task.subtask).unwrap_or_default();
         // Every subtask is told of all that is pending, so that none of it is taken for a leftover, and commits its part.
-        let all = share
-            .items(PENDING)
+        let all = items(&share, PENDING)
             .iter()
             .map(|item| codec::decode(item))
             .collect::<Result<Vec<S::Committable>, _>>()?;
-        let states = share
-            .items(WRITER)
+        let states = items(&share, WRITER)
             .iter()
             .map(|item| codec::decode(item))
             .collect::<Result<Vec<S::WriterState>, _>>()?;

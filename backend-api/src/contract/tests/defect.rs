@@ -1,0 +1,113 @@
+//! What a backend may do wrong, and which scenarios see it.
+
+/// One thing that the reference backend does wrong on request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Defect {
+    None,
+    SnapshotsLate,
+    ForgetsUnregistered,
+    ForgetsAfterAFailure,
+    IgnoresNamespaces,
+    RestoresForeignGroups,
+    PanicsOnForeignGroups,
+    TakesAnyKind,
+    ScansByLength,
+    KeepsAbsentSlots,
+    IgnoresCancellation,
+    HidesFailures,
+    ChecksNothing,
+    TrustsLengths,
+    ClearsOnAbort,
+    LeavesItsFolder,
+}
+
+/// Each defect with scenarios that must fail because of it.
+pub(super) const SEEN_BY: [(Defect, &[&str]); 15] = [
+    (
+        Defect::SnapshotsLate,
+        &[
+            "concurrency::what_is_written_after_the_synchronous_part_is_not_in_the_snapshot",
+            "lists::a_list_that_grows_while_a_snapshot_is_pending_is_snapshotted_as_it_was",
+            "slot_batches::a_snapshot_does_not_see_later_updates_through_slots",
+            "registration::states_registered_while_a_snapshot_is_written_are_not_in_it_and_work",
+            "random_walks::map_states_agree_with_the_model",
+        ],
+    ),
+    (
+        Defect::ForgetsUnregistered,
+        &["snapshots::a_restored_state_that_nobody_registers_stays_for_two_snapshots"],
+    ),
+    (
+        Defect::ForgetsAfterAFailure,
+        &["faults::an_error_at_any_operation_leaves_the_state_usable_and_the_next_snapshot_whole"],
+    ),
+    (
+        Defect::IgnoresNamespaces,
+        &[
+            "values::keys_namespaces_and_map_keys_of_any_bytes_do_not_mix",
+            "random_walks::value_states_agree_with_the_model",
+        ],
+    ),
+    (
+        Defect::RestoresForeignGroups,
+        &[
+            "rescaling::groups_outside_the_range_are_left_out",
+            "rescaling::few_subtasks_restore_into_many",
+        ],
+    ),
+    (
+        Defect::PanicsOnForeignGroups,
+        &["misuse::a_key_group_of_another_subtask_is_refused"],
+    ),
+    (
+        Defect::TakesAnyKind,
+        &[
+            "registration::a_name_cannot_be_registered_with_another_kind_or_width",
+            "registration::a_restored_state_cannot_be_registered_with_another_kind_or_width",
+        ],
+    ),
+    (
+        Defect::ScansByLength,
+        &[
+            "sorted_maps::a_scan_is_in_the_order_of_the_map_keys_bytes",
+            "random_walks::sorted_map_states_agree_with_the_model",
+        ],
+    ),
+    (
+        Defect::KeepsAbsentSlots,
+        &[
+            "slot_batches::keys_absent_at_the_end_of_a_batch_are_freed",
+            "random_walks::value_states_of_a_fixed_width_agree_with_the_model",
+        ],
+    ),
+    (
+        Defect::IgnoresCancellation,
+        &[
+            "faults::a_cancelled_snapshot_leaves_nothing_and_the_state_goes_on",
+            "faults::a_cancelled_snapshot_stops_soon",
+        ],
+    ),
+    (
+        Defect::HidesFailures,
+        &["faults::an_error_at_any_operation_leaves_the_state_usable_and_the_next_snapshot_whole"],
+    ),
+    (
+        Defect::ChecksNothing,
+        &["damage::a_flipped_byte_anywhere_is_found"],
+    ),
+    (
+        Defect::TrustsLengths,
+        &["damage::bytes_with_a_right_checksum_but_made_up_never_make_a_panic"],
+    ),
+    (
+        Defect::ClearsOnAbort,
+        &[
+            "snapshots::notifications_may_come_in_any_order_late_twice_or_never",
+            "faults::a_cancelled_snapshot_leaves_nothing_and_the_state_goes_on",
+        ],
+    ),
+    (
+        Defect::LeavesItsFolder,
+        &["values::a_value_is_what_was_put_last_and_belongs_to_its_key"],
+    ),
+];

@@ -1,0 +1,116 @@
+//! Streams grouped by key.
+
+use super::collector::Collector;
+use super::data::Data;
+use super::function::{KeyedProcessFunction, ProcessContext};
+use super::stream::{DataStream, keyed_operator};
+use crate::Result;
+use crate::runtime::plan::EdgeRule;
+use crate::runtime::stages::hash_keys;
+use crate::state::{StateRegistry, ValueState};
+use std::any::Any;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// A stream whose records of one key meet in one subtask. Made by [`DataStream::key_by`].
+#[derive(Clone)]
+pub struct KeyedStream<T, K, S> {
+    pub(crate) stream: DataStream<T>,
+    pub(crate) select: S,
+    key: PhantomData<fn() -> K>,
+}
+
+impl<T, K, S> std::fmt::Debug for KeyedStream<T, K, S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyedStream").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}
+
+impl<T: Data, K: Data, S: Fn(&T) -> K + Clone + Send + Sync + 'static> KeyedStream<T, K, S> {
+    pub(crate) fn new(stream: DataStream<T>, select: S) -> Self {
+        Self { stream, select, key: PhantomData }
+    }
+
+    pub(crate) fn rule(&self) -> EdgeRule {
+        let select = self.select.clone();
+        EdgeRule::Keyed(Arc::new(move || {
+            Box::new(hash_keys::<T, K>(select.clone())) as Box<dyn Any>
+        }))
+    }
+
+    /// Calls a function with state and timers of its own for each key.
+    pub fn process<U: Data, F: KeyedProcessFunction<K, T, U>>(&self, function: F) -> DataStream<U> {
+        keyed_operator(self, "KeyedProcess", function)
+    }
+
+    /// Folds the records of each key into one and emits the result after each record; the first one is emitted as it is.
+    pub fn reduce(&self, reduce: impl Fn(T, T) -> T + Clone + Send + Sync + 'static) -> DataStream<T> {
+        keyed_operator(self, "Reduce", Reduce { reduce, folded: None })
+    }
+
+    /// Emits the number of records of each key so far, with the key, after each record.
+    pub fn count(&self) -> DataStream<(K, u64)> {
+        keyed_operator(self, "Count", Count { seen: None, select: self.select.clone(), key: PhantomData })
+    }
+}
+
+#[derive(Clone)]
+struct Reduce<T, F> {
+    reduce: F,
+    folded: Option<ValueState<T>>,
+}
+
+impl<K: Data, T: Data, F: Fn(T, T) -> T + Clone + Send + Sync + 'static> KeyedProcessFunction<K, T, T>
+    for Reduce<T, F>
+{
+    fn open(&mut self, states: &mut StateRegistry<'_>) -> Result<()> {
+        self.folded = Some(states.value_state("reduced")?);
+        Ok(())
+    }
+
+    fn process_element(
+        &mut self,
+        record: T,
+        context: &mut ProcessContext<'_, K>,
+        out: &mut Collector<T>,
+    ) -> Result<()> {
+        let Some(state) = self.folded else { return Ok(()) };
+        let folded = match state.value(context)? {
+            Some(before) => (self.reduce)(before, record),
+            None => record,
+        };
+        state.update(context, &folded)?;
+        out.collect(folded);
+        Ok(())
+    }
+}
+
+#[derive(Clone)]
+struct Count<K, S> {
+    seen: Option<ValueState<u64>>,
+    select: S,
+    key: PhantomData<fn() -> K>,
+}
+
+impl<K: Data, T: Data, S: Fn(&T) -> K + Clone + Send + Sync + 'static> KeyedProcessFunction<K, T, (K, u64)>
+    for Count<K, S>
+{
+    fn open(&mut self, states: &mut StateRegistry<'_>) -> Result<()> {
+        self.seen = Some(states.value_state("count")?);
+        Ok(())
+    }
+
+    #[inline]
+    fn process_element(
+        &mut self,
+        record: T,
+        context: &mut ProcessContext<'_, K>,
+        out: &mut Collector<(K, u64)>,
+    ) -> Result<()> {
+        let Some(state) = self.seen else { return Ok(()) };
+        let count = state.value(context)?.unwrap_or(0) + 1;
+        state.update(context, &count)?;
+        out.collect(((self.select)(&record), count));
+        Ok(())
+    }
+}

@@ -1,0 +1,183 @@
+//! The operators of the API as nodes of a plan: they know the types, and make a stage for each subtask.
+
+use super::data::{Data, TimestampMs};
+use super::function::KeyedProcessFunction;
+use super::sink::{Sink, TwoPhaseCommitSink};
+use super::source::Source;
+use super::Collector;
+use crate::runtime::plan::types::{AnyStage, Schedule};
+use crate::runtime::plan::{OperatorNode, SourceNode, StageBuild, TypeOps, type_ops};
+use crate::runtime::stages::{
+    ElementStage, KeySelector, KeyedStage, Outputs, SinkStage, TwoPhaseStage, WatermarkStage, WatermarkStrategy,
+};
+use crate::runtime::{Next, OperatorName, SourcePorts, SourceTask, Stage, TaskContext, Time};
+use crate::{Error, ErrorKind, Result, codec};
+use std::any::Any;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::Arc;
+use timely::dataflow::operators::Capability;
+
+fn next<T: Data>(next: Box<dyn Any>) -> Result<Next<T>> {
+    next.downcast::<Next<T>>().map(|next| *next).map_err(|_| {
+        Error::new(ErrorKind::Bug, "the plan has put stages of another type behind an operator".to_owned())
+    })
+}
+
+fn outputs<T: Data>(build: StageBuild) -> Result<(OperatorName, u32, Outputs<T>)> {
+    Ok((build.name, build.max_parallelism, Outputs::new(next(build.main)?, build.sides)))
+}
+
+fn any<T: Data>(stage: impl Stage<T>) -> AnyStage {
+    let stage: Box<dyn Stage<T>> = Box::new(stage);
+    Box::new(stage)
+}
+
+pub(crate) struct SourceDescription<S>(Arc<S>);
+
+impl<S: Source> SourceDescription<S> {
+    pub(crate) fn new(source: S) -> Self {
+        Self(Arc::new(source))
+    }
+}
+
+impl<S: Source> SourceNode for SourceDescription<S> {
+    fn output(&self) -> Arc<dyn TypeOps> {
+        type_ops::<S::Record>()
+    }
+
+    fn splits(&self, parallelism: u32) -> Result<Vec<Vec<u8>>> {
+        self.0.splits(parallelism)?.iter().map(|split| Ok(codec::to_vec(split)?)).collect()
+    }
+
+    fn task(
+        &self,
+        task: TaskContext,
+        name: OperatorName,
+        behind: Box<dyn Any>,
+        rate: Option<f64>,
+        ports: SourcePorts,
+        capabilities: Vec<Capability<Time>>,
+    ) -> Result<Schedule> {
+        let source = Arc::clone(&self.0);
+        let mut task = SourceTask::new(task, source, name, next(behind)?, rate, ports, capabilities);
+        Ok(Box::new(move |frontiers| task.schedule(frontiers)))
+    }
+}
+
+pub(crate) struct ElementNode<T, U, F> {
+    function: F,
+    types: PhantomData<fn(T) -> U>,
+}
+
+impl<T: Data, U: Data, F: FnMut(T, &mut Collector<U>) -> Result<()> + Clone + Send + Sync + 'static>
+    ElementNode<T, U, F>
+{
+    pub(crate) fn new(function: F) -> Self {
+        Self { function, types: PhantomData }
+    }
+}
+
+impl<T: Data, U: Data, F: FnMut(T, &mut Collector<U>) -> Result<()> + Clone + Send + Sync + 'static> OperatorNode
+    for ElementNode<T, U, F>
+{
+    fn output(&self) -> Arc<dyn TypeOps> {
+        type_ops::<U>()
+    }
+
+    fn stage(&self, build: StageBuild) -> Result<AnyStage> {
+        let (name, _, outputs) = outputs::<U>(build)?;
+        Ok(any::<T>(ElementStage::new(Rc::clone(&name.name), self.function.clone(), outputs)))
+    }
+}
+
+pub(crate) struct WatermarkNode<T, F> {
+    strategy: WatermarkStrategy,
+    timestamp: F,
+    record: PhantomData<fn(T)>,
+}
+
+impl<T: Data, F: FnMut(&T) -> TimestampMs + Clone + Send + Sync + 'static> WatermarkNode<T, F> {
+    pub(crate) fn new(strategy: WatermarkStrategy, timestamp: F) -> Self {
+        Self { strategy, timestamp, record: PhantomData }
+    }
+}
+
+impl<T: Data, F: FnMut(&T) -> TimestampMs + Clone + Send + Sync + 'static> OperatorNode for WatermarkNode<T, F> {
+    fn output(&self) -> Arc<dyn TypeOps> {
+        type_ops::<T>()
+    }
+
+    fn stage(&self, build: StageBuild) -> Result<AnyStage> {
+        let (name, _, outputs) = outputs::<T>(build)?;
+        Ok(any::<T>(WatermarkStage::new(name.name, self.timestamp.clone(), self.strategy, outputs)))
+    }
+}
+
+pub(crate) struct KeyedNode<T, K, U, S, F> {
+    select: S,
+    function: F,
+    types: PhantomData<fn(T, K) -> U>,
+}
+
+impl<T: Data, K: Data, U: Data, S: KeySelector<T, K>, F: KeyedProcessFunction<K, T, U>>
+    KeyedNode<T, K, U, S, F>
+{
+    pub(crate) fn new(select: S, function: F) -> Self {
+        Self { select, function, types: PhantomData }
+    }
+}
+
+impl<T: Data, K: Data, U: Data, S: KeySelector<T, K>, F: KeyedProcessFunction<K, T, U>> OperatorNode
+    for KeyedNode<T, K, U, S, F>
+{
+    fn output(&self) -> Arc<dyn TypeOps> {
+        type_ops::<U>()
+    }
+
+    fn stage(&self, build: StageBuild) -> Result<AnyStage> {
+        let (name, max_parallelism, outputs) = outputs::<U>(build)?;
+        let (select, function) = (self.select.clone(), self.function.clone());
+        Ok(any::<T>(KeyedStage::<T, K, U, S, F>::new(name, max_parallelism, select, function, outputs)))
+    }
+}
+
+pub(crate) struct SinkNode<S>(Arc<S>);
+
+impl<S: Sink> SinkNode<S> {
+    pub(crate) fn new(sink: S) -> Self {
+        Self(Arc::new(sink))
+    }
+}
+
+impl<S: Sink> OperatorNode for SinkNode<S> {
+    fn output(&self) -> Arc<dyn TypeOps> {
+        type_ops::<()>()
+    }
+
+    fn stage(&self, build: StageBuild) -> Result<AnyStage> {
+        Ok(any::<S::Input>(SinkStage::new(Arc::clone(&self.0), build.name)))
+    }
+}
+
+pub(crate) struct TwoPhaseNode<S>(Arc<S>);
+
+impl<S: TwoPhaseCommitSink> TwoPhaseNode<S> {
+    pub(crate) fn new(sink: S) -> Self {
+        Self(Arc::new(sink))
+    }
+}
+
+impl<S: TwoPhaseCommitSink> OperatorNode for TwoPhaseNode<S> {
+    fn output(&self) -> Arc<dyn TypeOps> {
+        type_ops::<()>()
+    }
+
+    fn stage(&self, build: StageBuild) -> Result<AnyStage> {
+        Ok(any::<S::Input>(TwoPhaseStage::new(Arc::clone(&self.0), build.name)))
+    }
+
+    fn check_fresh_start(&self) -> Result<()> {
+        self.0.check_fresh_start()
+    }
+}

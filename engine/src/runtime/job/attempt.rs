@@ -1,0 +1,83 @@
+//! One attempt in this process: the dataflow on its workers, until it is complete or the attempt has ended.
+
+use crate::cluster::{Attempt, AttemptControl, FailureCause};
+use crate::runtime::plan::lower::{LoweredPlan, Wiring, lower};
+use crate::runtime::task::cause_of_panic;
+use crate::runtime::time::Time;
+use crate::{Error, ErrorKind, Result};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use timely::WorkerConfig;
+use timely::worker::Worker;
+
+use crate::runtime::context::JobContext;
+use crate::runtime::control::{Collected, CommandInlet};
+
+/// What the workers of one attempt share.
+pub(super) struct AttemptSetup {
+    pub(super) plan: LoweredPlan,
+    pub(super) job: Arc<JobContext>,
+    /// In the first process.
+    pub(super) inlet: Option<Arc<CommandInlet>>,
+    pub(super) tell: Arc<dyn Fn(Collected) + Send + Sync>,
+    /// Called by each worker when its part of the dataflow stands.
+    pub(super) built: Arc<dyn Fn() + Send + Sync>,
+}
+
+/// Runs the dataflow on the workers of this process and waits for them. How the attempt came out is told by its control.
+pub(super) fn run(attempt: Attempt, setup: AttemptSetup) -> Result<()> {
+    let control = attempt.control;
+    let (builders, guard) = attempt.transport.into_timely()?;
+    let worker_control = control.clone();
+    let guards =
+        timely::execute::execute_from(builders, guard, WorkerConfig::default(), move |worker: &mut Worker| {
+            worker_control.register_worker();
+            let result = catch_unwind(AssertUnwindSafe(|| work(worker, &setup, &worker_control)));
+            match result {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    worker_control.fail(FailureCause::of(&error));
+                }
+                Err(payload) => {
+                    worker_control.fail(cause_of_panic(payload.as_ref()));
+                    // A payload whose own drop panics must not take the worker with it.
+                    std::mem::forget(payload);
+                }
+            }
+            // Timely would go on stepping what is installed. What is dropped here is the user's too, and may panic.
+            let dropped = catch_unwind(AssertUnwindSafe(|| {
+                for dataflow in worker.installed_dataflows() {
+                    worker.drop_dataflow(dataflow);
+                }
+            }));
+            if let Err(payload) = dropped {
+                worker_control.fail(cause_of_panic(payload.as_ref()));
+                std::mem::forget(payload);
+            }
+        })
+        .map_err(|text| Error::new(ErrorKind::Cluster, format!("cannot start the workers of an attempt: {text}")))?;
+    for worker in guards.join() {
+        if let Err(text) = worker {
+            control.fail(FailureCause::of(&Error::new(
+                ErrorKind::Bug,
+                format!("a worker thread panicked outside of the dataflow: {text}"),
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn work(worker: &mut Worker, setup: &AttemptSetup, control: &AttemptControl) -> Result<()> {
+    let wiring = Wiring {
+        job: &setup.job,
+        control,
+        inlet: setup.inlet.as_ref(),
+        tell: Arc::clone(&setup.tell),
+    };
+    worker.dataflow::<Time, _, _>(|scope| lower(*scope, &setup.plan, &wiring))?;
+    (setup.built)();
+    while worker.has_dataflows() && !control.is_ended() {
+        worker.step_or_park(None);
+    }
+    Ok(())
+}

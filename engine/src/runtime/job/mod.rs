@@ -1,0 +1,37 @@
+//! A job from its start to its end: what is decided before anything runs, the attempts, and the end.
+
+mod attempt;
+mod prepare;
+mod run;
+mod shared;
+
+pub(crate) use shared::JobShared;
+
+use super::plan::Plan;
+use crate::Result;
+use crate::api::JobClient;
+use crate::backend::BackendRegistry;
+use crate::config::Configuration;
+use std::sync::Arc;
+
+/// A job as the program hands it over.
+pub(crate) struct JobSpec {
+    pub(crate) job_name: String,
+    pub(crate) plan: Plan,
+    pub(crate) config: Configuration,
+    pub(crate) registry: BackendRegistry,
+}
+
+/// Checks everything that can be checked, then runs the job on a thread of its own.
+pub(crate) fn start(spec: JobSpec) -> Result<JobClient> {
+    let prepared = prepare::prepare(spec)?;
+    let shared = Arc::new(JobShared::default());
+    let for_thread = Arc::clone(&shared);
+    let thread = std::thread::Builder::new()
+        .name("millpond-job".to_owned())
+        .spawn(move || run::run(prepared, &for_thread))
+        .map_err(|error| {
+            crate::Error::new(crate::ErrorKind::Configuration, "cannot start the job's thread").with_source(error)
+        })?;
+    Ok(JobClient { shared, thread })
+}

@@ -1,0 +1,257 @@
+//! Everything that is decided, and refused, before a job runs.
+
+use super::JobSpec;
+use crate::backend::{Backend, BackendSettings, PluginLoader, StorageKind};
+use crate::checkpoint::ha::HaSettings;
+use crate::checkpoint::restore::{self, OperatorPlan, RestorePlan};
+use crate::checkpoint::storage::{
+    CheckpointPaths, CheckpointStorage, FileStorage, FileStorageOptions, JobManagerStorage, STATE_BYTES_MAX,
+};
+use crate::checkpoint::store::CompletedCheckpoint;
+use crate::checkpoint::{CheckpointMetadata, CheckpointSettings, JobId};
+use crate::cluster::ClusterSettings;
+use crate::config::Configuration;
+use crate::config::options::{checkpointing, cluster, execution, recovery};
+use crate::restart::RestartSettings;
+use crate::runtime::plan::Plan;
+use crate::runtime::plan::node::NodeKind;
+use crate::{Error, ErrorKind, Result};
+use millpond_backend_api::{MAX_PARALLELISM_LIMIT, default_max_parallelism};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A job that is ready to run.
+pub(crate) struct Prepared {
+    pub(crate) job_name: String,
+    pub(crate) plan: Plan,
+    /// By node.
+    pub(crate) parallelism: Vec<u32>,
+    /// By node, with whether the program or the configuration asked for it.
+    pub(crate) max_parallelism: Vec<(u32, bool)>,
+    pub(crate) chaining: bool,
+    pub(crate) backend: Arc<Backend>,
+    pub(crate) storage: StorageSetup,
+    pub(crate) checkpoints: CheckpointSettings,
+    pub(crate) restart: RestartSettings,
+    pub(crate) ha: HaSettings,
+    pub(crate) cluster: ClusterSettings,
+    /// What the job was told to start from.
+    pub(crate) initial: Option<CompletedCheckpoint>,
+    pub(crate) ignore_unclaimed: bool,
+    pub(crate) in_flight_target: Duration,
+    pub(crate) tmp_dir: PathBuf,
+}
+
+/// How to make the checkpoint storage once the job's id is known.
+#[derive(Clone, Debug)]
+pub(crate) struct StorageSetup {
+    kind: StorageKind,
+    dir: Option<PathBuf>,
+    options: FileStorageOptions,
+}
+
+impl StorageSetup {
+    /// The storage of the job `id`.
+    pub(crate) fn storage(&self, id: &JobId) -> Result<Arc<dyn CheckpointStorage>> {
+        match (self.kind, &self.dir) {
+            (StorageKind::FileSystem, Some(dir)) => {
+                Ok(Arc::new(FileStorage::new(dir.clone(), id, self.options.clone())?))
+            }
+            (StorageKind::FileSystem, None) => Err(Error::new(
+                ErrorKind::Configuration,
+                "execution.checkpointing.storage is 'filesystem', but execution.checkpointing.dir is not set",
+            )),
+            (_, dir) => {
+                let storage = JobManagerStorage::new(STATE_BYTES_MAX, self.options.ack_bytes_max);
+                Ok(Arc::new(match dir {
+                    Some(dir) => storage.with_metadata_files(
+                        dir.clone(),
+                        CheckpointPaths::new(dir.clone(), id, self.options.create_subdir),
+                    ),
+                    None => storage,
+                }))
+            }
+        }
+    }
+}
+
+/// Checks the settings and the plan.
+pub(crate) fn prepare(spec: JobSpec) -> Result<Prepared> {
+    let JobSpec { job_name, plan, config, registry } = spec;
+    config.validate()?;
+    if plan.nodes.is_empty() {
+        return Err(refuse(format!("job '{job_name}' has no source: there is nothing to execute")));
+    }
+    let checkpoints = config.checkpoint_settings()?;
+    let choice = BackendSettings::from_config(&config)?.choose(&registry, &PluginLoader::from_config(&config)?)?;
+    for warning in &choice.warnings {
+        tracing::warn!("{warning}");
+    }
+    let backend = Arc::new(choice.create_backend(&config.effective(false))?);
+    tracing::info!("job '{job_name}': {}", choice.why);
+    let storage = StorageSetup {
+        kind: choice.storage,
+        dir: config.location(&checkpointing::DIR)?,
+        options: FileStorageOptions {
+            inline_threshold: checkpoints.inline_threshold,
+            write_buffer: checkpoints.write_buffer,
+            create_subdir: checkpoints.create_subdir,
+            ack_bytes_max: checkpoints.ack_bytes_max,
+        },
+    };
+    check_uids(&plan, config.get(&execution::AUTO_GENERATE_UIDS)?)?;
+    let (parallelism, max_parallelism) = parallelisms(&plan, &config)?;
+    let cluster = cluster_settings(&config, &parallelism)?;
+    let initial = config.location(&recovery::PATH)?.map(|path| restore::load(&path)).transpose()?;
+    let prepared = Prepared {
+        chaining: config.get(&execution::OPERATOR_CHAINING)?,
+        restart: config.restart_settings()?,
+        ha: config.ha_settings()?,
+        ignore_unclaimed: config.get(&recovery::IGNORE_UNCLAIMED_STATE)?,
+        in_flight_target: config.get(&execution::IN_FLIGHT_TARGET)?,
+        tmp_dir: config
+            .get_optional(&execution::TMP_DIRS)?
+            .and_then(|dirs| dirs.into_iter().next())
+            .map_or_else(std::env::temp_dir, PathBuf::from),
+        job_name,
+        plan,
+        parallelism,
+        max_parallelism,
+        backend,
+        storage,
+        checkpoints,
+        cluster,
+        initial,
+    };
+    if let Some(initial) = &prepared.initial {
+        prepared.restore_plan(&initial.metadata)?;
+    }
+    Ok(prepared)
+}
+
+fn refuse(message: String) -> Error {
+    Error::new(ErrorKind::Configuration, message)
+}
+
+fn check_uids(plan: &Plan, may_generate: bool) -> Result<()> {
+    let mut seen: HashMap<String, &str> = HashMap::new();
+    for (index, node) in plan.nodes.iter().enumerate() {
+        if !may_generate && node.has_state && node.uid.is_none() {
+            return Err(refuse(format!(
+                "operator '{}' has state but no uid, and pipeline.auto-generate-uids is false: call .uid(\"..\") on it",
+                node.name
+            )));
+        }
+        if let Some(other) = seen.insert(plan.uid(index), &node.name) {
+            return Err(refuse(format!(
+                "operators '{other}' and '{}' have the same uid '{}': uids must be unique within a job",
+                node.name,
+                plan.uid(index)
+            )));
+        }
+    }
+    Ok(())
+}
+
+type Parallelisms = (Vec<u32>, Vec<(u32, bool)>);
+
+fn parallelisms(plan: &Plan, config: &Configuration) -> Result<Parallelisms> {
+    let default = u32::try_from(config.get(&execution::PARALLELISM)?).unwrap_or(u32::MAX);
+    let configured_max = u32::try_from(config.get(&execution::MAX_PARALLELISM)?).ok();
+    let (mut all, mut all_max) = (Vec::new(), Vec::new());
+    for node in &plan.nodes {
+        let parallelism = node.parallelism.unwrap_or(default);
+        let asked = node.max_parallelism.or(configured_max);
+        let max = asked.unwrap_or_else(|| default_max_parallelism(parallelism));
+        if parallelism == 0 || max > MAX_PARALLELISM_LIMIT || parallelism > max {
+            return Err(refuse(format!(
+                "operator '{}' has parallelism {parallelism} and max parallelism {max}: expected 1 <= parallelism <= max \
+                 parallelism <= {MAX_PARALLELISM_LIMIT} (parallelism.default, pipeline.max-parallelism, set_parallelism, \
+                 set_max_parallelism)",
+                node.name
+            )));
+        }
+        all.push(parallelism);
+        all_max.push((max, asked.is_some()));
+    }
+    Ok((all, all_max))
+}
+
+/// One process has a worker for each subtask; a cluster has the slots that it was given.
+fn cluster_settings(config: &Configuration, parallelism: &[u32]) -> Result<ClusterSettings> {
+    let mut settings = config.cluster_settings()?;
+    let needed = parallelism.iter().copied().max().unwrap_or(1) as usize;
+    if settings.processes() == 1 {
+        settings.slots = needed;
+        return Ok(settings);
+    }
+    let slots = settings.slots * settings.processes();
+    if needed > slots {
+        return Err(refuse(format!(
+            "the job needs {needed} slots, but {} processes of {} slots have only {slots}: raise {} or lower the parallelism",
+            settings.processes(),
+            settings.slots,
+            cluster::TASK_SLOTS.key()
+        )));
+    }
+    Ok(settings)
+}
+
+impl Prepared {
+    /// The operators with state, as a restore has to know them.
+    pub(crate) fn operator_plans(&self) -> Vec<OperatorPlan> {
+        let plan = |(index, node): (usize, &crate::runtime::plan::Node)| {
+            let (max_parallelism, is_set) = self.max_parallelism.get(index).copied().unwrap_or((1, false));
+            OperatorPlan {
+                id: crate::checkpoint::OperatorId::new(self.plan.uid(index)),
+                name: node.name.clone(),
+                parallelism: self.parallelism.get(index).copied().unwrap_or(1),
+                max_parallelism,
+                max_parallelism_is_set: is_set,
+            }
+        };
+        self.plan.nodes.iter().enumerate().filter(|(_, node)| node.has_state).map(plan).collect()
+    }
+
+    /// What each subtask gets of a checkpoint.
+    pub(crate) fn restore_plan(&self, metadata: &CheckpointMetadata) -> Result<RestorePlan> {
+        restore::assign(metadata, &self.operator_plans(), self.ignore_unclaimed)
+    }
+
+    /// The encoded splits of every source, of a fresh start.
+    pub(crate) fn splits(&self) -> Result<Vec<(String, Vec<Vec<u8>>)>> {
+        let mut splits = Vec::new();
+        for (index, node) in self.plan.nodes.iter().enumerate() {
+            if let NodeKind::Source(source, _) = &node.kind {
+                let parallelism = self.parallelism.get(index).copied().unwrap_or(1);
+                splits.push((self.plan.uid(index), source.splits(parallelism)?));
+            }
+        }
+        Ok(splits)
+    }
+
+    /// Asks every sink whether a start from nothing would do harm.
+    pub(crate) fn check_fresh_start(&self) -> Result<()> {
+        for node in &self.plan.nodes {
+            if let NodeKind::Operator(operator) = &node.kind {
+                operator.check_fresh_start()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A number that differs between programs whose dataflows do not fit together.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        use std::fmt::Write;
+        let mut text = String::new();
+        for (index, node) in self.plan.nodes.iter().enumerate() {
+            let inputs: Vec<_> = node.inputs.iter().map(|edge| edge.from).collect();
+            let parallelism = self.parallelism.get(index);
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{index} {} {inputs:?} {parallelism:?};", self.plan.uid(index));
+        }
+        millpond_backend_api::key_hash(text.as_bytes())
+    }
+}

@@ -1,0 +1,377 @@
+//! The life of a job: attempt after attempt, until it has finished, was cancelled, or its restart strategy gives up.
+
+use super::attempt::{self, AttemptSetup};
+use super::prepare::Prepared;
+use super::shared::{JobShared, cancelled};
+use crate::api::JobExecutionResult;
+use crate::checkpoint::coordinator::{self, CoordinatorConfig, CoordinatorHandle, OperatorInfo, Output};
+use crate::checkpoint::ha::{self, JobEnd};
+use crate::checkpoint::metadata;
+use crate::checkpoint::restore::RestorePlan;
+use crate::checkpoint::{CheckpointId, JobId, OperatorId};
+use crate::cluster::{
+    Attempt, AttemptControl, AttemptEnd, AttemptNumber, AttemptPlan, ClusterSession, FailureCause, Finish,
+    JobIdentity,
+};
+use crate::restart::{Decision, RestartStrategy};
+use crate::runtime::context::{JobContext, RestoredJob};
+use crate::runtime::control::{Collected, CommandInlet};
+use crate::runtime::metrics::JobMetrics;
+use crate::runtime::plan::lower::LoweredPlan;
+use crate::{Error, ErrorKind, Result, codec};
+use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use tokio::runtime::Runtime;
+
+/// What the coordinator's process tells the others of an attempt beside the checkpoint.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct AttemptExtra {
+    first_epoch: u64,
+    /// The splits of each source at a fresh start, by uid.
+    splits: Vec<(String, Vec<Vec<u8>>)>,
+}
+
+/// The way from the coordinator into the attempt that runs.
+#[derive(Default)]
+struct Route {
+    inlet: Option<Arc<CommandInlet>>,
+    control: Option<AttemptControl>,
+}
+
+/// The coordinator's side, in the first process only.
+struct Lead {
+    coordinator: CoordinatorHandle,
+    route: Arc<Mutex<Route>>,
+    splits: Option<Vec<(String, Vec<Vec<u8>>)>>,
+    checked_sinks: bool,
+}
+
+/// Runs a job to its end.
+pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExecutionResult> {
+    let started = Instant::now();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("millpond-io")
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            Error::new(ErrorKind::Configuration, "cannot start the runtime for input and output").with_source(error)
+        })?;
+    let is_coordinator = prepared.cluster.process_index == 0;
+    let mut lead = None;
+    if is_coordinator {
+        let session = ha::open(&prepared.ha, &prepared.job_name)?;
+        if session.finished() == Some(JobEnd::Finished) {
+            return Ok(result(&prepared.job_name, session.job_id().as_str(), started, shared, true));
+        }
+        lead = Some(Lead::new(&prepared, session, &runtime, shared)?);
+    }
+    let identity =
+        JobIdentity { job_name: prepared.job_name.clone(), plan_fingerprint: prepared.fingerprint() };
+    let session = ClusterSession::connect(prepared.cluster.clone(), identity)?;
+    let mut strategy = RestartStrategy::new(prepared.restart.clone());
+    let job_id;
+    loop {
+        let next = session.next_attempt(|floor| match &mut lead {
+            Some(lead) => lead.plan_attempt(&prepared, &runtime, floor),
+            None => Err(Error::new(ErrorKind::Bug, "only the first process plans attempts")),
+        });
+        let attempt = match next {
+            Ok(Some(attempt)) => attempt,
+            // Only in a process that does not lead, which learns here that the job is done.
+            Ok(None) => {
+                job_id = String::new();
+                break;
+            }
+            Err(error) => return Err(end_in_failure(lead.as_ref(), &runtime, &session, error)),
+        };
+        JobMetrics::add(&shared.metrics.attempts, 1);
+        let id = attempt.plan.job_id.clone();
+        let control = attempt.control.clone();
+        shared.set_attempt(Some(control.clone()));
+        if let Err(error) = run_attempt(&prepared, attempt, lead.as_ref(), &runtime, shared) {
+            control.fail(FailureCause::of(&error));
+        }
+        shared.set_attempt(None);
+        let Finish::AttemptEnded(end) = session.finish(&control) else {
+            job_id = id;
+            break;
+        };
+        let Some(lead) = &lead else { continue };
+        lead.attempt_ended();
+        if shared.is_cancelled() {
+            session.give_up(&FailureCause::of(&cancelled()));
+            runtime.block_on(lead.coordinator.finish(JobEnd::Cancelled))?;
+            return Err(cancelled());
+        }
+        let cause = end.to_error();
+        if let Some(give_up) = decide(&mut strategy, &end, &cause, started, shared) {
+            return Err(end_in_failure(Some(lead), &runtime, &session, give_up));
+        }
+    }
+    if let Some(lead) = &lead {
+        runtime.block_on(lead.coordinator.finish(JobEnd::Finished))?;
+    }
+    Ok(result(&prepared.job_name, &job_id, started, shared, false))
+}
+
+/// Waits as the restart strategy says, or tells with what error the job ends.
+fn decide(
+    strategy: &mut RestartStrategy,
+    end: &AttemptEnd,
+    cause: &Error,
+    started: Instant,
+    shared: &JobShared,
+) -> Option<Error> {
+    // What cannot become better is not tried again.
+    let hopeless = matches!(cause.kind(), ErrorKind::Configuration | ErrorKind::Plugin | ErrorKind::Restore);
+    if hopeless && !matches!(end, AttemptEnd::PeerLost { .. }) {
+        return Some(Error::new(cause.kind(), cause.to_string()));
+    }
+    match strategy.on_failure(started.elapsed(), random_share()) {
+        Decision::RestartAfter(pause) => {
+            tracing::warn!("the attempt failed, the next one starts in {pause:?}: {cause}");
+            shared.pause(pause);
+            None
+        }
+        Decision::GiveUp(reason) => {
+            Some(Error::new(ErrorKind::JobFailed, format!("the job failed: {cause} ({reason})")))
+        }
+    }
+}
+
+/// A random number in `0.0 .. 1.0`.
+#[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
+fn random_share() -> f64 {
+    (RandomState::new().hash_one(0) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// Ends the job everywhere; returns the error it ends with.
+fn end_in_failure(lead: Option<&Lead>, runtime: &Runtime, session: &ClusterSession, error: Error) -> Error {
+    if let Some(lead) = lead {
+        session.give_up(&FailureCause::of(&error));
+        if let Err(end) = runtime.block_on(lead.coordinator.finish(JobEnd::Failed)) {
+            tracing::error!("the end of the job could not be recorded: {end}");
+        }
+    }
+    error
+}
+
+fn result(
+    job_name: &str,
+    job_id: &str,
+    started: Instant,
+    shared: &JobShared,
+    had_finished_before: bool,
+) -> JobExecutionResult {
+    JobExecutionResult {
+        job_name: job_name.to_owned(),
+        job_id: job_id.to_owned(),
+        duration: started.elapsed(),
+        source_records: JobMetrics::get(&shared.metrics.source_records),
+        sink_records: JobMetrics::get(&shared.metrics.sink_records),
+        attempts: JobMetrics::get(&shared.metrics.attempts),
+        checkpoints: shared.checkpoints(),
+        had_finished_before,
+    }
+}
+
+impl Lead {
+    fn new(
+        prepared: &Prepared,
+        session: Box<dyn ha::HaSession>,
+        runtime: &Runtime,
+        shared: &JobShared,
+    ) -> Result<Self> {
+        let storage = prepared.storage.storage(session.job_id())?;
+        storage.probe()?;
+        for recovered in session.recovered().iter().rev().take(1) {
+            prepared.restore_plan(&recovered.metadata)?;
+        }
+        let route = Arc::new(Mutex::new(Route::default()));
+        let output = Arc::clone(&route);
+        let config = CoordinatorConfig {
+            job_name: prepared.job_name.clone(),
+            settings: prepared.checkpoints.clone(),
+            storage,
+            session,
+            initial: prepared.initial.clone(),
+        };
+        let coordinator = coordinator::spawn(runtime.handle(), config, move |what| {
+            let route = output.lock().unwrap_or_else(PoisonError::into_inner);
+            match what {
+                Output::Command(command) => {
+                    if let Some(inlet) = &route.inlet {
+                        inlet.send(command);
+                    }
+                }
+                Output::Fail(error) => {
+                    if let Some(control) = &route.control {
+                        control.fail(FailureCause::of(&error));
+                    }
+                }
+            }
+        })?;
+        shared.set_stats(coordinator.stats());
+        Ok(Self { coordinator, route, splits: None, checked_sinks: false })
+    }
+
+    /// Decides what the next attempt starts from.
+    fn plan_attempt(&mut self, prepared: &Prepared, runtime: &Runtime, floor: AttemptNumber) -> Result<AttemptPlan> {
+        let start = runtime.block_on(self.coordinator.begin_attempt(floor.0))?;
+        let mut extra = AttemptExtra { first_epoch: start.first_epoch, splits: Vec::new() };
+        let restore = match &start.restored {
+            Some(restored) => {
+                let place = restored.path.as_deref().unwrap_or("memory");
+                tracing::info!("attempt {} starts from checkpoint {} ({place})", start.attempt, restored.id());
+                Some(metadata::encode(&restored.metadata)?)
+            }
+            None => {
+                tracing::info!("attempt {} starts empty: there is no checkpoint yet", start.attempt);
+                if !std::mem::replace(&mut self.checked_sinks, true) {
+                    prepared.check_fresh_start()?;
+                }
+                // Listed once: every attempt that starts empty reads the same input.
+                let splits = match &self.splits {
+                    Some(splits) => splits,
+                    None => self.splits.insert(prepared.splits()?),
+                };
+                extra.splits.clone_from(splits);
+                None
+            }
+        };
+        Ok(AttemptPlan {
+            attempt: AttemptNumber(start.attempt),
+            job_id: self.coordinator.job_id().as_str().to_owned(),
+            restore,
+            extra: codec::to_vec(&extra)?,
+        })
+    }
+
+    fn set_route(&self, route: Route) {
+        *self.route.lock().unwrap_or_else(PoisonError::into_inner) = route;
+    }
+
+    fn attempt_ended(&self) {
+        self.coordinator.attempt_failed();
+        self.set_route(Route::default());
+    }
+}
+
+/// Builds what the attempt needs in this process and runs it.
+fn run_attempt(
+    prepared: &Prepared,
+    attempt: Attempt,
+    lead: Option<&Lead>,
+    runtime: &Runtime,
+    shared: &Arc<JobShared>,
+) -> Result<()> {
+    let plan = attempt.plan.clone();
+    let extra: AttemptExtra = codec::decode(&plan.extra)?;
+    let restored = plan.restore.as_deref().map(|bytes| restored(prepared, bytes)).transpose()?;
+    let job_id = JobId::parse(&plan.job_id)?;
+    let max_parallelism = max_parallelisms(prepared, restored.as_ref());
+    let lowered = LoweredPlan::new(
+        prepared.plan.clone(),
+        prepared.parallelism.clone(),
+        max_parallelism.clone(),
+        prepared.chaining,
+    );
+    let local_dir = prepared.tmp_dir.join(format!(
+        "millpond-{}-{}-{}-{}",
+        plan.job_id,
+        plan.attempt,
+        prepared.cluster.process_index,
+        std::process::id()
+    ));
+    let job = Arc::new(JobContext {
+        job_name: prepared.job_name.clone(),
+        job_id: plan.job_id.clone(),
+        attempt: plan.attempt.0,
+        mode: prepared.checkpoints.mode,
+        storage: prepared.storage.storage(&job_id)?,
+        backend: Arc::clone(&prepared.backend),
+        restored,
+        splits: extra.splits.into_iter().map(|(uid, splits)| (OperatorId::new(uid), splits)).collect::<HashMap<_, _>>(),
+        tokio: runtime.handle().clone(),
+        first_epoch: extra.first_epoch,
+        local_dir: local_dir.clone(),
+        metrics: Arc::clone(&shared.metrics),
+        in_flight_target: prepared.in_flight_target,
+    });
+    let inlet = lead.map(|_| CommandInlet::new());
+    let sources = lowered.source_subtasks() as usize;
+    let (tell, built): (Arc<dyn Fn(Collected) + Send + Sync>, Arc<dyn Fn() + Send + Sync>) = match lead {
+        Some(lead) => {
+            lead.set_route(Route { inlet: inlet.clone(), control: Some(attempt.control.clone()) });
+            let operators = operator_infos(prepared, &max_parallelism);
+            let (number, coordinator) = (plan.attempt.0, lead.coordinator.clone());
+            let once = std::sync::Once::new();
+            let built = Arc::new(move || {
+                once.call_once(|| coordinator.attempt_started(number, operators.clone()));
+            });
+            (listener(lead.coordinator.clone(), sources), built)
+        }
+        None => (Arc::new(|_| {}), Arc::new(|| {})),
+    };
+    let setup = AttemptSetup { plan: lowered, job, inlet, tell, built };
+    let result = attempt::run(attempt, setup);
+    remove_folder(&local_dir);
+    result
+}
+
+/// Tells the coordinator what the collector hears.
+fn listener(coordinator: CoordinatorHandle, sources: usize) -> Arc<dyn Fn(Collected) + Send + Sync> {
+    let finished: Mutex<HashSet<(OperatorId, u32)>> = Mutex::default();
+    Arc::new(move |collected| match collected {
+        Collected::Acks(id, acks) => coordinator.acks(id, acks),
+        Collected::EarlyDecline(id, ack) => coordinator.early_decline(id, ack),
+        Collected::NeedsEpoch(epoch) => coordinator.source_needs_epoch(epoch),
+        Collected::SourceFinished(operator, subtask) => {
+            let mut finished = finished.lock().unwrap_or_else(PoisonError::into_inner);
+            finished.insert((operator, subtask));
+            if finished.len() == sources {
+                coordinator.all_sources_finished();
+            }
+        }
+    })
+}
+
+fn restored(prepared: &Prepared, bytes: &[u8]) -> Result<RestoredJob> {
+    let metadata = metadata::decode(bytes, Path::new("the checkpoint that the attempt starts from"))?;
+    let plan: RestorePlan = prepared.restore_plan(&metadata)?;
+    Ok(RestoredJob { checkpoint: CheckpointId(metadata.id.0), plan })
+}
+
+/// The key groups of each operator: those of the checkpoint where there is one.
+fn max_parallelisms(prepared: &Prepared, restored: Option<&RestoredJob>) -> Vec<u32> {
+    let of_node = |(index, (max, _)): (usize, &(u32, bool))| {
+        let id = OperatorId::new(prepared.plan.uid(index));
+        restored.and_then(|restored| restored.plan.operator(&id)).map_or(*max, |stored| stored.max_parallelism)
+    };
+    prepared.max_parallelism.iter().enumerate().map(of_node).collect()
+}
+
+fn operator_infos(prepared: &Prepared, max_parallelism: &[u32]) -> Vec<OperatorInfo> {
+    let info = |(index, node): (usize, &crate::runtime::plan::Node)| OperatorInfo {
+        id: OperatorId::new(prepared.plan.uid(index)),
+        name: node.name.clone(),
+        parallelism: prepared.parallelism.get(index).copied().unwrap_or(1),
+        max_parallelism: max_parallelism.get(index).copied().unwrap_or(1),
+    };
+    prepared.plan.nodes.iter().enumerate().filter(|(_, node)| node.has_state).map(info).collect()
+}
+
+/// Removes the working files of an attempt; what cannot be removed is only told.
+fn remove_folder(folder: &Path) {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!("cannot remove the working folder '{}': {error}", folder.display());
+        }
+        _ => {}
+    }
+}
