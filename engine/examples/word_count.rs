@@ -12,15 +12,20 @@
 //! ```
 
 use clap::Parser;
+use indicatif::ProgressBar;
 use millpond_engine::Result;
-use millpond_engine::api::{Collector, KeyedProcessFunction, ProcessContext, StreamExecutionEnvironment};
+use millpond_engine::api::{
+    Collector, JobClient, JobExecutionResult, KeyedProcessFunction, ProcessContext,
+    StreamExecutionEnvironment,
+};
 use millpond_engine::config::{CommonArgs, init_logging};
 use millpond_engine::connectors::sinks::FileSink;
 use millpond_engine::connectors::sources::TextFileSource;
 use millpond_engine::state::{StateRegistry, ValueState};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 /// Counts words in text files, and writes a line `word<TAB>count` for each occurrence
 #[derive(Debug, Parser)]
@@ -39,7 +44,7 @@ struct Args {
 
     /// The number of subtasks of each operator; wins over parallelism.default
     #[arg(long, value_name = "N")]
-    parallelism: Option<u32>,
+    parallelism: Option<usize>,
 
     #[command(flatten)]
     common: CommonArgs,
@@ -70,10 +75,12 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<()> {
     let env = StreamExecutionEnvironment::from_args(&args.common)?;
     if let Some(parallelism) = args.parallelism {
-        env.set_parallelism(parallelism)?;
+        env.set_parallelism(parallelism);
     }
     // Lines as bytes, since words are taken as they are, also where they are not UTF-8.
-    let mut lines = env.from_source(TextFileSource::paths(&args.input).bytes(), "text").uid("text");
+    let mut lines = env
+        .from_source(TextFileSource::paths(&args.input).bytes(), "text")
+        .uid("text");
     if let Some(rate) = args.rate {
         lines = lines.rate_limit(rate);
     }
@@ -87,10 +94,12 @@ fn run(args: &Args) -> Result<()> {
         .sink_to_2pc(FileSink::new(&args.output, write_row))
         .name("files")
         .uid("files");
-    let result = env.execute("word_count")?;
+    let job = env.execute_async("word_count")?;
+    show_progress(&job);
+    let result = job.wait()?;
     #[expect(clippy::print_stdout, reason = "the result of the program")]
     {
-        println!("{result}");
+        println!("{}", summary(&result));
     }
     Ok(())
 }
@@ -130,4 +139,52 @@ impl KeyedProcessFunction<Vec<u8>, Vec<u8>, (Vec<u8>, u64)> for CountWords {
         out.collect((word, count));
         Ok(())
     }
+}
+
+/// Shows how the job gets on until it has ended, if somebody looks.
+fn show_progress(job: &JobClient) {
+    if !std::io::stderr().is_terminal() {
+        return;
+    }
+    let bar = ProgressBar::new_spinner();
+    let progress = job.progress();
+    let start = Instant::now();
+    while !job.is_finished() {
+        let records = progress.source_records();
+        let checkpoints = progress.checkpoints();
+        let last = match checkpoints.last_completed_id {
+            Some(id) => format!(
+                "checkpoint {id} in {} ms",
+                checkpoints.last_duration_ms
+            ),
+            None => "no checkpoint yet".to_owned(),
+        };
+        bar.set_message(format!(
+            "{records} records, {} records/s, {last}",
+            per_second(records, start.elapsed())
+        ));
+        bar.tick();
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    bar.finish_and_clear();
+}
+
+fn summary(result: &JobExecutionResult) -> String {
+    let checkpoints = &result.checkpoints;
+    let last = match checkpoints.completed {
+        0 => "none".to_owned(),
+        _ => format!("{} ms, {} bytes", checkpoints.last_duration_ms, checkpoints.last_size_bytes),
+    };
+    format!(
+        "{} records, {:.3} s, {} records/s, {} checkpoints completed, last checkpoint: {last}",
+        result.source_records,
+        result.duration.as_secs_f64(),
+        per_second(result.source_records, result.duration),
+        checkpoints.completed,
+    )
+}
+
+fn per_second(records: u64, time: Duration) -> u64 {
+    let nanoseconds = time.as_nanos().max(1);
+    u64::try_from(u128::from(records) * 1_000_000_000 / nanoseconds).unwrap_or(u64::MAX)
 }

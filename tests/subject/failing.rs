@@ -1,6 +1,6 @@
 //! A function that does not like one of the records.
 
-use crate::{environment, say, threads};
+use crate::{environment, say, say_how_it_went, threads};
 use millpond_engine::config::CommonArgs;
 use millpond_engine::connectors::sinks::CollectSink;
 use millpond_engine::connectors::sources::SequenceSource;
@@ -28,7 +28,7 @@ pub(crate) struct Args {
     rate: Option<f64>,
 
     #[arg(long, default_value_t = 1)]
-    parallelism: u32,
+    parallelism: usize,
 
     #[command(flatten)]
     common: CommonArgs,
@@ -74,5 +74,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         FAILURES.load(Ordering::Relaxed).min(times),
     ));
     say(format_args!("threads left: {}", threads().saturating_sub(threads_before)));
-    outcome.map(drop)
+    say_how_it_went(&outcome?);
+    Ok(())
 }

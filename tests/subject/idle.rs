@@ -1,6 +1,6 @@
 //! A job without anything to do.
 
-use crate::{environment, say};
+use crate::{environment, say_how_it_went};
 use millpond_engine::Result;
 use millpond_engine::config::CommonArgs;
 use millpond_engine::connectors::sinks::PrintSink;
@@ -10,7 +10,7 @@ use std::io::Read;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[arg(long, default_value_t = 1)]
-    parallelism: u32,
+    parallelism: usize,
 
     #[command(flatten)]
     common: CommonArgs,
@@ -33,6 +33,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .map(|(word, count)| format!("{word} {count}"))
         .sink_to(PrintSink::new());
     let result = env.execute("idle")?;
-    say(format_args!("{result}"));
+    say_how_it_went(&result);
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use millpond_engine::Result;
-use millpond_engine::api::StreamExecutionEnvironment;
+use millpond_engine::api::{JobExecutionResult, StreamExecutionEnvironment};
 use millpond_engine::config::{CommonArgs, init_logging};
 use std::process::ExitCode;
 
@@ -48,10 +48,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn environment(common: &CommonArgs, parallelism: u32) -> Result<StreamExecutionEnvironment> {
+fn environment(common: &CommonArgs, parallelism: usize) -> Result<StreamExecutionEnvironment> {
     let env = StreamExecutionEnvironment::from_args(common)?;
-    env.set_parallelism(parallelism)?;
+    env.set_parallelism(parallelism);
     Ok(env)
+}
+
+/// Tells the test how the job went.
+fn say_how_it_went(result: &JobExecutionResult) {
+    say(format_args!(
+        "{} attempts, {} records, {} checkpoints completed, {} failed",
+        result.attempts, result.source_records, result.checkpoints.completed, result.checkpoints.failed,
+    ));
 }
 
 /// Tells the test something.

@@ -3,7 +3,7 @@
 //! A record that is lost or counted twice is seen at once, with its key, by the first wrong number; at the end the output must have each event
 //! once.
 
-use crate::{environment, say};
+use crate::{environment, say, say_how_it_went};
 use millpond_engine::Result;
 use millpond_engine::api::{Collector, KeyedProcessFunction, ProcessContext};
 use millpond_engine::config::CommonArgs;
@@ -31,7 +31,7 @@ pub(crate) struct Args {
     rate: Option<f64>,
 
     #[arg(long, default_value_t = 1)]
-    parallelism: u32,
+    parallelism: usize,
 
     /// An event may come again, as in AT_LEAST_ONCE mode
     #[arg(long)]
@@ -64,7 +64,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             let _ = writeln!(row, "{key} {number}"); // a `Vec` takes everything
         }))
         .uid("files");
-    env.execute("numbered_events").map(drop)
+    say_how_it_went(&env.execute("numbered_events")?);
+    Ok(())
 }
 
 #[derive(Clone)]

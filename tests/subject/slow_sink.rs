@@ -1,6 +1,6 @@
 //! Backpressure: a sink that is much slower than the source.
 
-use crate::{environment, say};
+use crate::{environment, say_how_it_went};
 use millpond_engine::Result;
 use millpond_engine::config::CommonArgs;
 use millpond_engine::connectors::sinks::ForEachSink;
@@ -13,7 +13,7 @@ pub(crate) struct Args {
     records: u64,
 
     #[arg(long, default_value_t = 1)]
-    parallelism: u32,
+    parallelism: usize,
 
     #[command(flatten)]
     common: CommonArgs,
@@ -34,6 +34,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }))
         .uid("slow");
     let result = env.execute("slow_sink")?;
-    say(format_args!("{result}"));
+    say_how_it_went(&result);
     Ok(())
 }
