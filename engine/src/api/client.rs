@@ -43,9 +43,12 @@ impl JobClient {
     /// # Errors
     /// [`ErrorKind::JobFailed`] with the cause when the restart strategy has given up, [`ErrorKind::Cancelled`] when the job was cancelled.
     pub fn wait(self) -> Result<JobExecutionResult> {
-        self.thread
-            .join()
-            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Bug, "the thread that runs the job panicked; see the log above")))
+        self.thread.join().unwrap_or_else(|_| {
+            Err(Error::new(
+                ErrorKind::Bug,
+                "the thread that runs the job panicked; see the log above",
+            ))
+        })
     }
 
     /// Whether the job has ended.
@@ -62,7 +65,9 @@ impl JobClient {
     /// A view of the job's counters that outlives the client.
     #[must_use]
     pub fn progress(&self) -> JobProgress {
-        JobProgress { shared: Arc::clone(&self.shared) }
+        JobProgress {
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 

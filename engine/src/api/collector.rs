@@ -15,13 +15,19 @@ pub struct Collector<T> {
 
 impl<T> std::fmt::Debug for Collector<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Collector").field("records", &self.batch.records.len()).finish_non_exhaustive()
+        f.debug_struct("Collector")
+            .field("records", &self.batch.records.len())
+            .finish_non_exhaustive()
     }
 }
 
 impl<T: Data> Collector<T> {
     pub(crate) fn new() -> Self {
-        Self { batch: Batch::default(), timestamp: None, sides: Vec::new() }
+        Self {
+            batch: Batch::default(),
+            timestamp: None,
+            sides: Vec::new(),
+        }
     }
 
     /// Emits a record.
@@ -70,13 +76,19 @@ pub struct OutputTag<T> {
 impl<T: Data> OutputTag<T> {
     /// The side output `name`; names are unique within an operator.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), record: PhantomData }
+        Self {
+            name: name.into(),
+            record: PhantomData,
+        }
     }
 }
 
 impl<T> Clone for OutputTag<T> {
     fn clone(&self) -> Self {
-        Self { name: self.name.clone(), record: PhantomData }
+        Self {
+            name: self.name.clone(),
+            record: PhantomData,
+        }
     }
 }
 

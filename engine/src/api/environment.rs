@@ -5,14 +5,14 @@ use super::data::Data;
 use super::nodes::SourceDescription;
 use super::source::Source;
 use super::stream::DataStream;
+use crate::Result;
 use crate::backend::BackendRegistry;
 use crate::checkpoint::CheckpointingMode;
 use crate::config::options::{backend, checkpointing, execution};
 use crate::config::{CommonArgs, Configuration};
-use crate::connectors::{FromCollection, SequenceSource, TextFileSource};
+use crate::connectors::sources::{FromCollection, SequenceSource, TextFileSource};
 use crate::runtime::job::{JobSpec, start};
 use crate::runtime::plan::{Node, NodeKind, Plan};
-use crate::Result;
 use millpond_backend_api::StateBackendFactory;
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -28,18 +28,19 @@ pub(crate) type SharedPlan = Rc<RefCell<Plan>>;
 ///
 /// ```
 /// use millpond_engine::api::StreamExecutionEnvironment;
-/// use millpond_engine::connectors::CollectSink;
+/// use millpond_engine::connectors::sinks::CollectSink;
 ///
 /// # fn main() -> millpond_engine::Result<()> {
 /// let env = StreamExecutionEnvironment::new();
-/// let (sink, results) = CollectSink::new();
+/// let sink = CollectSink::new();
+/// let results = sink.results();
 /// env.from_collection(vec!["to", "be", "or", "not", "to", "be"])
 ///     .map(|word| word.to_owned())
 ///     .key_by(|word: &String| word.clone())
 ///     .count()
 ///     .sink_to_2pc(sink);
 /// env.execute("word count")?;
-/// let mut counts = results.collected();
+/// let mut counts = results.take();
 /// counts.sort();
 /// assert_eq!(counts.last(), Some(&("to".to_owned(), 2)));
 /// # Ok(())
@@ -67,7 +68,7 @@ pub trait StateBackendSetting {
 /// A backend by name: `jobmanager`, `hashmap`, or that of a factory in a plugins folder.
 impl StateBackendSetting for &str {
     fn configure(&self, config: &mut Configuration) {
-        config.set_string(backend::TYPE.key(), self);
+        config.set_string(backend::TYPE.key(), *self);
     }
 }
 
@@ -185,12 +186,12 @@ impl StreamExecutionEnvironment {
 
     /// The numbers `from .. to`, `to` itself left out.
     pub fn from_sequence(&self, from: u64, to: u64) -> DataStream<u64> {
-        self.from_source(SequenceSource::new(from, to), "Source: Sequence")
+        self.from_source(SequenceSource::new(from..to), "Source: Sequence")
     }
 
     /// The lines of a text file, or of all files of a folder.
     pub fn read_text_file(&self, path: impl Into<PathBuf>) -> DataStream<String> {
-        self.from_source(TextFileSource::new([path.into()]), "Source: Text File")
+        self.from_source(TextFileSource::new(path), "Source: Text File")
     }
 
     /// Runs the job and waits for its end.

@@ -102,7 +102,11 @@ pub struct ProcessContext<'a, K> {
 impl<'a, K: Data> ProcessContext<'a, K> {
     #[inline]
     pub(crate) fn new(keyed: &'a mut KeyedContext, timestamp: Option<TimestampMs>) -> Self {
-        Self { keyed, timestamp, key: PhantomData }
+        Self {
+            keyed,
+            timestamp,
+            key: PhantomData,
+        }
     }
 
     /// The current key.

@@ -22,13 +22,19 @@ pub struct KeyedStream<T, K, S> {
 
 impl<T, K, S> std::fmt::Debug for KeyedStream<T, K, S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyedStream").field("stream", &self.stream).finish_non_exhaustive()
+        f.debug_struct("KeyedStream")
+            .field("stream", &self.stream)
+            .finish_non_exhaustive()
     }
 }
 
 impl<T: Data, K: Data, S: Fn(&T) -> K + Clone + Send + Sync + 'static> KeyedStream<T, K, S> {
     pub(crate) fn new(stream: DataStream<T>, select: S) -> Self {
-        Self { stream, select, key: PhantomData }
+        Self {
+            stream,
+            select,
+            key: PhantomData,
+        }
     }
 
     pub(crate) fn rule(&self) -> EdgeRule {
@@ -50,7 +56,15 @@ impl<T: Data, K: Data, S: Fn(&T) -> K + Clone + Send + Sync + 'static> KeyedStre
 
     /// Emits the number of records of each key so far, with the key, after each record.
     pub fn count(&self) -> DataStream<(K, u64)> {
-        keyed_operator(self, "Count", Count { seen: None, select: self.select.clone(), key: PhantomData })
+        keyed_operator(
+            self,
+            "Count",
+            Count {
+                seen: None,
+                select: self.select.clone(),
+                key: PhantomData,
+            },
+        )
     }
 }
 

@@ -23,9 +23,7 @@ pub use keyed::KeyedStream;
 pub use sink::{
     Committer, PreCommit, Sink, SinkContext, SinkWriter, TwoPhaseCommitSink, TwoPhaseCommitWriter,
 };
-pub use source::{
-    Boundedness, ReaderContext, ReaderStatus, Source, SourceOutput, SourceReader, SourceWaker,
-};
+pub use source::{Boundedness, ReaderContext, ReaderStatus, Source, SourceOutput, SourceReader, SourceWaker};
 pub use stream::{DataStream, DataStreamSink};
 
 pub(crate) use collector::SideBuffer;

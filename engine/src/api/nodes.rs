@@ -1,14 +1,15 @@
 //! The operators of the API as nodes of a plan: they know the types, and make a stage for each subtask.
 
+use super::Collector;
 use super::data::{Data, TimestampMs};
 use super::function::KeyedProcessFunction;
 use super::sink::{Sink, TwoPhaseCommitSink};
 use super::source::Source;
-use super::Collector;
 use crate::runtime::plan::types::{AnyStage, Schedule};
 use crate::runtime::plan::{OperatorNode, SourceNode, StageBuild, TypeOps, type_ops};
 use crate::runtime::stages::{
-    ElementStage, KeySelector, KeyedStage, Outputs, SinkStage, TwoPhaseStage, WatermarkStage, WatermarkStrategy,
+    ElementStage, KeySelector, KeyedStage, Outputs, SinkStage, TwoPhaseStage, WatermarkStage,
+    WatermarkStrategy,
 };
 use crate::runtime::{Next, OperatorName, SourcePorts, SourceTask, Stage, TaskContext, Time};
 use crate::{Error, ErrorKind, Result, codec};
@@ -20,12 +21,19 @@ use timely::dataflow::operators::Capability;
 
 fn next<T: Data>(next: Box<dyn Any>) -> Result<Next<T>> {
     next.downcast::<Next<T>>().map(|next| *next).map_err(|_| {
-        Error::new(ErrorKind::Bug, "the plan has put stages of another type behind an operator".to_owned())
+        Error::new(
+            ErrorKind::Bug,
+            "the plan has put stages of another type behind an operator".to_owned(),
+        )
     })
 }
 
 fn outputs<T: Data>(build: StageBuild) -> Result<(OperatorName, u32, Outputs<T>)> {
-    Ok((build.name, build.max_parallelism, Outputs::new(next(build.main)?, build.sides)))
+    Ok((
+        build.name,
+        build.max_parallelism,
+        Outputs::new(next(build.main)?, build.sides),
+    ))
 }
 
 fn any<T: Data>(stage: impl Stage<T>) -> AnyStage {
@@ -47,7 +55,11 @@ impl<S: Source> SourceNode for SourceDescription<S> {
     }
 
     fn splits(&self, parallelism: u32) -> Result<Vec<Vec<u8>>> {
-        self.0.splits(parallelism)?.iter().map(|split| Ok(codec::to_vec(split)?)).collect()
+        self.0
+            .splits(parallelism)?
+            .iter()
+            .map(|split| Ok(codec::to_vec(split)?))
+            .collect()
     }
 
     fn task(
@@ -74,12 +86,15 @@ impl<T: Data, U: Data, F: FnMut(T, &mut Collector<U>) -> Result<()> + Clone + Se
     ElementNode<T, U, F>
 {
     pub(crate) fn new(function: F) -> Self {
-        Self { function, types: PhantomData }
+        Self {
+            function,
+            types: PhantomData,
+        }
     }
 }
 
-impl<T: Data, U: Data, F: FnMut(T, &mut Collector<U>) -> Result<()> + Clone + Send + Sync + 'static> OperatorNode
-    for ElementNode<T, U, F>
+impl<T: Data, U: Data, F: FnMut(T, &mut Collector<U>) -> Result<()> + Clone + Send + Sync + 'static>
+    OperatorNode for ElementNode<T, U, F>
 {
     fn output(&self) -> Arc<dyn TypeOps> {
         type_ops::<U>()
@@ -87,7 +102,11 @@ impl<T: Data, U: Data, F: FnMut(T, &mut Collector<U>) -> Result<()> + Clone + Se
 
     fn stage(&self, build: StageBuild) -> Result<AnyStage> {
         let (name, _, outputs) = outputs::<U>(build)?;
-        Ok(any::<T>(ElementStage::new(Rc::clone(&name.name), self.function.clone(), outputs)))
+        Ok(any::<T>(ElementStage::new(
+            Rc::clone(&name.name),
+            self.function.clone(),
+            outputs,
+        )))
     }
 }
 
@@ -99,18 +118,29 @@ pub(crate) struct WatermarkNode<T, F> {
 
 impl<T: Data, F: FnMut(&T) -> TimestampMs + Clone + Send + Sync + 'static> WatermarkNode<T, F> {
     pub(crate) fn new(strategy: WatermarkStrategy, timestamp: F) -> Self {
-        Self { strategy, timestamp, record: PhantomData }
+        Self {
+            strategy,
+            timestamp,
+            record: PhantomData,
+        }
     }
 }
 
-impl<T: Data, F: FnMut(&T) -> TimestampMs + Clone + Send + Sync + 'static> OperatorNode for WatermarkNode<T, F> {
+impl<T: Data, F: FnMut(&T) -> TimestampMs + Clone + Send + Sync + 'static> OperatorNode
+    for WatermarkNode<T, F>
+{
     fn output(&self) -> Arc<dyn TypeOps> {
         type_ops::<T>()
     }
 
     fn stage(&self, build: StageBuild) -> Result<AnyStage> {
         let (name, _, outputs) = outputs::<T>(build)?;
-        Ok(any::<T>(WatermarkStage::new(name.name, self.timestamp.clone(), self.strategy, outputs)))
+        Ok(any::<T>(WatermarkStage::new(
+            name.name,
+            self.timestamp.clone(),
+            self.strategy,
+            outputs,
+        )))
     }
 }
 
@@ -124,7 +154,11 @@ impl<T: Data, K: Data, U: Data, S: KeySelector<T, K>, F: KeyedProcessFunction<K,
     KeyedNode<T, K, U, S, F>
 {
     pub(crate) fn new(select: S, function: F) -> Self {
-        Self { select, function, types: PhantomData }
+        Self {
+            select,
+            function,
+            types: PhantomData,
+        }
     }
 }
 
@@ -138,7 +172,13 @@ impl<T: Data, K: Data, U: Data, S: KeySelector<T, K>, F: KeyedProcessFunction<K,
     fn stage(&self, build: StageBuild) -> Result<AnyStage> {
         let (name, max_parallelism, outputs) = outputs::<U>(build)?;
         let (select, function) = (self.select.clone(), self.function.clone());
-        Ok(any::<T>(KeyedStage::<T, K, U, S, F>::new(name, max_parallelism, select, function, outputs)))
+        Ok(any::<T>(KeyedStage::<T, K, U, S, F>::new(
+            name,
+            max_parallelism,
+            select,
+            function,
+            outputs,
+        )))
     }
 }
 
@@ -174,7 +214,10 @@ impl<S: TwoPhaseCommitSink> OperatorNode for TwoPhaseNode<S> {
     }
 
     fn stage(&self, build: StageBuild) -> Result<AnyStage> {
-        Ok(any::<S::Input>(TwoPhaseStage::new(Arc::clone(&self.0), build.name)))
+        Ok(any::<S::Input>(TwoPhaseStage::new(
+            Arc::clone(&self.0),
+            build.name,
+        )))
     }
 
     fn check_fresh_start(&self) -> Result<()> {

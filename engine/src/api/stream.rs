@@ -45,13 +45,20 @@ impl<T> Clone for DataStream<T> {
 
 impl<T> std::fmt::Debug for DataStream<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DataStream").field("from", &self.from).finish_non_exhaustive()
+        f.debug_struct("DataStream")
+            .field("from", &self.from)
+            .finish_non_exhaustive()
     }
 }
 
 impl<T: Data> DataStream<T> {
     pub(crate) fn of_node(plan: SharedPlan, node: usize) -> Self {
-        Self { plan, from: vec![Upstream { node, tag: None }], rule: EdgeRule::Forward, record: PhantomData }
+        Self {
+            plan,
+            from: vec![Upstream { node, tag: None }],
+            rule: EdgeRule::Forward,
+            record: PhantomData,
+        }
     }
 
     /// The edges of an operator that reads this stream by `rule`.
@@ -75,9 +82,12 @@ impl<T: Data> DataStream<T> {
     ) -> DataStream<U> {
         let parallelism = match self.from.as_slice() {
             // An operator that is passed records on takes the parallelism of the one before, as in Flink.
-            [from] if matches!(rule, EdgeRule::Forward) => {
-                self.plan.borrow().nodes.get(from.node).and_then(|node| node.parallelism)
-            }
+            [from] if matches!(rule, EdgeRule::Forward) => self
+                .plan
+                .borrow()
+                .nodes
+                .get(from.node)
+                .and_then(|node| node.parallelism),
             _ => None,
         };
         let node = self.plan.borrow_mut().add(Node {
@@ -101,7 +111,10 @@ impl<T: Data> DataStream<T> {
     }
 
     /// Turns each record into another one.
-    pub fn map<U: Data>(&self, mut function: impl FnMut(T) -> U + Clone + Send + Sync + 'static) -> DataStream<U> {
+    pub fn map<U: Data>(
+        &self,
+        mut function: impl FnMut(T) -> U + Clone + Send + Sync + 'static,
+    ) -> DataStream<U> {
         self.element("Map", move |record, out| {
             out.collect(function(record));
             Ok(())
@@ -120,7 +133,10 @@ impl<T: Data> DataStream<T> {
     }
 
     /// Keeps the records for which `predicate` is true.
-    pub fn filter(&self, mut predicate: impl FnMut(&T) -> bool + Clone + Send + Sync + 'static) -> DataStream<T> {
+    pub fn filter(
+        &self,
+        mut predicate: impl FnMut(&T) -> bool + Clone + Send + Sync + 'static,
+    ) -> DataStream<T> {
         self.element("Filter", move |record, out| {
             if predicate(&record) {
                 out.collect(record);
@@ -151,7 +167,10 @@ impl<T: Data> DataStream<T> {
     /// The records that the operator of this stream emits to the side output `tag`.
     #[must_use]
     pub fn side_output<U: Data>(&self, tag: &OutputTag<U>) -> DataStream<U> {
-        let side = |from: &Upstream| Upstream { node: from.node, tag: Some(tag.name.clone()) };
+        let side = |from: &Upstream| Upstream {
+            node: from.node,
+            tag: Some(tag.name.clone()),
+        };
         DataStream {
             plan: SharedPlan::clone(&self.plan),
             from: self.from.iter().map(side).collect(),
@@ -181,20 +200,29 @@ impl<T: Data> DataStream<T> {
     /// Groups the records by key: records of one key meet in one subtask, where their state is.
     ///
     /// `select` must always tell the same key for the same record. Keys are compared by their encoded bytes.
-    pub fn key_by<K: Data, S: Fn(&T) -> K + Clone + Send + Sync + 'static>(&self, select: S) -> KeyedStream<T, K, S> {
+    pub fn key_by<K: Data, S: Fn(&T) -> K + Clone + Send + Sync + 'static>(
+        &self,
+        select: S,
+    ) -> KeyedStream<T, K, S> {
         KeyedStream::new(self.clone(), select)
     }
 
     /// Spreads the records evenly over the subtasks of the next operator.
     #[must_use]
     pub fn rebalance(&self) -> DataStream<T> {
-        Self { rule: EdgeRule::Rebalance, ..self.clone() }
+        Self {
+            rule: EdgeRule::Rebalance,
+            ..self.clone()
+        }
     }
 
     /// Sends every record to every subtask of the next operator.
     #[must_use]
     pub fn broadcast(&self) -> DataStream<T> {
-        Self { rule: EdgeRule::Broadcast, ..self.clone() }
+        Self {
+            rule: EdgeRule::Broadcast,
+            ..self.clone()
+        }
     }
 
     /// Writes the records to a sink without transactions.
@@ -266,17 +294,23 @@ pub struct DataStreamSink {
 impl DataStreamSink {
     /// Names the sink, for people.
     pub fn name(self, name: &str) -> Self {
-        Self { stream: self.stream.name(name) }
+        Self {
+            stream: self.stream.name(name),
+        }
     }
 
     /// Sets what the sink's state is found by when the job is restored.
     pub fn uid(self, uid: &str) -> Self {
-        Self { stream: self.stream.uid(uid) }
+        Self {
+            stream: self.stream.uid(uid),
+        }
     }
 
     /// Sets the number of subtasks of the sink.
     pub fn set_parallelism(self, parallelism: u32) -> Self {
-        Self { stream: self.stream.set_parallelism(parallelism) }
+        Self {
+            stream: self.stream.set_parallelism(parallelism),
+        }
     }
 }
 

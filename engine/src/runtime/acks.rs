@@ -17,7 +17,11 @@ pub(crate) struct AckPort {
 
 impl AckPort {
     pub(crate) fn new(output: Output<Time, Vec<Report>>) -> Self {
-        Self { output, capability: None, open: Vec::new() }
+        Self {
+            output,
+            capability: None,
+            open: Vec::new(),
+        }
     }
 
     pub(crate) fn start(&mut self, capability: Capability<Time>) {
@@ -39,8 +43,10 @@ impl AckPort {
     pub(crate) fn answer(&mut self, id: CheckpointId, acks: Vec<Ack>) {
         if let Some(index) = self.open.iter().position(|(open, _)| *open == id) {
             let (_, capability) = self.open.swap_remove(index);
-            let mut reports =
-                acks.into_iter().map(|ack| Report::Ack(AckMessage { checkpoint: id, ack })).collect();
+            let mut reports = acks
+                .into_iter()
+                .map(|ack| Report::Ack(AckMessage { checkpoint: id, ack }))
+                .collect();
             self.output.give(&capability, &mut reports);
             drop(self.output.activate());
         }

@@ -42,14 +42,23 @@ pub(crate) struct Mark {
 
 impl<T> Default for Batch<T> {
     fn default() -> Self {
-        Self { records: Vec::new(), hashes: Vec::new(), timestamps: Vec::new(), mark: None, copies: 1 }
+        Self {
+            records: Vec::new(),
+            hashes: Vec::new(),
+            timestamps: Vec::new(),
+            mark: None,
+            copies: 1,
+        }
     }
 }
 
 impl<T> Batch<T> {
     /// A batch that has only a mark.
     pub(crate) fn of_mark(mark: Mark) -> Self {
-        Self { mark: Some(mark), ..Self::default() }
+        Self {
+            mark: Some(mark),
+            ..Self::default()
+        }
     }
 
     /// Removes everything; the memory stays.
@@ -59,12 +68,6 @@ impl<T> Batch<T> {
         self.timestamps.clear();
         self.mark = None;
         self.copies = 1;
-    }
-
-    /// The event time of record `index`, if records have one.
-    #[inline]
-    pub(crate) fn timestamp(&self, index: usize) -> Option<TimestampMs> {
-        self.timestamps.get(index).copied()
     }
 }
 
@@ -77,22 +80,33 @@ impl<T> Accountable for Batch<T> {
 }
 
 impl<T: Data> ContainerBytes for Batch<T> {
-    #[expect(clippy::expect_used, reason = "timely's trait has no error; the bytes come from the same program, over a checked connection")]
+    #[expect(
+        clippy::expect_used,
+        reason = "timely's trait has no error; the bytes come from the same program, over a checked connection"
+    )]
     fn from_bytes(bytes: Bytes) -> Self {
         let mut rest: &[u8] = &bytes;
         codec::decode_prefix(&mut rest).expect("a batch from a peer of the same program cannot be decoded")
     }
 
-    #[expect(clippy::expect_used, reason = "timely's trait has no error; a record that serde refuses ends the attempt with this text")]
+    #[expect(
+        clippy::expect_used,
+        reason = "timely's trait has no error; a record that serde refuses ends the attempt with this text"
+    )]
     fn length_in_bytes(&self) -> usize {
         (codec::encoded_len(self).expect("a record cannot be encoded") + 7) & !7
     }
 
-    #[expect(clippy::expect_used, reason = "timely's trait has no error; a record that serde refuses ends the attempt with this text")]
+    #[expect(
+        clippy::expect_used,
+        reason = "timely's trait has no error; a record that serde refuses ends the attempt with this text"
+    )]
     fn into_bytes<W: std::io::Write>(&self, writer: &mut W) {
         let mut bytes = Vec::new();
         codec::encode_into(self, &mut bytes).expect("a record cannot be encoded");
         bytes.resize((bytes.len() + 7) & !7, 0);
-        writer.write_all(&bytes).expect("the buffer for a peer is as long as it was asked to be");
+        writer
+            .write_all(&bytes)
+            .expect("the buffer for a peer is as long as it was asked to be");
     }
 }

@@ -131,7 +131,11 @@ impl<T: Data> ChainTask<T> {
         }
         self.take_commands()?;
         self.take_input()?;
-        let data = self.inputs.iter().filter_map(|(number, _)| frontier_at(frontiers, *number)).min();
+        let data = self
+            .inputs
+            .iter()
+            .filter_map(|(number, _)| frontier_at(frontiers, *number))
+            .min();
         let control = frontier_at(frontiers, self.command_input);
         if !self.input_ended {
             self.pass_barriers(data, control)?;
@@ -156,7 +160,15 @@ impl<T: Data> ChainTask<T> {
     }
 
     fn take_commands(&mut self) -> Result<()> {
-        let Self { commands, triggers, uploads, chain, task, epoch, .. } = self;
+        let Self {
+            commands,
+            triggers,
+            uploads,
+            chain,
+            task,
+            epoch,
+            ..
+        } = self;
         let mut result = Ok(());
         commands(&mut |command| {
             if result.is_err() {
@@ -179,7 +191,16 @@ impl<T: Data> ChainTask<T> {
     }
 
     fn take_input(&mut self) -> Result<()> {
-        let Self { inputs, stash, stashed_since, channels, chain, task, epoch, .. } = self;
+        let Self {
+            inputs,
+            stash,
+            stashed_since,
+            channels,
+            chain,
+            task,
+            epoch,
+            ..
+        } = self;
         let aligned = task.job.mode == CheckpointingMode::ExactlyOnce;
         let mut result = Ok(());
         for (input, (_, edge)) in inputs.iter_mut().enumerate() {
@@ -223,14 +244,23 @@ impl<T: Data> ChainTask<T> {
             if *of > epoch {
                 index += 1;
             } else if let Some((_, input, mut batch)) = self.stash.remove(index) {
-                process(input, &mut batch, &mut self.channels, self.chain.as_mut(), &self.task)?;
+                process(
+                    input,
+                    &mut batch,
+                    &mut self.channels,
+                    self.chain.as_mut(),
+                    &self.task,
+                )?;
             }
         }
         Ok(())
     }
 
     fn snapshot(&mut self, id: CheckpointId, options: SnapshotOptions) -> Result<()> {
-        let alignment_ms = self.stashed_since.take().map_or(0.0, |since| since.elapsed().as_secs_f64() * 1e3);
+        let alignment_ms = self
+            .stashed_since
+            .take()
+            .map_or(0.0, |since| since.elapsed().as_secs_f64() * 1e3);
         // The barrier goes on before the snapshot is taken: downstream may begin while this task writes.
         for output in &self.outputs {
             output.borrow_mut().flush();
@@ -310,5 +340,7 @@ fn process<T: Data>(
 }
 
 fn frontier_at(frontiers: &[MutableAntichain<Time>], number: usize) -> Option<Time> {
-    frontiers.get(number).and_then(|frontier| least(frontier.frontier()))
+    frontiers
+        .get(number)
+        .and_then(|frontier| least(frontier.frontier()))
 }

@@ -30,22 +30,43 @@ pub(crate) struct Change {
 impl Channels {
     /// Channels that have said nothing yet; `upstream` gives the number of upstream subtasks of each input.
     pub(crate) fn new(upstream: &[u32]) -> Self {
-        let silent = Channel { watermark: WATERMARK_MIN, idle: false };
-        let inputs = upstream.iter().map(|subtasks| vec![silent; *subtasks as usize]).collect();
-        Self { inputs, watermark: WATERMARK_MIN, idle: false }
+        let silent = Channel {
+            watermark: WATERMARK_MIN,
+            idle: false,
+        };
+        let inputs = upstream
+            .iter()
+            .map(|subtasks| vec![silent; *subtasks as usize])
+            .collect();
+        Self {
+            inputs,
+            watermark: WATERMARK_MIN,
+            idle: false,
+        }
     }
 
     /// Notes a mark that came in by `input`. An input with one channel takes it from whichever subtask it comes.
     pub(crate) fn update(&mut self, input: usize, mark: Mark) -> Change {
-        let Some(channels) = self.inputs.get_mut(input) else { return Change::default() };
-        let from = if channels.len() == 1 { 0 } else { mark.from as usize };
-        let Some(channel) = channels.get_mut(from) else { return Change::default() };
+        let Some(channels) = self.inputs.get_mut(input) else {
+            return Change::default();
+        };
+        let from = if channels.len() == 1 {
+            0
+        } else {
+            mark.from as usize
+        };
+        let Some(channel) = channels.get_mut(from) else {
+            return Change::default();
+        };
         channel.watermark = channel.watermark.max(mark.watermark);
         channel.idle = mark.idle;
         let all = || self.inputs.iter().flatten();
         let idle = all().all(|channel| channel.idle);
         // A channel that has ended says so by the highest watermark, and so never holds the others back.
-        let active = all().filter(|channel| !channel.idle).map(|channel| channel.watermark).min();
+        let active = all()
+            .filter(|channel| !channel.idle)
+            .map(|channel| channel.watermark)
+            .min();
         let mut change = Change::default();
         if let Some(minimum) = active
             && minimum > self.watermark
@@ -66,7 +87,12 @@ mod tests {
     use super::*;
 
     fn mark(from: u32, watermark: TimestampMs, idle: bool) -> Mark {
-        Mark { from, watermark, idle, targets: 1 }
+        Mark {
+            from,
+            watermark,
+            idle,
+            targets: 1,
+        }
     }
 
     #[test]
@@ -75,11 +101,29 @@ mod tests {
         assert_eq!(channels.update(0, mark(0, 10, false)), Change::default());
         assert_eq!(channels.update(0, mark(1, 7, false)), Change::default());
         assert_eq!(channels.update(1, mark(5, 20, false)).watermark, Some(7));
-        assert_eq!(channels.update(0, mark(1, 5, false)), Change::default(), "watermarks never fall");
-        assert_eq!(channels.update(0, mark(1, 7, true)).watermark, Some(10), "an idle channel is left out");
+        assert_eq!(
+            channels.update(0, mark(1, 5, false)),
+            Change::default(),
+            "watermarks never fall"
+        );
+        assert_eq!(
+            channels.update(0, mark(1, 7, true)).watermark,
+            Some(10),
+            "an idle channel is left out"
+        );
         assert_eq!(channels.update(0, mark(0, 10, true)).watermark, Some(20));
-        assert_eq!(channels.update(1, mark(0, 20, true)).idle, Some(true), "all are idle");
-        assert_eq!(channels.update(1, mark(0, 21, false)), Change { watermark: Some(21), idle: Some(false) });
+        assert_eq!(
+            channels.update(1, mark(0, 20, true)).idle,
+            Some(true),
+            "all are idle"
+        );
+        assert_eq!(
+            channels.update(1, mark(0, 21, false)),
+            Change {
+                watermark: Some(21),
+                idle: Some(false)
+            }
+        );
     }
 
     #[test]

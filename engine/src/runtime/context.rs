@@ -1,8 +1,8 @@
 //! What all tasks of a job share in one attempt.
 
 use crate::backend::Backend;
-use crate::checkpoint::storage::CheckpointStorage;
 use crate::checkpoint::restore::{RestorePlan, SubtaskRestore};
+use crate::checkpoint::storage::CheckpointStorage;
 use crate::checkpoint::{CheckpointId, CheckpointingMode, OperatorId};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -50,14 +50,24 @@ pub(crate) struct RestoredJob {
 
 /// The items of the operator state `name` in a subtask's share; none if it is not there.
 pub(crate) fn items<'a>(share: &'a SubtaskRestore, name: &str) -> &'a [Vec<u8>] {
-    share.operator_state.iter().find(|state| state.name == name).map_or(&[], |state| &state.items)
+    share
+        .operator_state
+        .iter()
+        .find(|state| state.name == name)
+        .map_or(&[], |state| &state.items)
 }
 
 impl JobContext {
     /// What `subtask` of `operator` starts from: `None` at a fresh start, an empty share for an operator that the checkpoint does not have.
     pub(crate) fn restored_share(&self, operator: &OperatorId, subtask: u32) -> Option<SubtaskRestore> {
         let restored = self.restored.as_ref()?;
-        Some(restored.plan.subtask(operator, subtask).cloned().unwrap_or_default())
+        Some(
+            restored
+                .plan
+                .subtask(operator, subtask)
+                .cloned()
+                .unwrap_or_default(),
+        )
     }
 
     /// The checkpoint that the attempt starts from.

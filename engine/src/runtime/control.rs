@@ -23,7 +23,11 @@ pub(crate) struct CommandInlet {
 impl CommandInlet {
     pub(crate) fn new() -> Arc<Self> {
         let (sender, receiver) = mpsc::channel();
-        Arc::new(Self { sender, receiver: Mutex::new(Some(receiver)), waker: OnceLock::new() })
+        Arc::new(Self {
+            sender,
+            receiver: Mutex::new(Some(receiver)),
+            waker: OnceLock::new(),
+        })
     }
 
     /// Sends a command to every task.
@@ -46,14 +50,20 @@ pub(crate) fn commands<'scope>(
     let info = builder.operator_info();
     let (output, stream) = builder.new_output::<Vec<Command>>();
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Command>>>::from(output);
-    let receiver = inlet
-        .filter(|_| scope.index() == 0)
-        .and_then(|inlet| inlet.receiver.lock().unwrap_or_else(PoisonError::into_inner).take());
+    let receiver = inlet.filter(|_| scope.index() == 0).and_then(|inlet| {
+        inlet
+            .receiver
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    });
     if receiver.is_some()
         && let Some(inlet) = inlet
     {
         // Set once: an inlet serves one attempt.
-        let _ = inlet.waker.set(Waker::new(scope.worker().sync_activator_for(info.address.to_vec())));
+        let _ = inlet.waker.set(Waker::new(
+            scope.worker().sync_activator_for(info.address.to_vec()),
+        ));
         // Whatever was sent before the waker was there is waiting.
         scope.activator_for(info.address).activate();
     }
@@ -109,8 +119,10 @@ pub(crate) fn collect<'scope>(
     tell: Arc<dyn Fn(Collected) + Send + Sync>,
 ) {
     let mut builder = OperatorBuilder::new("Acknowledgements".to_owned(), scope);
-    let mut inputs: Vec<_> =
-        reports.into_iter().map(|stream| builder.new_input(stream, Exchange::new(|_: &Report| 0))).collect();
+    let mut inputs: Vec<_> = reports
+        .into_iter()
+        .map(|stream| builder.new_input(stream, Exchange::new(|_: &Report| 0)))
+        .collect();
     let mut commands = builder.new_input(commands, Pipeline);
     let is_collector = scope.index() == 0;
     builder.build(move |_| {

@@ -63,7 +63,11 @@ impl Flow {
     pub(crate) fn sent(&mut self, time: Time, records: u64, now: Instant) {
         if records > 0 {
             self.in_flight += records;
-            self.sent.push_back(Sent { time, at: now, records });
+            self.sent.push_back(Sent {
+                time,
+                at: now,
+                records,
+            });
         }
     }
 
@@ -86,7 +90,10 @@ impl Flow {
     fn adapt(&mut self, took: Duration, now: Instant) {
         if took > self.target {
             // What shrinking does is seen only after what was sent before has come through.
-            if self.changed.is_none_or(|changed| now.saturating_duration_since(changed) >= took) {
+            if self
+                .changed
+                .is_none_or(|changed| now.saturating_duration_since(changed) >= took)
+            {
                 let share = self.target.as_secs_f64() / took.as_secs_f64();
                 self.set_window(scale(self.window, share.max(0.1)), now);
             }

@@ -49,7 +49,12 @@ impl<T> Router<T> {
     /// A router of the upstream subtask `subtask` to `parallelism` subtasks among `peers` workers.
     pub(crate) fn new(rule: Partitioning, subtask: usize, parallelism: u32, peers: usize) -> Self {
         let buffers = std::iter::repeat_with(Batch::default).take(peers).collect();
-        Self { rule, parallelism, next: subtask % (parallelism.max(1) as usize), buffers }
+        Self {
+            rule,
+            parallelism,
+            next: subtask % (parallelism.max(1) as usize),
+            buffers,
+        }
     }
 }
 
@@ -59,7 +64,10 @@ fn send<T, S: Clone, P: Push<Message<S, Batch<T>>>>(buffer: &mut Batch<T>, stamp
 }
 
 impl<T: Data> Distributor<Batch<T>> for Router<T> {
-    #[expect(clippy::indexing_slicing, reason = "targets are below the parallelism, which is at most the number of workers")]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "targets are below the parallelism, which is at most the number of workers"
+    )]
     fn partition<S: Clone, P: Push<Message<S, Batch<T>>>>(
         &mut self,
         batch: &mut Batch<T>,

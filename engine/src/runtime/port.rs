@@ -34,7 +34,14 @@ impl<T: Data> PortStage<T> {
         parallelism: u32,
         prepare: Option<Prepare<T>>,
     ) -> Self {
-        Self { output, prepare, rule, parallelism, watermark: WATERMARK_MIN, idle: false }
+        Self {
+            output,
+            prepare,
+            rule,
+            parallelism,
+            watermark: WATERMARK_MIN,
+            idle: false,
+        }
     }
 
     fn send_mark(&mut self, task: &TaskContext) {
@@ -93,7 +100,11 @@ pub(crate) struct PortOutput<T: Data> {
 impl<T: Data> PortOutput<T> {
     /// An output that cannot send yet.
     pub(crate) fn new(output: Output<Time, Batch<T>>) -> Self {
-        Self { output, capability: None, dirty: false }
+        Self {
+            output,
+            capability: None,
+            dirty: false,
+        }
     }
 
     fn send(&mut self, batch: &mut Batch<T>) {

@@ -15,7 +15,10 @@ pub(crate) struct Throttle {
 
 impl Throttle {
     pub(crate) fn new(records_per_s: f64, now: Instant) -> Self {
-        Self { records_per_s: records_per_s.max(f64::MIN_POSITIVE), used_to: now }
+        Self {
+            records_per_s: records_per_s.max(f64::MIN_POSITIVE),
+            used_to: now,
+        }
     }
 
     /// How many records may be emitted at `now`, or how long to wait for the next one.
@@ -33,13 +36,20 @@ impl Throttle {
     }
 
     /// Notes that `records` were emitted.
-    #[expect(clippy::cast_precision_loss, reason = "a batch has far fewer than 2^53 records")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a batch has far fewer than 2^53 records"
+    )]
     pub(crate) fn emitted(&mut self, records: u64) {
         self.used_to += Duration::from_secs_f64((records as f64 / self.records_per_s).min(1e9));
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count below 2^53, rounded down")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a count below 2^53, rounded down"
+)]
 fn whole(records: f64) -> u64 {
     records as u64
 }
@@ -71,7 +81,10 @@ mod tests {
             let emitted = emitted_in(20, rate, u64::MAX);
             let expected = whole(rate * 20.0);
             let slack = expected / 50 + 2;
-            assert!(emitted.abs_diff(expected) <= slack, "rate {rate}: {emitted} instead of {expected}");
+            assert!(
+                emitted.abs_diff(expected) <= slack,
+                "rate {rate}: {emitted} instead of {expected}"
+            );
         }
     }
 

@@ -42,8 +42,18 @@ impl<'scope> OperatorShape<'scope> {
     }
 
     fn connection(from_data: bool, others: &[bool]) -> Vec<(usize, Antichain<u64>)> {
-        let path = |to_data: bool| if from_data && to_data { Antichain::from_elem(0) } else { Antichain::new() };
-        others.iter().enumerate().map(|(index, data)| (index, path(*data))).collect()
+        let path = |to_data: bool| {
+            if from_data && to_data {
+                Antichain::from_elem(0)
+            } else {
+                Antichain::new()
+            }
+        };
+        others
+            .iter()
+            .enumerate()
+            .map(|(index, data)| (index, path(*data)))
+            .collect()
     }
 
     /// Adds an input and returns its number among the inputs.
@@ -86,7 +96,9 @@ impl<'scope> OperatorShape<'scope> {
                 (number, Box::new(handle) as Box<dyn InputEdge<T>>)
             }
             rule => {
-                let EdgeShape { subtask, parallelism, .. } = edge;
+                let EdgeShape {
+                    subtask, parallelism, ..
+                } = edge;
                 let pact = DistributorPact(move |peers| Router::<T>::new(rule, subtask, parallelism, peers));
                 let (number, handle) = to.input(stream, pact, true);
                 (number, Box::new(handle) as Box<dyn InputEdge<T>>)

@@ -48,7 +48,13 @@ pub(crate) struct SnapshotRun {
 
 impl SnapshotContext {
     pub(crate) fn new(id: CheckpointId, options: SnapshotOptions, alignment_ms: f64) -> Self {
-        Self { id, options, alignment_ms, parts: Vec::new(), must_finish: Vec::new() }
+        Self {
+            id,
+            options,
+            alignment_ms,
+            parts: Vec::new(),
+            must_finish: Vec::new(),
+        }
     }
 
     /// Whether states are to be written at all.
@@ -110,10 +116,20 @@ impl Uploads {
         }
         let cancelled = CancelFlag::new();
         self.running.push((snapshot.id, cancelled.clone()));
-        self.must_finish.lock().unwrap_or_else(PoisonError::into_inner).extend(snapshot.must_finish);
-        let (must_finish, sender, waker) =
-            (Arc::clone(&self.must_finish), self.results.0.clone(), self.waker.clone());
-        let run = SnapshotRun { id: snapshot.id, cancelled, job: Arc::clone(&task.job) };
+        self.must_finish
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(snapshot.must_finish);
+        let (must_finish, sender, waker) = (
+            Arc::clone(&self.must_finish),
+            self.results.0.clone(),
+            self.waker.clone(),
+        );
+        let run = SnapshotRun {
+            id: snapshot.id,
+            cancelled,
+            job: Arc::clone(&task.job),
+        };
         let parts = snapshot.parts;
         task.job.tokio.spawn_blocking(move || {
             // The receiver is gone when the attempt has ended; then nobody wants the result.
@@ -148,11 +164,22 @@ impl Drop for Uploads {
 
 fn upload(run: &SnapshotRun, parts: Vec<Part>, must_finish: &Mutex<VecDeque<MustFinish>>) -> Uploaded {
     if let Err(error) = finish_all(must_finish) {
-        let acks = parts.into_iter().map(|part| decline(&part.snapshot, &error)).collect();
-        return Uploaded { id: run.id, acks, fatal: Some(error) };
+        let acks = parts
+            .into_iter()
+            .map(|part| decline(&part.snapshot, &error))
+            .collect();
+        return Uploaded {
+            id: run.id,
+            acks,
+            fatal: Some(error),
+        };
     }
     let acks = parts.into_iter().map(|part| upload_part(run, part)).collect();
-    Uploaded { id: run.id, acks, fatal: None }
+    Uploaded {
+        id: run.id,
+        acks,
+        fatal: None,
+    }
 }
 
 /// Does, in order, all work that has to be done. The lock is held meanwhile: whoever comes second finds nothing left and may go on.

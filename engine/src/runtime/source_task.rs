@@ -1,19 +1,21 @@
 //! The task of a source with the chain behind it: draws barriers, keeps within its window, records its positions.
 
 use super::acks::AckPort;
-use super::context::items;
 use super::batch::{BATCH_RECORDS, Batch};
 use super::chain_task::CommandInput;
+use super::context::items;
 use super::flow::Flow;
 use super::metrics::JobMetrics;
 use super::port::Port;
 use super::rate::Throttle;
 use super::report::Report;
 use super::snapshot::{OperatorName, SnapshotContext, Uploads};
-use super::stage::{Next, Stage};
+use super::stage::{Next, Stage, StageControl};
 use super::task::TaskContext;
 use super::time::{Time, epoch_of, epoch_start, least, tick_of};
-use crate::api::{ReaderContext, ReaderStatus, Source, SourceOutput, SourceReader, SourceWaker, WATERMARK_MAX};
+use crate::api::{
+    ReaderContext, ReaderStatus, Source, SourceOutput, SourceReader, SourceWaker, WATERMARK_MAX,
+};
 use crate::checkpoint::{CheckpointId, Command, OperatorStateSnapshot, Redistribution, SnapshotOptions};
 use crate::{Result, codec};
 use std::cell::RefCell;
@@ -176,7 +178,9 @@ impl<S: Source> SourceTask<S> {
         self.catch_up();
         let now = Instant::now();
         let passed = self.progress_inputs.iter().filter_map(|number| {
-            frontiers.get(*number).and_then(|frontier| least(frontier.frontier()))
+            frontiers
+                .get(*number)
+                .and_then(|frontier| least(frontier.frontier()))
         });
         self.flow.passed(passed.min(), now);
         if !self.finished && !self.stopped {
@@ -210,10 +214,17 @@ impl<S: Source> SourceTask<S> {
             None => {
                 let all = task.job.splits.get(&self.name.id).map_or(&[][..], Vec::as_slice);
                 let step = task.parallelism.max(1) as usize;
-                all.iter().skip(task.subtask as usize).step_by(step).cloned().collect()
+                all.iter()
+                    .skip(task.subtask as usize)
+                    .step_by(step)
+                    .cloned()
+                    .collect()
             }
         };
-        let splits = parts.iter().map(|part| codec::decode(part)).collect::<Result<Vec<S::Split>, _>>()?;
+        let splits = parts
+            .iter()
+            .map(|part| codec::decode(part))
+            .collect::<Result<Vec<S::Split>, _>>()?;
         let waker = task.waker();
         let context = ReaderContext {
             subtask: task.subtask,
@@ -261,20 +272,23 @@ impl<S: Source> SourceTask<S> {
         }
         self.acks.hold(id);
         let mut snapshot = SnapshotContext::new(id, options, 0.0);
+        let started = Instant::now();
+        let mut part = self.name.snapshot(&self.task);
+        part.finished = self.finished;
         if snapshot.writes_state() {
-            let started = Instant::now();
             let _entered = self.task.enter(&self.name.name);
-            let splits = self.reader.as_mut().map_or_else(|| Ok(Vec::new()), SourceReader::snapshot)?;
+            let splits = self
+                .reader
+                .as_mut()
+                .map_or_else(|| Ok(Vec::new()), SourceReader::snapshot)?;
             let items = splits.iter().map(codec::to_vec).collect::<Result<Vec<_>, _>>()?;
-            let mut part = self.name.snapshot(&self.task);
-            part.finished = self.finished;
             part.operator_state.push(OperatorStateSnapshot {
                 name: SPLITS.to_owned(),
                 redistribution: Redistribution::Split,
                 items,
             });
-            snapshot.add(part, started, None);
         }
+        snapshot.add(part, started, None);
         self.chain.snapshot(&mut snapshot, &self.task)?;
         if !self.uploads.start(snapshot, &self.task) {
             self.acks.answer(id, Vec::new());
@@ -357,7 +371,9 @@ impl<S: Source> SourceTask<S> {
         }
         let status = {
             let _entered = self.task.enter(&self.name.name);
-            let Some(reader) = &mut self.reader else { return Ok(()) };
+            let Some(reader) = &mut self.reader else {
+                return Ok(());
+            };
             reader.poll(usize::try_from(most).unwrap_or(BATCH_RECORDS), &mut self.output)?
         };
         self.emit(now)?;

@@ -35,7 +35,8 @@ pub(crate) trait StageControl: 'static {
 
     /// Takes a watermark.
     fn watermark(&mut self, watermark: TimestampMs, task: &TaskContext) -> Result<()> {
-        self.behind().map_or(Ok(()), |behind| behind.watermark(watermark, task))
+        self.behind()
+            .map_or(Ok(()), |behind| behind.watermark(watermark, task))
     }
 
     /// Learns that the input has become idle, or active again.
@@ -45,12 +46,14 @@ pub(crate) trait StageControl: 'static {
 
     /// Processing time has come to a moment that some stage asked for by [`TaskContext::wake_at`].
     fn processing_time(&mut self, now: TimestampMs, task: &TaskContext) -> Result<()> {
-        self.behind().map_or(Ok(()), |behind| behind.processing_time(now, task))
+        self.behind()
+            .map_or(Ok(()), |behind| behind.processing_time(now, task))
     }
 
     /// The synchronous part of a snapshot.
     fn snapshot(&mut self, snapshot: &mut SnapshotContext, task: &TaskContext) -> Result<()> {
-        self.behind().map_or(Ok(()), |behind| behind.snapshot(snapshot, task))
+        self.behind()
+            .map_or(Ok(()), |behind| behind.snapshot(snapshot, task))
     }
 
     /// A checkpoint is complete.
@@ -79,7 +82,10 @@ pub(crate) struct Next<T> {
 impl<T: Data> Next<T> {
     /// Hands batches to every one of `stages`.
     pub(crate) fn new(stages: Vec<Box<dyn Stage<T>>>) -> Self {
-        Self { stages, copy: Batch::default() }
+        Self {
+            stages,
+            copy: Batch::default(),
+        }
     }
 }
 
@@ -112,27 +118,39 @@ impl<T: Data> StageControl for Next<T> {
     }
 
     fn watermark(&mut self, watermark: TimestampMs, task: &TaskContext) -> Result<()> {
-        self.stages.iter_mut().try_for_each(|stage| stage.watermark(watermark, task))
+        self.stages
+            .iter_mut()
+            .try_for_each(|stage| stage.watermark(watermark, task))
     }
 
     fn idle(&mut self, idle: bool, task: &TaskContext) -> Result<()> {
-        self.stages.iter_mut().try_for_each(|stage| stage.idle(idle, task))
+        self.stages
+            .iter_mut()
+            .try_for_each(|stage| stage.idle(idle, task))
     }
 
     fn processing_time(&mut self, now: TimestampMs, task: &TaskContext) -> Result<()> {
-        self.stages.iter_mut().try_for_each(|stage| stage.processing_time(now, task))
+        self.stages
+            .iter_mut()
+            .try_for_each(|stage| stage.processing_time(now, task))
     }
 
     fn snapshot(&mut self, snapshot: &mut SnapshotContext, task: &TaskContext) -> Result<()> {
-        self.stages.iter_mut().try_for_each(|stage| stage.snapshot(snapshot, task))
+        self.stages
+            .iter_mut()
+            .try_for_each(|stage| stage.snapshot(snapshot, task))
     }
 
     fn complete(&mut self, id: CheckpointId, task: &TaskContext) -> Result<()> {
-        self.stages.iter_mut().try_for_each(|stage| stage.complete(id, task))
+        self.stages
+            .iter_mut()
+            .try_for_each(|stage| stage.complete(id, task))
     }
 
     fn aborted(&mut self, id: CheckpointId, task: &TaskContext) -> Result<()> {
-        self.stages.iter_mut().try_for_each(|stage| stage.aborted(id, task))
+        self.stages
+            .iter_mut()
+            .try_for_each(|stage| stage.aborted(id, task))
     }
 
     fn poll(&mut self, task: &TaskContext) -> Result<bool> {

@@ -124,7 +124,10 @@ impl TaskContext {
     /// Notes that code of `operator` runs on this thread, so that a panic can be told with its name.
     pub(crate) fn enter<'a>(&'a self, operator: &'a Rc<str>) -> Entered {
         let before = RUNNING.with(|running| {
-            running.replace(Some(Running { operator: Rc::clone(operator), subtask: self.subtask }))
+            running.replace(Some(Running {
+                operator: Rc::clone(operator),
+                subtask: self.subtask,
+            }))
         });
         Entered { before }
     }
@@ -159,7 +162,11 @@ impl Drop for Entered {
 pub(crate) fn cause_of_panic(payload: &(dyn std::any::Any + Send)) -> FailureCause {
     let text = millpond_backend_api::export::panic_text(payload);
     let running = RUNNING.with(RefCell::take);
-    let kind = if running.is_some() { ErrorKind::UserCode } else { ErrorKind::Bug };
+    let kind = if running.is_some() {
+        ErrorKind::UserCode
+    } else {
+        ErrorKind::Bug
+    };
     FailureCause {
         kind,
         message: format!("panicked: {text}"),
@@ -170,7 +177,7 @@ pub(crate) fn cause_of_panic(payload: &(dyn std::any::Any + Send)) -> FailureCau
 
 /// The wall clock, in milliseconds since 1970.
 pub(crate) fn now_ms() -> TimestampMs {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| TimestampMs::try_from(since.as_millis()).unwrap_or(TimestampMs::MAX))
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| {
+        TimestampMs::try_from(since.as_millis()).unwrap_or(TimestampMs::MAX)
+    })
 }

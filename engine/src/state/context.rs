@@ -7,14 +7,13 @@ use crate::Result;
 use crate::api::{Data, TimestampMs};
 use crate::backend::KeyedBackend;
 use crate::codec;
-use millpond_backend_api::{Cell, CheckpointEvent, EntryBuffer, KeyGroup, SnapshotRequest, StateId};
+use millpond_backend_api::{Cell, CheckpointEvent, EntryBuffer, SnapshotRequest, StateId};
 
 /// Keyed state, scoped to the key of the current record or timer.
 ///
 /// State handles take it as their first argument; functions get it inside of their own context.
 pub struct KeyedContext {
     pub(crate) backend: KeyedBackend,
-    pub(crate) max_parallelism: u32,
     pub(crate) keys: KeyColumn,
     /// The record of the batch that is being processed.
     at: usize,
@@ -29,16 +28,17 @@ pub struct KeyedContext {
 
 impl std::fmt::Debug for KeyedContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyedContext").field("backend", &self.backend.place()).finish_non_exhaustive()
+        f.debug_struct("KeyedContext")
+            .field("backend", &self.backend.place())
+            .finish_non_exhaustive()
     }
 }
 
 impl KeyedContext {
-    pub(crate) fn new(backend: KeyedBackend, max_parallelism: u32, key_width: Option<usize>) -> Self {
+    pub(crate) fn new(backend: KeyedBackend, key_width: Option<usize>) -> Self {
         Self {
             timers: Timers::new(&backend),
             backend,
-            max_parallelism,
             keys: KeyColumn::new(key_width),
             at: 0,
             columns: Vec::new(),
@@ -62,7 +62,12 @@ impl KeyedContext {
 
     /// Ends the batch: gives back slots and forgets the keys.
     pub(crate) fn end_batch(&mut self) -> Result<()> {
-        let Self { columns, backend, keys, .. } = self;
+        let Self {
+            columns,
+            backend,
+            keys,
+            ..
+        } = self;
         for column in columns.iter_mut().filter(|column| column.is_set()) {
             let (state, from) = (column.state, column.from);
             column.take(|slots, absent| backend.end_batch(state, &keys.batch(from), slots, absent))?;
@@ -75,8 +80,16 @@ impl KeyedContext {
     /// The slots of state number `column`, of every record from the current one on.
     #[inline]
     fn column(&mut self, column: usize) -> Result<Option<&mut SlotColumn>> {
-        let Self { columns, backend, keys, at, .. } = self;
-        let Some(column) = columns.get_mut(column) else { return Ok(None) };
+        let Self {
+            columns,
+            backend,
+            keys,
+            at,
+            ..
+        } = self;
+        let Some(column) = columns.get_mut(column) else {
+            return Ok(None);
+        };
         if !column.is_set() {
             fetch(column, backend, keys, *at)?;
         }
@@ -92,7 +105,8 @@ impl KeyedContext {
     #[inline]
     pub(crate) fn slot_put<T: Data>(&mut self, column: usize, value: &T) -> Result<()> {
         let at = self.at;
-        self.column(column)?.map_or(Ok(()), |column| column.put(at, value))
+        self.column(column)?
+            .map_or(Ok(()), |column| column.put(at, value))
     }
 
     pub(crate) fn slot_clear(&mut self, column: usize) -> Result<()> {
@@ -108,46 +122,64 @@ impl KeyedContext {
         self.keys.key(self.at)
     }
 
-    pub(crate) fn key_group(&self) -> KeyGroup {
-        self.keys.cell(self.at).group
-    }
-
     /// The bytes at the current key in `state`, and for maps at `map_key`.
     pub(crate) fn get(&mut self, state: StateId, map_key: &[u8]) -> Result<Option<&[u8]>> {
-        let Self { backend, keys, at, .. } = self;
+        let Self {
+            backend, keys, at, ..
+        } = self;
         backend.get(state, &keys.cell(*at).with_map_key(map_key))
     }
 
     pub(crate) fn put<T: Data>(&mut self, state: StateId, map_key: &[u8], value: &T) -> Result<()> {
-        let Self { backend, keys, at, scratch, .. } = self;
+        let Self {
+            backend,
+            keys,
+            at,
+            scratch,
+            ..
+        } = self;
         scratch.clear();
         codec::encode_into(value, scratch)?;
         backend.put(state, &keys.cell(*at).with_map_key(map_key), scratch)
     }
 
     pub(crate) fn put_bytes(&mut self, state: StateId, bytes: &[u8]) -> Result<()> {
-        let Self { backend, keys, at, .. } = self;
+        let Self {
+            backend, keys, at, ..
+        } = self;
         backend.put(state, &keys.cell(*at), bytes)
     }
 
     pub(crate) fn append_bytes(&mut self, state: StateId, bytes: &[u8]) -> Result<()> {
-        let Self { backend, keys, at, .. } = self;
+        let Self {
+            backend, keys, at, ..
+        } = self;
         backend.append(state, &keys.cell(*at), bytes)
     }
 
     pub(crate) fn delete(&mut self, state: StateId, map_key: &[u8]) -> Result<bool> {
-        let Self { backend, keys, at, .. } = self;
+        let Self {
+            backend, keys, at, ..
+        } = self;
         backend.delete(state, &keys.cell(*at).with_map_key(map_key))
     }
 
     pub(crate) fn clear_map(&mut self, state: StateId) -> Result<u64> {
-        let Self { backend, keys, at, .. } = self;
+        let Self {
+            backend, keys, at, ..
+        } = self;
         backend.clear_map(state, &keys.cell(*at))
     }
 
     /// Entries of the map at the current key, at most `limit` (0: all), in [`entries`](Self::entries).
     pub(crate) fn scan(&mut self, state: StateId, limit: usize) -> Result<&EntryBuffer> {
-        let Self { backend, keys, at, entries, .. } = self;
+        let Self {
+            backend,
+            keys,
+            at,
+            entries,
+            ..
+        } = self;
         entries.clear();
         backend.scan(state, &keys.cell(*at), &[], limit, entries)?;
         Ok(entries)
@@ -155,20 +187,39 @@ impl KeyedContext {
 
     /// Registers a timer for the current key.
     pub(crate) fn register_timer(&mut self, domain: TimerDomain, time: TimestampMs) -> Result<()> {
-        let Self { backend, keys, at, timers, .. } = self;
+        let Self {
+            backend,
+            keys,
+            at,
+            timers,
+            ..
+        } = self;
         let Cell { group, .. } = keys.cell(*at);
         timers.register(backend, domain, time, group, keys.key(*at))
     }
 
     /// Removes a timer of the current key, if there is one.
     pub(crate) fn delete_timer(&mut self, domain: TimerDomain, time: TimestampMs) -> Result<()> {
-        let Self { backend, keys, at, timers, .. } = self;
+        let Self {
+            backend,
+            keys,
+            at,
+            timers,
+            ..
+        } = self;
         let Cell { group, .. } = keys.cell(*at);
         timers.delete(backend, domain, time, group, keys.key(*at))
     }
 
-    pub(crate) fn snapshot(&mut self, id: u64, may_share: bool) -> Result<crate::backend::adapter::SnapshotTask> {
-        self.backend.snapshot(&SnapshotRequest { checkpoint_id: id, may_share })
+    pub(crate) fn snapshot(
+        &mut self,
+        id: u64,
+        may_share: bool,
+    ) -> Result<crate::backend::adapter::SnapshotTask> {
+        self.backend.snapshot(&SnapshotRequest {
+            checkpoint_id: id,
+            may_share,
+        })
     }
 
     pub(crate) fn notify(&mut self, id: u64, event: CheckpointEvent) -> Result<()> {
@@ -181,5 +232,7 @@ impl KeyedContext {
 fn fetch(column: &mut SlotColumn, backend: &mut KeyedBackend, keys: &KeyColumn, at: usize) -> Result<()> {
     let from = keys.batch_start(at);
     let state = column.state;
-    column.set(from, keys.len() - from, |slots| backend.slots(state, &keys.batch(from), slots))
+    column.set(from, keys.len() - from, |slots| {
+        backend.slots(state, &keys.batch(from), slots)
+    })
 }

@@ -104,8 +104,17 @@ impl<'a> StateRegistry<'a> {
                 format!("'{name}' cannot be the name of a state: it must not be empty nor begin with '_'"),
             ));
         }
-        let codec = StateCodec { key: self.key.clone(), map_key, value };
-        let stored = self.context.backend.states()?.into_iter().find(|stored| stored.name == name);
+        let codec = StateCodec {
+            key: self.key.clone(),
+            map_key,
+            value,
+        };
+        let stored = self
+            .context
+            .backend
+            .states()?
+            .into_iter()
+            .find(|stored| stored.name == name);
         if let Some(stored) = stored.filter(|stored| stored.kind == kind) {
             check(name, &stored.codec, &codec)?;
         }
@@ -119,8 +128,11 @@ impl<'a> StateRegistry<'a> {
 /// Checks the types of a state against those that it was stored with.
 fn check(name: &str, stored: &[u8], registered: &StateCodec) -> Result<()> {
     let stored: StateCodec = codec::decode(stored).map_err(|error| {
-        Error::new(ErrorKind::State, format!("the codec that state '{name}' was stored with cannot be read"))
-            .with_source(error)
+        Error::new(
+            ErrorKind::State,
+            format!("the codec that state '{name}' was stored with cannot be read"),
+        )
+        .with_source(error)
     })?;
     let refuse = |what: &str, reason: String| {
         Err(Error::new(

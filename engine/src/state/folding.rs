@@ -80,7 +80,10 @@ pub struct AggregatingState<A: AggregateFunction> {
 
 impl<A: AggregateFunction> AggregatingState<A> {
     pub(crate) fn new(accumulator: ValueState<A::Accumulator>, function: Arc<A>) -> Self {
-        Self { accumulator, function }
+        Self {
+            accumulator,
+            function,
+        }
     }
 
     /// Folds `value` in.
@@ -88,8 +91,12 @@ impl<A: AggregateFunction> AggregatingState<A> {
     /// # Errors
     /// As those of [`ValueState`].
     pub fn add(&self, context: &mut KeyedContext, value: A::Input) -> Result<()> {
-        let before = self.accumulator.value(context)?.unwrap_or_else(|| self.function.create());
-        self.accumulator.update(context, &self.function.add(value, before))
+        let before = self
+            .accumulator
+            .value(context)?
+            .unwrap_or_else(|| self.function.create());
+        self.accumulator
+            .update(context, &self.function.add(value, before))
     }
 
     /// The result; `None` if nothing was added.
@@ -97,7 +104,10 @@ impl<A: AggregateFunction> AggregatingState<A> {
     /// # Errors
     /// As those of [`ValueState`].
     pub fn get(&self, context: &mut KeyedContext) -> Result<Option<A::Output>> {
-        Ok(self.accumulator.value(context)?.map(|accumulator| self.function.result(&accumulator)))
+        Ok(self
+            .accumulator
+            .value(context)?
+            .map(|accumulator| self.function.result(&accumulator)))
     }
 
     /// Forgets what was added for the current key.
@@ -111,12 +121,17 @@ impl<A: AggregateFunction> AggregatingState<A> {
 
 impl<A: AggregateFunction> Clone for AggregatingState<A> {
     fn clone(&self) -> Self {
-        Self { accumulator: self.accumulator, function: Arc::clone(&self.function) }
+        Self {
+            accumulator: self.accumulator,
+            function: Arc::clone(&self.function),
+        }
     }
 }
 
 impl<A: AggregateFunction> std::fmt::Debug for AggregatingState<A> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("AggregatingState").field(&self.accumulator).finish()
+        f.debug_tuple("AggregatingState")
+            .field(&self.accumulator)
+            .finish()
     }
 }

@@ -20,7 +20,10 @@ impl KeyColumn {
     /// A column for keys that all have `width` bytes, or bytes of their own.
     pub(crate) fn new(width: Option<usize>) -> Self {
         // Keys without any byte have ends like those of any width.
-        Self { width: width.filter(|width| *width > 0), ..Self::default() }
+        Self {
+            width: width.filter(|width| *width > 0),
+            ..Self::default()
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -53,14 +56,16 @@ impl KeyColumn {
     }
 
     fn end_key(&mut self) {
-        self.ends.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
+        self.ends
+            .push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
     }
 
     /// Takes the hashes that came with the records, and computes the key groups.
     pub(crate) fn set_hashes(&mut self, hashes: &mut Vec<u64>, max_parallelism: u32) {
         std::mem::swap(&mut self.hashes, hashes);
         hashes.clear();
-        self.groups.extend(self.hashes.iter().map(|hash| key_group(*hash, max_parallelism)));
+        self.groups
+            .extend(self.hashes.iter().map(|hash| key_group(*hash, max_parallelism)));
     }
 
     /// Appends an encoded key with its group.
@@ -82,7 +87,9 @@ impl KeyColumn {
     /// The cell of record `index` without namespace; that of the empty key where there is no such record.
     #[inline]
     pub(crate) fn cell(&self, index: usize) -> Cell<'_> {
-        self.batch(0).cell(index).unwrap_or_else(|| Cell::of_key(key_hash(&[]), KeyGroup(0), &[]))
+        self.batch(0)
+            .cell(index)
+            .unwrap_or_else(|| Cell::of_key(key_hash(&[]), KeyGroup(0), &[]))
     }
 
     /// The keys from record `from` on. Only with a width, or from 0: ends count from the start of the bytes.
@@ -115,7 +122,10 @@ pub(crate) struct Hasher {
 
 impl Hasher {
     pub(crate) fn new(width: Option<usize>) -> Self {
-        Self { width, scratch: Vec::new() }
+        Self {
+            width,
+            scratch: Vec::new(),
+        }
     }
 
     /// The hash of `key`.

@@ -14,7 +14,10 @@ pub struct ListState<T> {
 
 impl<T: Data> ListState<T> {
     pub(crate) fn new(state: StateId) -> Self {
-        Self { state, element: PhantomData }
+        Self {
+            state,
+            element: PhantomData,
+        }
     }
 
     /// The elements in the order in which they were added.
@@ -45,7 +48,11 @@ impl<T: Data> ListState<T> {
     /// As [`add`](Self::add); then none was added.
     pub fn add_all(&self, context: &mut KeyedContext, elements: &[T]) -> Result<()> {
         let bytes = encode(elements)?;
-        if bytes.is_empty() { Ok(()) } else { context.append_bytes(self.state, &bytes) }
+        if bytes.is_empty() {
+            Ok(())
+        } else {
+            context.append_bytes(self.state, &bytes)
+        }
     }
 
     /// Replaces the list; an empty one clears it.
@@ -54,7 +61,11 @@ impl<T: Data> ListState<T> {
     /// As [`add`](Self::add); the list is as it was.
     pub fn update(&self, context: &mut KeyedContext, elements: &[T]) -> Result<()> {
         let bytes = encode(elements)?;
-        if bytes.is_empty() { self.clear(context) } else { context.put_bytes(self.state, &bytes) }
+        if bytes.is_empty() {
+            self.clear(context)
+        } else {
+            context.put_bytes(self.state, &bytes)
+        }
     }
 
     /// Removes the list of the current key.

@@ -14,7 +14,10 @@ pub struct MapState<K, V> {
 
 impl<K: Data, V: Data> MapState<K, V> {
     pub(crate) fn new(state: StateId) -> Self {
-        Self { state, entry: PhantomData }
+        Self {
+            state,
+            entry: PhantomData,
+        }
     }
 
     /// The value at `key` in the current key's map.
@@ -80,7 +83,11 @@ impl<K: Data, V: Data> MapState<K, V> {
     /// # Errors
     /// As [`entries`](Self::entries).
     pub fn keys(&self, context: &mut KeyedContext) -> Result<Vec<K>> {
-        context.scan(self.state, 0)?.iter().map(|entry| Ok(codec::decode(entry.map_key)?)).collect()
+        context
+            .scan(self.state, 0)?
+            .iter()
+            .map(|entry| Ok(codec::decode(entry.map_key)?))
+            .collect()
     }
 
     /// The values of the map, in no order.
@@ -88,7 +95,11 @@ impl<K: Data, V: Data> MapState<K, V> {
     /// # Errors
     /// As [`entries`](Self::entries).
     pub fn values(&self, context: &mut KeyedContext) -> Result<Vec<V>> {
-        context.scan(self.state, 0)?.iter().map(|entry| Ok(codec::decode(entry.value)?)).collect()
+        context
+            .scan(self.state, 0)?
+            .iter()
+            .map(|entry| Ok(codec::decode(entry.value)?))
+            .collect()
     }
 
     /// Removes the map of the current key.

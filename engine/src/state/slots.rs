@@ -1,5 +1,8 @@
 //! The slots of one fixed-width state for the records of a batch: state access without a call.
-#![expect(unsafe_code, reason = "slots are addresses that the backend gave out; they are read and written here only")]
+#![expect(
+    unsafe_code,
+    reason = "slots are addresses that the backend gave out; they are read and written here only"
+)]
 
 use crate::api::Data;
 use crate::{Result, codec};
@@ -26,7 +29,13 @@ unsafe impl Send for SlotColumn {}
 
 impl SlotColumn {
     pub(crate) fn new(state: StateId, width: usize) -> Self {
-        Self { state, width, from: 0, slots: Vec::new(), any_absent: false }
+        Self {
+            state,
+            width,
+            from: 0,
+            slots: Vec::new(),
+            any_absent: false,
+        }
     }
 
     /// Whether there are slots for the current batch.
@@ -80,7 +89,9 @@ impl SlotColumn {
     /// The value at `record`.
     #[inline]
     pub(crate) fn get<T: Data>(&self, record: usize) -> Result<Option<T>> {
-        let Some(slot) = self.slot(record) else { return Ok(None) };
+        let Some(slot) = self.slot(record) else {
+            return Ok(None);
+        };
         // SAFETY: a slot of the current batch, see the type.
         if !unsafe { slot.is_present() } {
             return Ok(None);
@@ -93,7 +104,9 @@ impl SlotColumn {
     /// Sets the value at `record`. Without effect, and an error, if the value has another width than the state.
     #[inline]
     pub(crate) fn put<T: Data>(&mut self, record: usize, value: &T) -> Result<()> {
-        let Some(slot) = self.slot(record) else { return Ok(()) };
+        let Some(slot) = self.slot(record) else {
+            return Ok(());
+        };
         // SAFETY: a slot of the current batch, see the type; the reference ends with the next line.
         let bytes = unsafe { slot.value(self.width) };
         codec::encode_fixed(value, bytes)?;

@@ -8,7 +8,9 @@
 use crate::Result;
 use crate::api::TimestampMs;
 use crate::backend::KeyedBackend;
-use millpond_backend_api::{Cell, EntryBuffer, KeyGroup, KeyGroupRange, StateDescriptor, StateId, StateKind, key_hash};
+use millpond_backend_api::{
+    Cell, EntryBuffer, KeyGroup, KeyGroupRange, StateDescriptor, StateId, StateKind, key_hash,
+};
 use std::collections::BTreeSet;
 
 /// Which clock a timer goes by.
@@ -49,7 +51,12 @@ pub(crate) struct DueTimer {
 
 impl Queue {
     fn new(name: &'static str, groups: usize) -> Self {
-        Self { name, state: None, heads: BTreeSet::new(), head_of: vec![None; groups] }
+        Self {
+            name,
+            state: None,
+            heads: BTreeSet::new(),
+            head_of: vec![None; groups],
+        }
     }
 
     fn state(&mut self, backend: &mut KeyedBackend) -> Result<StateId> {
@@ -62,7 +69,9 @@ impl Queue {
     }
 
     fn set_head(&mut self, index: usize, group: KeyGroup, head: Option<TimestampMs>) {
-        let Some(place) = self.head_of.get_mut(index) else { return };
+        let Some(place) = self.head_of.get_mut(index) else {
+            return;
+        };
         if let Some(old) = std::mem::replace(place, head) {
             self.heads.remove(&(old, group));
         }
@@ -81,7 +90,11 @@ impl Queue {
     ) -> Result<()> {
         let mut entries = EntryBuffer::new();
         backend.scan(state, &cell(group, &[]), &[], 1, &mut entries)?;
-        let head = entries.iter().next().and_then(|entry| split(entry.map_key)).map(|(time, _)| time);
+        let head = entries
+            .iter()
+            .next()
+            .and_then(|entry| split(entry.map_key))
+            .map(|(time, _)| time);
         self.set_head(group.index() - range.first.index(), group, head);
         Ok(())
     }
@@ -106,7 +119,11 @@ impl Timers {
 
     /// Finds the timers that were restored.
     pub(crate) fn open(&mut self, backend: &mut KeyedBackend) -> Result<()> {
-        let names: Vec<String> = backend.states()?.into_iter().map(|state| state.name.to_string()).collect();
+        let names: Vec<String> = backend
+            .states()?
+            .into_iter()
+            .map(|state| state.name.to_string())
+            .collect();
         let range = self.range;
         for domain in [TimerDomain::EventTime, TimerDomain::ProcessingTime] {
             let queue = self.queue(domain);
@@ -160,7 +177,11 @@ impl Timers {
         let queue = self.queue(domain);
         let state = queue.state(backend)?;
         if backend.delete(state, &cell(group, &map_key(time, key)))? {
-            let head = queue.head_of.get(group.index() - range.first.index()).copied().flatten();
+            let head = queue
+                .head_of
+                .get(group.index() - range.first.index())
+                .copied()
+                .flatten();
             if head == Some(time) {
                 queue.read_head(backend, state, range, group)?;
             }
@@ -184,12 +205,18 @@ impl Timers {
         let mut entries = EntryBuffer::new();
         backend.scan(state, &cell(group, &[]), &[], 2, &mut entries)?;
         let mut firsts = entries.iter();
-        let due = firsts.next().and_then(|entry| split(entry.map_key)).map(|(time, key)| DueTimer {
-            time,
-            group,
-            key: key.to_vec(),
-        });
-        let next = firsts.next().and_then(|entry| split(entry.map_key)).map(|(time, _)| time);
+        let due = firsts
+            .next()
+            .and_then(|entry| split(entry.map_key))
+            .map(|(time, key)| DueTimer {
+                time,
+                group,
+                key: key.to_vec(),
+            });
+        let next = firsts
+            .next()
+            .and_then(|entry| split(entry.map_key))
+            .map(|(time, _)| time);
         queue.set_head(group.index() - range.first.index(), group, next);
         if let Some(due) = &due {
             backend.delete(state, &cell(group, &map_key(due.time, &due.key)))?;

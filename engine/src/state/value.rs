@@ -18,7 +18,11 @@ pub struct ValueState<T> {
 
 impl<T: Data> ValueState<T> {
     pub(crate) fn new(state: StateId, column: Option<usize>) -> Self {
-        Self { state, column, value: PhantomData }
+        Self {
+            state,
+            column,
+            value: PhantomData,
+        }
     }
 
     /// The value of the current key; `None` if there is none.

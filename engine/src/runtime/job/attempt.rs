@@ -29,8 +29,11 @@ pub(super) fn run(attempt: Attempt, setup: AttemptSetup) -> Result<()> {
     let control = attempt.control;
     let (builders, guard) = attempt.transport.into_timely()?;
     let worker_control = control.clone();
-    let guards =
-        timely::execute::execute_from(builders, guard, WorkerConfig::default(), move |worker: &mut Worker| {
+    let guards = timely::execute::execute_from(
+        builders,
+        guard,
+        WorkerConfig::default(),
+        move |worker: &mut Worker| {
             worker_control.register_worker();
             let result = catch_unwind(AssertUnwindSafe(|| work(worker, &setup, &worker_control)));
             match result {
@@ -54,8 +57,14 @@ pub(super) fn run(attempt: Attempt, setup: AttemptSetup) -> Result<()> {
                 worker_control.fail(cause_of_panic(payload.as_ref()));
                 std::mem::forget(payload);
             }
-        })
-        .map_err(|text| Error::new(ErrorKind::Cluster, format!("cannot start the workers of an attempt: {text}")))?;
+        },
+    )
+    .map_err(|text| {
+        Error::new(
+            ErrorKind::Cluster,
+            format!("cannot start the workers of an attempt: {text}"),
+        )
+    })?;
     for worker in guards.join() {
         if let Err(text) = worker {
             control.fail(FailureCause::of(&Error::new(
@@ -74,7 +83,7 @@ fn work(worker: &mut Worker, setup: &AttemptSetup, control: &AttemptControl) -> 
         inlet: setup.inlet.as_ref(),
         tell: Arc::clone(&setup.tell),
     };
-    worker.dataflow::<Time, _, _>(|scope| lower(*scope, &setup.plan, &wiring))?;
+    worker.dataflow::<Time, _, _>(|scope| lower(scope, &setup.plan, &wiring))?;
     (setup.built)();
     while worker.has_dataflows() && !control.is_ended() {
         worker.step_or_park(None);

@@ -31,7 +31,8 @@ pub(crate) fn start(spec: JobSpec) -> Result<JobClient> {
         .name("millpond-job".to_owned())
         .spawn(move || run::run(prepared, &for_thread))
         .map_err(|error| {
-            crate::Error::new(crate::ErrorKind::Configuration, "cannot start the job's thread").with_source(error)
+            crate::Error::new(crate::ErrorKind::Configuration, "cannot start the job's thread")
+                .with_source(error)
         })?;
     Ok(JobClient { shared, thread })
 }

@@ -68,7 +68,7 @@ impl StorageSetup {
                 Ok(Arc::new(match dir {
                     Some(dir) => storage.with_metadata_files(
                         dir.clone(),
-                        CheckpointPaths::new(dir.clone(), id, self.options.create_subdir),
+                        CheckpointPaths::new(dir, id, self.options.create_subdir),
                     ),
                     None => storage,
                 }))
@@ -79,13 +79,21 @@ impl StorageSetup {
 
 /// Checks the settings and the plan.
 pub(crate) fn prepare(spec: JobSpec) -> Result<Prepared> {
-    let JobSpec { job_name, plan, config, registry } = spec;
+    let JobSpec {
+        job_name,
+        plan,
+        config,
+        registry,
+    } = spec;
     config.validate()?;
     if plan.nodes.is_empty() {
-        return Err(refuse(format!("job '{job_name}' has no source: there is nothing to execute")));
+        return Err(refuse(format!(
+            "job '{job_name}' has no source: there is nothing to execute"
+        )));
     }
     let checkpoints = config.checkpoint_settings()?;
-    let choice = BackendSettings::from_config(&config)?.choose(&registry, &PluginLoader::from_config(&config)?)?;
+    let choice =
+        BackendSettings::from_config(&config)?.choose(&registry, &PluginLoader::from_config(&config)?)?;
     for warning in &choice.warnings {
         tracing::warn!("{warning}");
     }
@@ -104,7 +112,10 @@ pub(crate) fn prepare(spec: JobSpec) -> Result<Prepared> {
     check_uids(&plan, config.get(&execution::AUTO_GENERATE_UIDS)?)?;
     let (parallelism, max_parallelism) = parallelisms(&plan, &config)?;
     let cluster = cluster_settings(&config, &parallelism)?;
-    let initial = config.location(&recovery::PATH)?.map(|path| restore::load(&path)).transpose()?;
+    let initial = config
+        .location(&recovery::PATH)?
+        .map(|path| restore::load(&path))
+        .transpose()?;
     let prepared = Prepared {
         chaining: config.get(&execution::OPERATOR_CHAINING)?,
         restart: config.restart_settings()?,
@@ -212,7 +223,13 @@ impl Prepared {
                 max_parallelism_is_set: is_set,
             }
         };
-        self.plan.nodes.iter().enumerate().filter(|(_, node)| node.has_state).map(plan).collect()
+        self.plan
+            .nodes
+            .iter()
+            .enumerate()
+            .filter(|(_, node)| node.has_state)
+            .map(plan)
+            .collect()
     }
 
     /// What each subtask gets of a checkpoint.
@@ -250,7 +267,11 @@ impl Prepared {
             let inputs: Vec<_> = node.inputs.iter().map(|edge| edge.from).collect();
             let parallelism = self.parallelism.get(index);
             // Writing to a string cannot fail.
-            let _ = write!(text, "{index} {} {inputs:?} {parallelism:?};", self.plan.uid(index));
+            let _ = write!(
+                text,
+                "{index} {} {inputs:?} {parallelism:?};",
+                self.plan.uid(index)
+            );
         }
         millpond_backend_api::key_hash(text.as_bytes())
     }

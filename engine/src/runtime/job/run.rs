@@ -59,26 +59,41 @@ pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExec
         .enable_all()
         .build()
         .map_err(|error| {
-            Error::new(ErrorKind::Configuration, "cannot start the runtime for input and output").with_source(error)
+            Error::new(
+                ErrorKind::Configuration,
+                "cannot start the runtime for input and output",
+            )
+            .with_source(error)
         })?;
     let is_coordinator = prepared.cluster.process_index == 0;
     let mut lead = None;
     if is_coordinator {
         let session = ha::open(&prepared.ha, &prepared.job_name)?;
-        if session.finished() == Some(JobEnd::Finished) {
-            return Ok(result(&prepared.job_name, session.job_id().as_str(), started, shared, true));
+        if session.finished() {
+            return Ok(result(
+                &prepared.job_name,
+                session.job_id().as_str(),
+                started,
+                shared,
+                true,
+            ));
         }
         lead = Some(Lead::new(&prepared, session, &runtime, shared)?);
     }
-    let identity =
-        JobIdentity { job_name: prepared.job_name.clone(), plan_fingerprint: prepared.fingerprint() };
+    let identity = JobIdentity {
+        job_name: prepared.job_name.clone(),
+        plan_fingerprint: prepared.fingerprint(),
+    };
     let session = ClusterSession::connect(prepared.cluster.clone(), identity)?;
     let mut strategy = RestartStrategy::new(prepared.restart.clone());
     let job_id;
     loop {
         let next = session.next_attempt(|floor| match &mut lead {
             Some(lead) => lead.plan_attempt(&prepared, &runtime, floor),
-            None => Err(Error::new(ErrorKind::Bug, "only the first process plans attempts")),
+            None => Err(Error::new(
+                ErrorKind::Bug,
+                "only the first process plans attempts",
+            )),
         });
         let attempt = match next {
             Ok(Some(attempt)) => attempt,
@@ -128,7 +143,10 @@ fn decide(
     shared: &JobShared,
 ) -> Option<Error> {
     // What cannot become better is not tried again.
-    let hopeless = matches!(cause.kind(), ErrorKind::Configuration | ErrorKind::Plugin | ErrorKind::Restore);
+    let hopeless = matches!(
+        cause.kind(),
+        ErrorKind::Configuration | ErrorKind::Plugin | ErrorKind::Restore
+    );
     if hopeless && !matches!(end, AttemptEnd::PeerLost { .. }) {
         return Some(Error::new(cause.kind(), cause.to_string()));
     }
@@ -138,9 +156,10 @@ fn decide(
             shared.pause(pause);
             None
         }
-        Decision::GiveUp(reason) => {
-            Some(Error::new(ErrorKind::JobFailed, format!("the job failed: {cause} ({reason})")))
-        }
+        Decision::GiveUp(reason) => Some(Error::new(
+            ErrorKind::JobFailed,
+            format!("the job failed: {cause} ({reason})"),
+        )),
     }
 }
 
@@ -217,21 +236,41 @@ impl Lead {
             }
         })?;
         shared.set_stats(coordinator.stats());
-        Ok(Self { coordinator, route, splits: None, checked_sinks: false })
+        Ok(Self {
+            coordinator,
+            route,
+            splits: None,
+            checked_sinks: false,
+        })
     }
 
     /// Decides what the next attempt starts from.
-    fn plan_attempt(&mut self, prepared: &Prepared, runtime: &Runtime, floor: AttemptNumber) -> Result<AttemptPlan> {
+    fn plan_attempt(
+        &mut self,
+        prepared: &Prepared,
+        runtime: &Runtime,
+        floor: AttemptNumber,
+    ) -> Result<AttemptPlan> {
         let start = runtime.block_on(self.coordinator.begin_attempt(floor.0))?;
-        let mut extra = AttemptExtra { first_epoch: start.first_epoch, splits: Vec::new() };
+        let mut extra = AttemptExtra {
+            first_epoch: start.first_epoch,
+            splits: Vec::new(),
+        };
         let restore = match &start.restored {
             Some(restored) => {
                 let place = restored.path.as_deref().unwrap_or("memory");
-                tracing::info!("attempt {} starts from checkpoint {} ({place})", start.attempt, restored.id());
+                tracing::info!(
+                    "attempt {} starts from checkpoint {} ({place})",
+                    start.attempt,
+                    restored.id()
+                );
                 Some(metadata::encode(&restored.metadata)?)
             }
             None => {
-                tracing::info!("attempt {} starts empty: there is no checkpoint yet", start.attempt);
+                tracing::info!(
+                    "attempt {} starts empty: there is no checkpoint yet",
+                    start.attempt
+                );
                 if !std::mem::replace(&mut self.checked_sinks, true) {
                     prepared.check_fresh_start()?;
                 }
@@ -272,7 +311,11 @@ fn run_attempt(
 ) -> Result<()> {
     let plan = attempt.plan.clone();
     let extra: AttemptExtra = codec::decode(&plan.extra)?;
-    let restored = plan.restore.as_deref().map(|bytes| restored(prepared, bytes)).transpose()?;
+    let restored = plan
+        .restore
+        .as_deref()
+        .map(|bytes| restored(prepared, bytes))
+        .transpose()?;
     let job_id = JobId::parse(&plan.job_id)?;
     let max_parallelism = max_parallelisms(prepared, restored.as_ref());
     let lowered = LoweredPlan::new(
@@ -296,7 +339,11 @@ fn run_attempt(
         storage: prepared.storage.storage(&job_id)?,
         backend: Arc::clone(&prepared.backend),
         restored,
-        splits: extra.splits.into_iter().map(|(uid, splits)| (OperatorId::new(uid), splits)).collect::<HashMap<_, _>>(),
+        splits: extra
+            .splits
+            .into_iter()
+            .map(|(uid, splits)| (OperatorId::new(uid), splits))
+            .collect::<HashMap<_, _>>(),
         tokio: runtime.handle().clone(),
         first_epoch: extra.first_epoch,
         local_dir: local_dir.clone(),
@@ -307,7 +354,10 @@ fn run_attempt(
     let sources = lowered.source_subtasks() as usize;
     let (tell, built): (Arc<dyn Fn(Collected) + Send + Sync>, Arc<dyn Fn() + Send + Sync>) = match lead {
         Some(lead) => {
-            lead.set_route(Route { inlet: inlet.clone(), control: Some(attempt.control.clone()) });
+            lead.set_route(Route {
+                inlet: inlet.clone(),
+                control: Some(attempt.control.clone()),
+            });
             let operators = operator_infos(prepared, &max_parallelism);
             let (number, coordinator) = (plan.attempt.0, lead.coordinator.clone());
             let once = std::sync::Once::new();
@@ -318,7 +368,13 @@ fn run_attempt(
         }
         None => (Arc::new(|_| {}), Arc::new(|| {})),
     };
-    let setup = AttemptSetup { plan: lowered, job, inlet, tell, built };
+    let setup = AttemptSetup {
+        plan: lowered,
+        job,
+        inlet,
+        tell,
+        built,
+    };
     let result = attempt::run(attempt, setup);
     remove_folder(&local_dir);
     result
@@ -344,14 +400,19 @@ fn listener(coordinator: CoordinatorHandle, sources: usize) -> Arc<dyn Fn(Collec
 fn restored(prepared: &Prepared, bytes: &[u8]) -> Result<RestoredJob> {
     let metadata = metadata::decode(bytes, Path::new("the checkpoint that the attempt starts from"))?;
     let plan: RestorePlan = prepared.restore_plan(&metadata)?;
-    Ok(RestoredJob { checkpoint: CheckpointId(metadata.id.0), plan })
+    Ok(RestoredJob {
+        checkpoint: CheckpointId(metadata.id.0),
+        plan,
+    })
 }
 
 /// The key groups of each operator: those of the checkpoint where there is one.
 fn max_parallelisms(prepared: &Prepared, restored: Option<&RestoredJob>) -> Vec<u32> {
     let of_node = |(index, (max, _)): (usize, &(u32, bool))| {
         let id = OperatorId::new(prepared.plan.uid(index));
-        restored.and_then(|restored| restored.plan.operator(&id)).map_or(*max, |stored| stored.max_parallelism)
+        restored
+            .and_then(|restored| restored.plan.operator(&id))
+            .map_or(*max, |stored| stored.max_parallelism)
     };
     prepared.max_parallelism.iter().enumerate().map(of_node).collect()
 }
@@ -363,7 +424,14 @@ fn operator_infos(prepared: &Prepared, max_parallelism: &[u32]) -> Vec<OperatorI
         parallelism: prepared.parallelism.get(index).copied().unwrap_or(1),
         max_parallelism: max_parallelism.get(index).copied().unwrap_or(1),
     };
-    prepared.plan.nodes.iter().enumerate().filter(|(_, node)| node.has_state).map(info).collect()
+    prepared
+        .plan
+        .nodes
+        .iter()
+        .enumerate()
+        .filter(|(_, node)| node.has_state)
+        .map(info)
+        .collect()
 }
 
 /// Removes the working files of an attempt; what cannot be removed is only told.

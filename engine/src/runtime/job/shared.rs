@@ -58,7 +58,10 @@ impl JobShared {
     }
 
     pub(crate) fn checkpoints(&self) -> CheckpointStats {
-        self.state().stats.as_ref().map_or_else(CheckpointStats::default, |stats| stats.borrow().clone())
+        self.state()
+            .stats
+            .as_ref()
+            .map_or_else(CheckpointStats::default, |stats| stats.borrow().clone())
     }
 
     /// Lets `pause` pass, unless the job is cancelled before.
@@ -70,7 +73,11 @@ impl JobShared {
             if left.is_zero() {
                 return;
             }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 }

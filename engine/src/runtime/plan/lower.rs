@@ -50,7 +50,12 @@ impl LoweredPlan {
             let behind = node.inputs.first().and_then(|edge| head.get(edge.from).copied());
             head.push(if chained { behind.unwrap_or(index) } else { index });
         }
-        Self { plan, parallelism, max_parallelism, head }
+        Self {
+            plan,
+            parallelism,
+            max_parallelism,
+            head,
+        }
     }
 
     fn head(&self, node: usize) -> usize {
@@ -59,13 +64,25 @@ impl LoweredPlan {
 
     /// The heads of all chains in order.
     fn tasks(&self) -> impl Iterator<Item = usize> + '_ {
-        self.head.iter().enumerate().filter(|(node, head)| node == *head).map(|(node, _)| node)
+        self.head
+            .iter()
+            .enumerate()
+            .filter(|(node, head)| node == *head)
+            .map(|(node, _)| node)
     }
 
     /// The names of a chain's operators.
     fn chain_name(&self, head: usize) -> String {
-        let names = self.plan.nodes.iter().enumerate().filter(|(node, _)| self.head(*node) == head);
-        names.map(|(_, node)| node.name.as_str()).collect::<Vec<_>>().join(" -> ")
+        let names = self
+            .plan
+            .nodes
+            .iter()
+            .enumerate()
+            .filter(|(node, _)| self.head(*node) == head);
+        names
+            .map(|(_, node)| node.name.as_str())
+            .collect::<Vec<_>>()
+            .join(" -> ")
     }
 
     fn parallelism(&self, node: usize) -> u32 {
@@ -75,7 +92,12 @@ impl LoweredPlan {
     /// How many subtasks sources have, all together.
     pub(crate) fn source_subtasks(&self) -> u32 {
         let is_source = |node: &Node| matches!(node.kind, NodeKind::Source(..));
-        let sources = self.plan.nodes.iter().enumerate().filter(|(_, node)| is_source(node));
+        let sources = self
+            .plan
+            .nodes
+            .iter()
+            .enumerate()
+            .filter(|(_, node)| is_source(node));
         sources.map(|(node, _)| self.parallelism(node)).sum()
     }
 
@@ -106,17 +128,20 @@ struct Edges {
 /// Builds the dataflow on this worker.
 pub(crate) fn lower(scope: Scope<'_, Time>, plan: &LoweredPlan, wiring: &Wiring<'_>) -> Result<()> {
     let commands = commands(scope, wiring.inlet, wiring.job.first_epoch);
-    let mut shapes: HashMap<usize, OperatorShape<'_>> =
-        plan.tasks().map(|head| (head, OperatorShape::new(&plan.chain_name(head), scope))).collect();
+    let mut shapes: HashMap<usize, OperatorShape<'_>> = plan
+        .tasks()
+        .map(|head| (head, OperatorShape::new(&plan.chain_name(head), scope)))
+        .collect();
     let mut edges = connect_edges(scope, plan, &mut shapes)?;
     let mut control = connect_control(scope, plan, &mut shapes, &commands);
-    let reports = plan
-        .tasks()
-        .filter_map(|head| control.get_mut(&head))
-        .filter_map(|control| control.reports.take())
-        .collect();
+    let mut reports = Vec::new();
     for head in plan.tasks() {
-        let (Some(shape), Some(control)) = (shapes.remove(&head), control.remove(&head)) else { continue };
+        reports.extend(control.get_mut(&head).and_then(|control| control.reports.take()));
+    }
+    for head in plan.tasks() {
+        let (Some(shape), Some(control)) = (shapes.remove(&head), control.remove(&head)) else {
+            continue;
+        };
         build_task(scope, plan, wiring, head, shape, control, &mut edges)?;
     }
     collect(scope, reports, commands, Arc::clone(&wiring.tell));
@@ -143,16 +168,32 @@ fn connect_edges<'scope>(
                 EdgeRule::Broadcast => (Partitioning::Broadcast, None),
                 EdgeRule::Keyed(prepare) => (Partitioning::KeyGroups { max_parallelism }, Some(prepare())),
             };
-            let edge_shape =
-                EdgeShape { rule, subtask: scope.index(), parallelism: plan.parallelism(index) };
-            let broken = || Error::new(ErrorKind::Bug, format!("the plan has no task for node {from} or {to}"));
+            let edge_shape = EdgeShape {
+                rule,
+                subtask: scope.index(),
+                parallelism: plan.parallelism(index),
+            };
+            let broken = || {
+                Error::new(
+                    ErrorKind::Bug,
+                    format!("the plan has no task for node {from} or {to}"),
+                )
+            };
             let mut producer = shapes.remove(&from).ok_or_else(broken)?;
             let consumer = shapes.get_mut(&to).ok_or_else(broken)?;
             let connected = edge.types.connect(&mut producer, consumer, edge_shape, prepare)?;
             shapes.insert(from, producer);
-            edges.stages.entry((edge.from, edge.tag.clone())).or_default().push(connected.stage);
+            edges
+                .stages
+                .entry((edge.from, edge.tag.clone()))
+                .or_default()
+                .push(connected.stage);
             edges.inputs.entry(to).or_default().push(connected.input);
-            let upstream = if rule == Partitioning::Forward { 1 } else { plan.parallelism(edge.from) };
+            let upstream = if rule == Partitioning::Forward {
+                1
+            } else {
+                plan.parallelism(edge.from)
+            };
             edges.upstream.entry(to).or_default().push(upstream);
         }
     }
@@ -176,14 +217,20 @@ fn connect_control<'scope>(
     shapes: &mut HashMap<usize, OperatorShape<'scope>>,
     commands: &Stream<'scope, Time, Vec<Command>>,
 ) -> HashMap<usize, Control<'scope>> {
-    let is_source =
-        |head: usize| matches!(plan.plan.nodes.get(head).map(|node| &node.kind), Some(NodeKind::Source(..)));
+    let is_source = |head: usize| {
+        matches!(
+            plan.plan.nodes.get(head).map(|node| &node.kind),
+            Some(NodeKind::Source(..))
+        )
+    };
     let mut control = HashMap::new();
     let mut ends = Vec::new();
     let mut tick_outputs = HashMap::new();
     let mut tick_streams = Vec::new();
     for head in plan.tasks() {
-        let Some(shape) = shapes.get_mut(&head) else { continue };
+        let Some(shape) = shapes.get_mut(&head) else {
+            continue;
+        };
         let (ack_number, output, reports) = shape.output::<Vec<Report>>(true);
         let acks = (ack_number, AckPort::new(output));
         let done = shape.ports.is_empty().then(|| {
@@ -204,21 +251,37 @@ fn connect_control<'scope>(
         let reports = Some(reports);
         control.insert(
             head,
-            Control { acks, reports, done, commands, command_input, progress_inputs, ticks: None },
+            Control {
+                acks,
+                reports,
+                done,
+                commands,
+                command_input,
+                progress_inputs,
+                ticks: None,
+            },
         );
     }
     let ticks = (!tick_streams.is_empty()).then(|| scope.concatenate(tick_streams).broadcast());
     for head in plan.tasks().filter(|head| is_source(*head)) {
-        let (Some(shape), Some(control)) = (shapes.get_mut(&head), control.get_mut(&head)) else { continue };
+        let (Some(shape), Some(control)) = (shapes.get_mut(&head), control.get_mut(&head)) else {
+            continue;
+        };
         for end in &ends {
-            control.progress_inputs.push(shape.input(end.clone(), Pipeline, false).0);
+            control
+                .progress_inputs
+                .push(shape.input(end.clone(), Pipeline, false).0);
         }
         if let (Some(ticks), Some((number, output))) = (&ticks, tick_outputs.remove(&head)) {
             let (_, mut handle) = shape.input(ticks.clone(), Pipeline, false);
             let input: Box<dyn FnMut(&mut dyn FnMut(Time))> = Box::new(move |take| {
                 handle.for_each(|_, times| times.drain(..).for_each(&mut *take));
             });
-            control.ticks = Some(TickSync { input, output, number });
+            control.ticks = Some(TickSync {
+                input,
+                output,
+                number,
+            });
         }
     }
     control
@@ -233,7 +296,9 @@ fn build_task<'scope>(
     control: Control<'scope>,
     edges: &mut Edges,
 ) -> Result<()> {
-    let Some(node) = plan.plan.nodes.get(head) else { return Ok(()) };
+    let Some(node) = plan.plan.nodes.get(head) else {
+        return Ok(());
+    };
     let info = shape.builder.operator_info();
     let name = plan.chain_name(head);
     let task = TaskContext::new(
@@ -264,7 +329,9 @@ fn build_task<'scope>(
             let stage = stage(plan, head, edges)?;
             let inputs = edges.inputs.remove(&head).unwrap_or_default();
             let upstream = edges.upstream.remove(&head).unwrap_or_default();
-            let Some(first) = node.inputs.first() else { return Ok(()) };
+            let Some(first) = node.inputs.first() else {
+                return Ok(());
+            };
             let types = Arc::clone(&first.types);
             let ports = TaskPorts {
                 ports,
@@ -293,7 +360,10 @@ fn build_task<'scope>(
 }
 
 fn operator_name(plan: &LoweredPlan, index: usize, node: &Node) -> OperatorName {
-    OperatorName { id: plan.operator_id(index), name: Rc::from(node.name.as_str()) }
+    OperatorName {
+        id: plan.operator_id(index),
+        name: Rc::from(node.name.as_str()),
+    }
 }
 
 /// The stages that read an output of a node: those in its chain, and the ends of edges to other tasks.
@@ -305,7 +375,10 @@ fn consumers(
 ) -> Result<Vec<AnyStage>> {
     let mut stages = Vec::new();
     for (index, consumer) in plan.plan.nodes.iter().enumerate() {
-        let reads = consumer.inputs.iter().any(|edge| edge.from == node && edge.tag.as_ref() == tag);
+        let reads = consumer
+            .inputs
+            .iter()
+            .any(|edge| edge.from == node && edge.tag.as_ref() == tag);
         if reads && plan.head(index) != index {
             stages.push(stage(plan, index, edges)?);
         }
@@ -318,7 +391,9 @@ fn consumers(
 fn stage(plan: &LoweredPlan, index: usize, edges: &mut Edges) -> Result<AnyStage> {
     let broken = || Error::new(ErrorKind::Bug, format!("node {index} of the plan reads nothing"));
     let node = plan.plan.nodes.get(index).ok_or_else(broken)?;
-    let NodeKind::Operator(operator) = &node.kind else { return Err(broken()) };
+    let NodeKind::Operator(operator) = &node.kind else {
+        return Err(broken());
+    };
     let main = operator.output().next(consumers(plan, index, None, edges)?)?;
     let mut sides = Vec::new();
     let mut seen: Vec<&String> = Vec::new();
@@ -331,5 +406,10 @@ fn stage(plan: &LoweredPlan, index: usize, edges: &mut Edges) -> Result<AnyStage
         }
     }
     let max_parallelism = plan.max_parallelism.get(index).copied().unwrap_or(1);
-    operator.stage(StageBuild { name: operator_name(plan, index, node), max_parallelism, main, sides })
+    operator.stage(StageBuild {
+        name: operator_name(plan, index, node),
+        max_parallelism,
+        main,
+        sides,
+    })
 }

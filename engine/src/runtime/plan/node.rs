@@ -114,6 +114,14 @@ pub(crate) trait SourceNode: Send + Sync {
     ) -> Result<Schedule>;
 }
 
+impl std::fmt::Debug for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list()
+            .entries(self.nodes.iter().map(|node| &node.name))
+            .finish()
+    }
+}
+
 impl Plan {
     /// Adds a node and returns its number.
     pub(crate) fn add(&mut self, node: Node) -> usize {
@@ -124,7 +132,10 @@ impl Plan {
     /// The uid of a node: the program's, or one made from its place and name, which is stable as long as the program is.
     pub(crate) fn uid(&self, node: usize) -> String {
         self.nodes.get(node).map_or_else(String::new, |described| {
-            described.uid.clone().unwrap_or_else(|| format!("{node}-{}", described.name))
+            described
+                .uid
+                .clone()
+                .unwrap_or_else(|| format!("{node}-{}", described.name))
         })
     }
 }

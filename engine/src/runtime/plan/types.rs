@@ -69,13 +69,19 @@ fn expect<V: 'static>(any: Box<dyn Any>) -> Result<V> {
     any.downcast::<V>().map(|value| *value).map_err(|_| {
         Error::new(
             ErrorKind::Bug,
-            format!("an edge of the plan does not carry what it should: {}", std::any::type_name::<V>()),
+            format!(
+                "an edge of the plan does not carry what it should: {}",
+                std::any::type_name::<V>()
+            ),
         )
     })
 }
 
 fn stages<T: Data>(stages: Vec<AnyStage>) -> Result<Next<T>> {
-    let stages = stages.into_iter().map(expect::<Box<dyn Stage<T>>>).collect::<Result<Vec<_>>>()?;
+    let stages = stages
+        .into_iter()
+        .map(expect::<Box<dyn Stage<T>>>)
+        .collect::<Result<Vec<_>>>()?;
     Ok(Next::new(stages))
 }
 
@@ -85,7 +91,10 @@ impl<T: Data> TypeOps for Typed<T> {
     }
 
     fn side(&self, name: &str, behind: Vec<AnyStage>) -> Result<Box<dyn Side>> {
-        Ok(Box::new(TypedSide { name: name.to_owned(), next: stages::<T>(behind)? }))
+        Ok(Box::new(TypedSide {
+            name: name.to_owned(),
+            next: stages::<T>(behind)?,
+        }))
     }
 
     fn connect<'scope>(
@@ -98,7 +107,10 @@ impl<T: Data> TypeOps for Typed<T> {
         let prepare = prepare.map(expect::<Prepare<T>>).transpose()?;
         let (output, (number, input)) = from.connect::<T>(to, edge);
         let stage: Box<dyn Stage<T>> = Box::new(PortStage::new(output, edge.rule, edge.parallelism, prepare));
-        Ok(Connected { stage: Box::new(stage), input: (number, Box::new(input)) })
+        Ok(Connected {
+            stage: Box::new(stage),
+            input: (number, Box::new(input)),
+        })
     }
 
     fn chain_task(

@@ -19,7 +19,12 @@ pub(crate) struct ElementStage<T, U, F> {
 
 impl<T: Data, U: Data, F: FnMut(T, &mut Collector<U>) -> Result<()> + 'static> ElementStage<T, U, F> {
     pub(crate) fn new(name: Rc<str>, function: F, outputs: Outputs<U>) -> Self {
-        Self { name, function, outputs, input: PhantomData }
+        Self {
+            name,
+            function,
+            outputs,
+            input: PhantomData,
+        }
     }
 }
 
@@ -28,7 +33,9 @@ impl<T: Data, U: Data, F: FnMut(T, &mut Collector<U>) -> Result<()> + 'static> S
 {
     fn batch(&mut self, batch: &mut Batch<T>, task: &TaskContext) -> Result<()> {
         let _entered = task.enter(&self.name);
-        let Self { function, outputs, .. } = self;
+        let Self {
+            function, outputs, ..
+        } = self;
         for (index, record) in batch.records.drain(..).enumerate() {
             outputs.collector.timestamp = batch.timestamps.get(index).copied();
             function(record, &mut outputs.collector)?;

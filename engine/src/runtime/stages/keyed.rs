@@ -3,7 +3,7 @@
 use super::keyed_storage::{StorageSink, restore_handles};
 use super::outputs::Outputs;
 use crate::api::{Data, KeyedProcessFunction, ProcessContext, Timer, TimestampMs, WATERMARK_MIN};
-use crate::backend::adapter::{CancelFlag, OpenSubtask};
+use crate::backend::adapter::OpenSubtask;
 use crate::checkpoint::{CheckpointId, StateDescription};
 use crate::codec::{CodecId, TypeShape, shape_of};
 use crate::runtime::batch::Batch;
@@ -68,17 +68,36 @@ where
         function: F,
         outputs: Outputs<U>,
     ) -> Self {
-        Self { name, max_parallelism, select, function, context: None, outputs, types: PhantomData }
+        Self {
+            name,
+            max_parallelism,
+            select,
+            function,
+            context: None,
+            outputs,
+            types: PhantomData,
+        }
     }
 
     fn fire(&mut self, domain: TimerDomain, until: TimestampMs, task: &TaskContext) -> Result<()> {
         let _entered = task.enter(&self.name.name);
-        let Self { function, context: Some(context), outputs, .. } = self else { return Ok(()) };
+        let Self {
+            function,
+            context: Some(context),
+            outputs,
+            ..
+        } = self
+        else {
+            return Ok(());
+        };
         while let Some(due) = context.timers.pop_due(&mut context.backend, domain, until)? {
             context.keys.push_encoded(&due.key, due.group);
             context.select(0);
             outputs.collector.timestamp = Some(due.time);
-            let timer = Timer { timestamp: due.time, domain };
+            let timer = Timer {
+                timestamp: due.time,
+                domain,
+            };
             let mut process = ProcessContext::new(context, Some(due.time));
             function.on_timer(timer, &mut process, &mut outputs.collector)?;
             context.end_batch()?;
@@ -91,8 +110,10 @@ where
 
     /// Has the task woken for the first processing-time timer.
     fn arm(&self, task: &TaskContext) {
-        if let Some(first) =
-            self.context.as_ref().and_then(|context| context.timers.first(TimerDomain::ProcessingTime))
+        if let Some(first) = self
+            .context
+            .as_ref()
+            .and_then(|context| context.timers.first(TimerDomain::ProcessingTime))
         {
             task.wake_at(first);
         }
@@ -109,7 +130,15 @@ where
 {
     fn batch(&mut self, batch: &mut Batch<T>, task: &TaskContext) -> Result<()> {
         let _entered = task.enter(&self.name.name);
-        let Self { select, function, context: Some(context), outputs, max_parallelism, .. } = self else {
+        let Self {
+            select,
+            function,
+            context: Some(context),
+            outputs,
+            max_parallelism,
+            ..
+        } = self
+        else {
             return Ok(());
         };
         for record in &batch.records {
@@ -159,7 +188,10 @@ where
                     ),
                 )
             })?;
-        let share = task.job.restored_share(&self.name.id, task.subtask).unwrap_or_default();
+        let share = task
+            .job
+            .restored_share(&self.name.id, task.subtask)
+            .unwrap_or_default();
         let (restore, source) = restore_handles(&task.job.storage, share.keyed);
         let backend = task.job.backend.open_keyed(OpenSubtask {
             job: task.job.job_name.clone(),
@@ -168,12 +200,15 @@ where
             parallelism: task.parallelism,
             max_parallelism: self.max_parallelism,
             key_groups,
-            local_dir: task.job.local_dir.join(format!("{:016x}-{}", self.name.id.hash(), task.subtask)),
+            local_dir: task
+                .job
+                .local_dir
+                .join(format!("{:016x}-{}", self.name.id.hash(), task.subtask)),
             restore,
             source: Arc::new(source),
         })?;
         let shape = shape_of::<K>();
-        let mut context = KeyedContext::new(backend, self.max_parallelism, key_width(&shape));
+        let mut context = KeyedContext::new(backend, key_width(&shape));
         let mut registry = StateRegistry::new(&mut context, CodecId::of_shape(&shape));
         self.function.open(&mut registry)?;
         context.timers.open(&mut context.backend)?;
@@ -198,10 +233,10 @@ where
     }
 
     fn snapshot(&mut self, snapshot: &mut SnapshotContext, task: &TaskContext) -> Result<()> {
-        if snapshot.writes_state()
-            && let Some(context) = &mut self.context
-        {
-            let started = Instant::now();
+        let started = Instant::now();
+        if !snapshot.writes_state() {
+            snapshot.add(self.name.snapshot(task), started, None);
+        } else if let Some(context) = &mut self.context {
             let _entered = task.enter(&self.name.name);
             let writer = context.snapshot(snapshot.id.0, snapshot.may_share())?;
             let mut part = self.name.snapshot(task);
@@ -213,11 +248,19 @@ where
                 part,
                 started,
                 Some(Box::new(move |run, part| {
-                    let sink = Arc::new(StorageSink::new(Arc::clone(&run.job.storage), run.id, name, subtask));
+                    let sink = Arc::new(StorageSink::new(
+                        Arc::clone(&run.job.storage),
+                        run.id,
+                        name,
+                        subtask,
+                    ));
                     let target: Arc<dyn crate::backend::adapter::SnapshotSink> =
                         Arc::<StorageSink>::clone(&sink);
                     let handles = writer.write(target, run.cancelled.clone())?;
-                    part.keyed = handles.into_iter().map(|handle| sink.handle(&backend, handle)).collect();
+                    part.keyed = handles
+                        .into_iter()
+                        .map(|handle| sink.handle(&backend, handle))
+                        .collect();
                     Ok(())
                 })),
             );
@@ -245,7 +288,10 @@ fn describe(state: &StateDescriptor) -> StateDescription {
     let codec = codec::decode::<StateCodec>(&state.codec).map_or_else(
         |_| String::new(),
         |codec| {
-            let map_key = codec.map_key.map(|key| format!("{} -> ", key.shape)).unwrap_or_default();
+            let map_key = codec
+                .map_key
+                .map(|key| format!("{} -> ", key.shape))
+                .unwrap_or_default();
             format!("key {}, {map_key}value {}", codec.key.shape, codec.value.shape)
         },
     );
@@ -256,4 +302,3 @@ fn describe(state: &StateDescriptor) -> StateDescription {
         width: Some(state.value_width).filter(|width| *width > 0),
     }
 }
-

@@ -1,7 +1,9 @@
 //! The files of keyed snapshots: between the backend, which knows them by tokens, and the checkpoint storage.
 
 use crate::Result;
-use crate::backend::adapter::{FileHint, KeyedSnapshot, SnapshotFile, SnapshotSink, SnapshotSource, StoredFile};
+use crate::backend::adapter::{
+    FileHint, KeyedSnapshot, SnapshotFile, SnapshotSink, SnapshotSource, StoredFile,
+};
 use crate::checkpoint::storage::{CheckpointStorage, Scope, SnapshotInput, SnapshotStream, StreamHint};
 use crate::checkpoint::{CheckpointId, FileLocation, FileRef, KeyedHandle};
 use std::collections::HashMap;
@@ -29,7 +31,13 @@ impl StorageSink {
         operator: String,
         subtask: u32,
     ) -> Self {
-        Self { storage, id, operator, subtask, inline: Arc::default() }
+        Self {
+            storage,
+            id,
+            operator,
+            subtask,
+            inline: Arc::default(),
+        }
     }
 
     /// The handle that goes into the metadata for what the backend gave back.
@@ -39,13 +47,18 @@ impl StorageSink {
             .files
             .into_iter()
             .map(|file| {
-                let number = file.token.strip_prefix(INLINE).and_then(|number| number.parse::<usize>().ok());
-                number.and_then(|number| inline.get(number).cloned()).unwrap_or(FileRef {
-                    location: FileLocation::File(file.token),
-                    size: file.size,
-                    crc32: file.crc32,
-                    shared: file.shared,
-                })
+                let number = file
+                    .token
+                    .strip_prefix(INLINE)
+                    .and_then(|number| number.parse::<usize>().ok());
+                number
+                    .and_then(|number| inline.get(number).cloned())
+                    .unwrap_or(FileRef {
+                        location: FileLocation::File(file.token),
+                        size: file.size,
+                        crc32: file.crc32,
+                        shared: file.shared,
+                    })
             })
             .collect();
         KeyedHandle {
@@ -62,7 +75,11 @@ impl StorageSink {
 
 impl SnapshotSink for StorageSink {
     fn open(&self, hint: &FileHint) -> Result<Box<dyn SnapshotFile>> {
-        let scope = if hint.shared { Scope::Shared } else { Scope::Exclusive };
+        let scope = if hint.shared {
+            Scope::Shared
+        } else {
+            Scope::Exclusive
+        };
         let hint = StreamHint {
             operator: self.operator.clone(),
             subtask: self.subtask,
@@ -70,7 +87,10 @@ impl SnapshotSink for StorageSink {
             expected_bytes: hint.expected_bytes,
         };
         let stream = self.storage.open_stream(self.id, scope, &hint)?;
-        Ok(Box::new(StorageFile { stream, inline: Arc::clone(&self.inline) }))
+        Ok(Box::new(StorageFile {
+            stream,
+            inline: Arc::clone(&self.inline),
+        }))
     }
 }
 
@@ -95,7 +115,12 @@ impl SnapshotFile for StorageFile {
                 format!("{INLINE}{}", inline.len() - 1)
             }
         };
-        Ok(StoredFile { token, size, crc32, shared })
+        Ok(StoredFile {
+            token,
+            size,
+            crc32,
+            shared,
+        })
     }
 }
 
@@ -114,7 +139,8 @@ pub(crate) fn restore_handles(
     let snapshots = handles
         .into_iter()
         .filter_map(|handle| {
-            let key_groups = millpond_backend_api::KeyGroupRange::new(handle.key_groups.0, handle.key_groups.1)?;
+            let key_groups =
+                millpond_backend_api::KeyGroupRange::new(handle.key_groups.0, handle.key_groups.1)?;
             let files = handle
                 .files
                 .into_iter()
@@ -128,7 +154,12 @@ pub(crate) fn restore_handles(
                             token
                         }
                     };
-                    StoredFile { token, size, crc32, shared }
+                    StoredFile {
+                        token,
+                        size,
+                        crc32,
+                        shared,
+                    }
                 })
                 .collect();
             Some(KeyedSnapshot {
@@ -141,7 +172,13 @@ pub(crate) fn restore_handles(
             })
         })
         .collect();
-    (snapshots, StorageSource { storage: Arc::clone(storage), inline })
+    (
+        snapshots,
+        StorageSource {
+            storage: Arc::clone(storage),
+            inline,
+        },
+    )
 }
 
 impl StorageSource {

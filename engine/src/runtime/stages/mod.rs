@@ -13,5 +13,5 @@ pub(crate) use keyed::{KeySelector, KeyedStage, hash_keys};
 pub(crate) use outputs::{Outputs, Side, TypedSide};
 pub(crate) use sink::SinkStage;
 pub(crate) use two_phase::TwoPhaseStage;
-pub use watermarks::WatermarkStrategy;
 pub(crate) use watermarks::WatermarkStage;
+pub use watermarks::WatermarkStrategy;

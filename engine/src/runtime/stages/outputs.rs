@@ -34,8 +34,15 @@ pub(crate) struct TypedSide<T> {
 impl<T: Data> Outputs<T> {
     pub(crate) fn new(next: Next<T>, sides: Vec<Box<dyn Side>>) -> Self {
         let mut collector = Collector::new();
-        collector.sides = sides.iter().map(|side| (side.name().to_owned(), side.buffer())).collect();
-        Self { collector, next, sides }
+        collector.sides = sides
+            .iter()
+            .map(|side| (side.name().to_owned(), side.buffer()))
+            .collect();
+        Self {
+            collector,
+            next,
+            sides,
+        }
     }
 
     /// Hands on what was collected.

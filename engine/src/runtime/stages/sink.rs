@@ -18,7 +18,11 @@ pub(crate) struct SinkStage<S: Sink> {
 
 impl<S: Sink> SinkStage<S> {
     pub(crate) fn new(sink: Arc<S>, name: OperatorName) -> Self {
-        Self { sink, name, writer: None }
+        Self {
+            sink,
+            name,
+            writer: None,
+        }
     }
 }
 

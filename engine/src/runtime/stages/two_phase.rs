@@ -65,13 +65,22 @@ impl<S: TwoPhaseCommitSink> TwoPhaseStage<S> {
                 Err(mpsc::TryRecvError::Disconnected) => {
                     return Err(Error::new(
                         ErrorKind::UserCode,
-                        format!("the committer of sink '{}' panicked; see the log above", self.name.name),
+                        format!(
+                            "the committer of sink '{}' panicked; see the log above",
+                            self.name.name
+                        ),
                     ));
                 }
             }
         }
-        let Some(id) = self.to_commit.take() else { return Ok(()) };
-        let committables: Vec<_> = self.pending.range(..=id).flat_map(|(_, all)| all.iter().cloned()).collect();
+        let Some(id) = self.to_commit.take() else {
+            return Ok(());
+        };
+        let committables: Vec<_> = self
+            .pending
+            .range(..=id)
+            .flat_map(|(_, all)| all.iter().cloned())
+            .collect();
         let Some(mut committer) = self.committer.take_if(|_| !committables.is_empty()) else {
             self.pending = self.pending.split_off(&id.next());
             return Ok(());
@@ -120,7 +129,10 @@ impl<S: TwoPhaseCommitSink> StageControl for TwoPhaseStage<S> {
         let _entered = task.enter(&self.name.name);
         let context = sink_context(&self.name, task);
         let mut committer = self.sink.committer(&context)?;
-        let share = task.job.restored_share(&self.name.id, task.subtask).unwrap_or_default();
+        let share = task
+            .job
+            .restored_share(&self.name.id, task.subtask)
+            .unwrap_or_default();
         // Every subtask is told of all that is pending, so that none of it is taken for a leftover, and commits its part.
         let all = items(&share, PENDING)
             .iter()
@@ -131,9 +143,16 @@ impl<S: TwoPhaseCommitSink> StageControl for TwoPhaseStage<S> {
             .map(|item| codec::decode(item))
             .collect::<Result<Vec<S::WriterState>, _>>()?;
         let step = task.parallelism.max(1) as usize;
-        let own: Vec<_> = all.iter().skip(task.subtask as usize).step_by(step).cloned().collect();
+        let own: Vec<_> = all
+            .iter()
+            .skip(task.subtask as usize)
+            .step_by(step)
+            .cloned()
+            .collect();
         if !own.is_empty() {
-            committer.commit(own).map_err(|error| error.context("the commit of a restored checkpoint"))?;
+            committer
+                .commit(own)
+                .map_err(|error| error.context("the commit of a restored checkpoint"))?;
         }
         self.writer = Some(self.sink.writer(&context, states, &all)?);
         self.committer = Some(committer);
@@ -144,7 +163,9 @@ impl<S: TwoPhaseCommitSink> StageControl for TwoPhaseStage<S> {
         let started = Instant::now();
         let _entered = task.enter(&self.name.name);
         self.advance(task)?;
-        let Some(writer) = &mut self.writer else { return Ok(()) };
+        let Some(writer) = &mut self.writer else {
+            return Ok(());
+        };
         let prepared = writer.pre_commit(snapshot.writes_state().then_some(snapshot.id))?;
         if let Some(finish) = prepared.finish {
             let name = self.name.name.to_string();
@@ -152,9 +173,16 @@ impl<S: TwoPhaseCommitSink> StageControl for TwoPhaseStage<S> {
                 finish().map_err(|error| error.context(format!("the pre-commit of sink '{name}'")))
             }));
         }
-        self.pending.entry(snapshot.id).or_default().extend(prepared.committables);
-        let items =
-            self.pending.values().flatten().map(codec::to_vec).collect::<Result<Vec<_>, _>>()?;
+        self.pending
+            .entry(snapshot.id)
+            .or_default()
+            .extend(prepared.committables);
+        let items = self
+            .pending
+            .values()
+            .flatten()
+            .map(codec::to_vec)
+            .collect::<Result<Vec<_>, _>>()?;
         let mut part = self.name.snapshot(task);
         let state = |name: &str, items| OperatorStateSnapshot {
             name: name.to_owned(),
@@ -162,7 +190,8 @@ impl<S: TwoPhaseCommitSink> StageControl for TwoPhaseStage<S> {
             items,
         };
         part.operator_state.push(state(PENDING, items));
-        part.operator_state.push(state(WRITER, vec![codec::to_vec(&prepared.state)?]));
+        part.operator_state
+            .push(state(WRITER, vec![codec::to_vec(&prepared.state)?]));
         snapshot.add(part, started, None);
         Ok(())
     }

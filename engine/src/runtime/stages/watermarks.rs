@@ -19,13 +19,17 @@ impl WatermarkStrategy {
     /// Records come in the order of their event times, within each subtask.
     #[must_use]
     pub fn monotonous() -> Self {
-        Self { out_of_orderness: Duration::ZERO }
+        Self {
+            out_of_orderness: Duration::ZERO,
+        }
     }
 
     /// A record comes at most `delay` of event time after one with a higher event time. Later ones are late.
     #[must_use]
     pub fn bounded_out_of_orderness(delay: Duration) -> Self {
-        Self { out_of_orderness: delay }
+        Self {
+            out_of_orderness: delay,
+        }
     }
 }
 
@@ -41,8 +45,16 @@ pub(crate) struct WatermarkStage<T, F> {
 
 impl<T: Data, F: FnMut(&T) -> TimestampMs + 'static> WatermarkStage<T, F> {
     pub(crate) fn new(name: Rc<str>, assign: F, strategy: WatermarkStrategy, outputs: Outputs<T>) -> Self {
-        let delay_ms = TimestampMs::try_from(strategy.out_of_orderness.as_millis()).unwrap_or(TimestampMs::MAX);
-        Self { name, assign, delay_ms, highest: WATERMARK_MIN, emitted: WATERMARK_MIN, outputs }
+        let delay_ms =
+            TimestampMs::try_from(strategy.out_of_orderness.as_millis()).unwrap_or(TimestampMs::MAX);
+        Self {
+            name,
+            assign,
+            delay_ms,
+            highest: WATERMARK_MIN,
+            emitted: WATERMARK_MIN,
+            outputs,
+        }
     }
 }
 
@@ -75,6 +87,10 @@ impl<T: Data, F: FnMut(&T) -> TimestampMs + 'static> StageControl for WatermarkS
 
     fn watermark(&mut self, watermark: TimestampMs, task: &TaskContext) -> Result<()> {
         // Watermarks from before do not count here, but the end of the input does.
-        if watermark == WATERMARK_MAX { self.outputs.watermark(watermark, task) } else { Ok(()) }
+        if watermark == WATERMARK_MAX {
+            self.outputs.watermark(watermark, task)
+        } else {
+            Ok(())
+        }
     }
 }
