@@ -1,0 +1,155 @@
+//! Storage that fails, and crashes at single system calls of the publication of checkpoints and results.
+
+use crate::harness::{
+    Program, Random, Strace, assert_exactly, awk_lines, finished_lines, number, write_text,
+};
+use std::path::Path;
+use std::process::Command;
+
+const TEXT_BYTES: usize = 200_000;
+
+/// A word count that takes about half a second and some checkpoints.
+fn short_program(folder: &Path, random: &mut Random) -> Program {
+    let input = folder.join("input");
+    write_text(&input, 2, TEXT_BYTES, random);
+    Program::word_count(&folder.join("logs"))
+        .option("input", input.display())
+        .option("output", folder.join("output").display())
+        .option("parallelism", 2)
+        .option("rate", 8000)
+        .durable(folder, 50)
+}
+
+fn assert_output(folder: &Path, what: &str) {
+    assert_exactly(
+        &finished_lines(&folder.join("output")),
+        &awk_lines(&folder.join("input")),
+        what,
+    );
+}
+
+/// Runs a job that is killed at the `k`-th of `calls`, for `k` = 1, 1 + `step`, ... until it is not reached any more; each time starts it again and
+/// looks at the output.
+fn crash_at_every(calls: &str, step: u64) {
+    if !Strace::is_usable() {
+        eprintln!("strace cannot be used here: not tested");
+        return;
+    }
+    let mut random = Random::of_test(calls);
+    let mut call = 1 + random.below(step);
+    let most = number("MILLPOND_CRASHES", 12);
+    for _ in 0..most {
+        let folder = tempfile::tempdir().unwrap();
+        let program = short_program(folder.path(), &mut random);
+        let strace = Strace {
+            calls,
+            fault: "signal=SIGKILL",
+            when: &call.to_string(),
+        };
+        let first = program.start_by(strace.command()).wait();
+        if first.was_killed() {
+            program.run().expect_code(0);
+        } else {
+            first.expect_code(0);
+            call = 0;
+        }
+        assert_output(folder.path(), &format!("killed at call {call} of {calls}"));
+        if call == 0 {
+            return;
+        }
+        call += step;
+    }
+}
+
+#[test]
+fn a_crash_at_any_rename_loses_nothing() {
+    crash_at_every("rename,renameat,renameat2", 3);
+}
+
+#[test]
+fn a_crash_at_any_sync_loses_nothing() {
+    crash_at_every("fsync,fdatasync", 7);
+}
+
+#[test]
+fn a_crash_at_any_removal_loses_nothing() {
+    crash_at_every("unlink,unlinkat,rmdir", 3);
+}
+
+#[test]
+fn a_crash_at_any_new_file_or_folder_loses_nothing() {
+    crash_at_every("openat,mkdir,mkdirat", 37);
+}
+
+#[test]
+fn a_sync_that_fails_costs_a_checkpoint_or_an_attempt_and_loses_nothing() {
+    if !Strace::is_usable() {
+        eprintln!("strace cannot be used here: not tested");
+        return;
+    }
+    let mut random = Random::of_test("failing fsync");
+    for when in ["3", "9", "20+20"] {
+        let folder = tempfile::tempdir().unwrap();
+        let program = short_program(folder.path(), &mut random)
+            .set("execution.checkpointing.tolerable-failed-checkpoints", 100)
+            .set("restart-strategy.type", "fixed-delay")
+            .set("restart-strategy.fixed-delay.attempts", 1000)
+            .set("restart-strategy.fixed-delay.delay", "10 ms");
+        let strace = Strace {
+            calls: "fsync,fdatasync",
+            fault: "error=EIO",
+            when,
+        };
+        program.start_by(strace.command()).wait().expect_code(0);
+        assert_output(folder.path(), &format!("fsync fails at {when}"));
+    }
+}
+
+/// A file system of its own that is soon full. Unmounted when dropped.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(bytes: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"])
+            .arg(folder.path())
+            .output()
+            .is_ok_and(|output| output.status.success());
+        mounted.then_some(Self(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_fails_checkpoints_and_not_the_job() {
+    let Some(disk) = SmallDisk::mount("64k") else {
+        eprintln!("nothing can be mounted here: not tested");
+        return;
+    };
+    let mut random = Random::of_test("full disk");
+    let folder = tempfile::tempdir().unwrap();
+    let program = short_program(folder.path(), &mut random)
+        .set(
+            "execution.checkpointing.dir",
+            format!("file://{}", disk.0.path().display()),
+        )
+        .set("execution.checkpointing.data-inline-threshold", "0 b")
+        .set("execution.checkpointing.tolerable-failed-checkpoints", 1000);
+    // The disk has room for the metadata of a first checkpoint at most.
+    std::fs::write(disk.0.path().join("ballast"), vec![1u8; 40 * 1024]).unwrap();
+    let running = program.start();
+    let ended = {
+        let mut running = running;
+        running.wait_for("No space left on device");
+        std::fs::remove_file(disk.0.path().join("ballast")).unwrap();
+        running.wait()
+    };
+    ended.expect_code(0);
+    assert_output(folder.path(), "the disk was full");
+}
