@@ -88,7 +88,7 @@ fn a_sync_that_fails_costs_a_checkpoint_or_an_attempt_and_loses_nothing() {
         return;
     }
     let mut random = Random::of_test("failing fsync");
-    for when in ["3", "9", "20+20"] {
+    for when in ["15", "31", "40+20"] {
         let folder = tempfile::tempdir().unwrap();
         let program = short_program(folder.path(), &mut random)
             .set("execution.checkpointing.tolerable-failed-checkpoints", 100)
@@ -128,7 +128,7 @@ impl Drop for SmallDisk {
 
 #[test]
 fn a_full_disk_fails_checkpoints_and_not_the_job() {
-    let Some(disk) = SmallDisk::mount("64k") else {
+    let Some(disk) = SmallDisk::mount("2m") else {
         eprintln!("nothing can be mounted here: not tested");
         return;
     };
@@ -141,8 +141,8 @@ fn a_full_disk_fails_checkpoints_and_not_the_job() {
         )
         .set("execution.checkpointing.data-inline-threshold", "0 b")
         .set("execution.checkpointing.tolerable-failed-checkpoints", 1000);
-    // The disk has room for the metadata of a first checkpoint at most.
-    std::fs::write(disk.0.path().join("ballast"), vec![1u8; 40 * 1024]).unwrap();
+    // Leaves room for a small checkpoint or two.
+    std::fs::write(disk.0.path().join("ballast"), vec![1u8; 2000 * 1024]).unwrap();
     let running = program.start();
     let ended = {
         let mut running = running;
