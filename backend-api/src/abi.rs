@@ -1,7 +1,8 @@
 //! The boundary itself: the objects and the root module that cross it, in ABI-stable types.
 //!
-//! Engines call these; backends get them from [`export`](crate::export). They grow only at their end
-//! (`#[sabi(last_prefix_field)]`), so a backend built against an older minor version of this crate still loads.
+//! Engines call these; backends get them from [`export`](crate::export). They grow only at their end (`#[sabi(last_prefix_field)]`), which
+//! an older engine does not mind in a newer library. The reverse does not hold: abi_stable refuses a library that lacks a method
+//! which the engine knows (tried), so every growth is a new version of the boundary, as `ABI.md` says.
 #![expect(
     unsafe_code,
     non_local_definitions,

@@ -3,6 +3,10 @@
 //! [`factory_object`] wraps a [`StateBackendFactory`] and everything that it makes. Each call is one dynamic call into code that is
 //! compiled for the backend's own types. A panic in the backend is caught here and becomes a
 //! [`BackendErrorKind::Panicked`] error; the object that panicked refuses all further calls, since nobody knows what state it is in.
+#![expect(
+    unsafe_code,
+    reason = "a value that panics while it is dropped must be dropped by hand to be caught"
+)]
 
 use crate::abi::{
     AbiResult, BackendApi, BackendApi_TO, BackendObject, FactoryApi, FactoryApi_TO, FactoryObject, KeyedApi,
@@ -20,6 +24,7 @@ use crate::streams::SnapshotStreams;
 use abi_stable::sabi_trait;
 use abi_stable::std_types::{ROption, RResult, RSlice, RSliceMut, RString, RVec, Tuple2};
 use std::any::Any;
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The factory as an object that can cross the boundary.
@@ -86,14 +91,24 @@ pub fn panic_text(payload: &(dyn Any + Send)) -> String {
 
 /// A value whose panics are caught, and which is out of use after the first one.
 struct Guarded<T> {
-    inner: T,
+    inner: ManuallyDrop<T>,
     panicked: std::sync::atomic::AtomicBool,
+}
+
+impl<T> Drop for Guarded<T> {
+    fn drop(&mut self) {
+        let inner = &mut self.inner;
+        // SAFETY: dropped here once, and nobody can use the value after its own drop.
+        let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { ManuallyDrop::drop(inner) }));
+        // There is nobody to tell. A payload whose own drop panics must not take the process with it.
+        std::mem::forget(dropped);
+    }
 }
 
 impl<T> Guarded<T> {
     fn new(inner: T) -> Self {
         Self {
-            inner,
+            inner: ManuallyDrop::new(inner),
             panicked: std::sync::atomic::AtomicBool::new(false),
         }
     }

@@ -60,6 +60,11 @@ impl Running {
     }
 }
 
+/// The next operation to try: each of the first eight, then ever fewer.
+fn later(operation: u64) -> u64 {
+    operation + 1 + operation / 8
+}
+
 pub(crate) fn an_error_at_any_operation_leaves_the_state_usable_and_the_next_snapshot_whole(suite: &Suite) {
     let mut running = Running::new(suite);
     let mut operation = 0;
@@ -81,8 +86,7 @@ pub(crate) fn an_error_at_any_operation_leaves_the_state_usable_and_the_next_sna
         assert_eq!(error.kind(), BackendErrorKind::Io, "{error}");
         running.abort();
         running.check_next(suite);
-        // Every one of the first twenty, then ever fewer.
-        operation += 1 + operation / 20;
+        operation = later(operation);
     }
     assert!(operation >= 2, "a snapshot has at least an open and a finish");
     running.opened.close();
@@ -110,7 +114,7 @@ pub(crate) fn a_cancelled_snapshot_leaves_nothing_and_the_state_goes_on(suite: &
             // It came too late to be seen.
             Ok(_) => break,
         }
-        operation += 1 + operation / 20;
+        operation = later(operation);
     }
     let before = running.storage.file_count();
     let faults = Faults {

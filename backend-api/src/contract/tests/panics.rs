@@ -24,6 +24,12 @@ struct Panicking<T> {
     on: PanicsIn,
 }
 
+impl<T> Drop for Panicking<T> {
+    fn drop(&mut self) {
+        self.on.enter("drop");
+    }
+}
+
 impl StateBackendFactory for Panicking<ReferenceFactory> {
     type Backend = Panicking<Reference>;
 
@@ -280,6 +286,18 @@ fn a_panic_of_a_writer_fails_its_snapshot_and_the_keyed_state_goes_on() {
     panicked(written.result, "asked to panic in write");
     assert_eq!((storage.open_streams(), storage.file_count()), (0, 0));
     assert_eq!(opened.get(state, &Address::new("key")).unwrap(), b"v");
+}
+
+#[test]
+fn a_panic_in_a_drop_does_not_end_the_process() {
+    let suite = suite("drop");
+    let storage = suite.storage();
+    let mut opened = suite.restored(&storage, Shape::ALONE, &[]);
+    let state = opened.register("value", StateKind::Value, 0);
+    opened.put(state, &Address::new("key"), b"v");
+    drop(opened.begin_snapshot());
+    assert_eq!(opened.snapshot(&storage).len(), 1);
+    opened.close();
 }
 
 #[test]

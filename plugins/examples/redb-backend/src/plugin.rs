@@ -1,0 +1,3 @@
+//! What the library exports.
+
+millpond_backend_api::export_backends!(crate::RedbStateBackendFactory);
