@@ -65,6 +65,7 @@ fn run(keys: u64) {
     let mut writer = keyed.snapshot(&request).unwrap();
     let pause_us = start.elapsed().as_secs_f64() * 1e6;
     let sharing = count(&mut keyed, state, &batches);
+    let copied = keyed.metrics()[3].1;
     let start = Instant::now();
     let handles = writer.write(&storage.streams()).unwrap();
     let write = start.elapsed().as_secs_f64();
@@ -72,15 +73,27 @@ fn run(keys: u64) {
     let start = Instant::now();
     drop(writer);
     let release = start.elapsed().as_secs_f64();
+    // As under way: a snapshot is written by another thread while the updates go on, once a round.
+    let rounds: Vec<String> = (0..4)
+        .map(|_| {
+            let mut writer = keyed.snapshot(&request).unwrap();
+            let storage = Storage::default();
+            let thread = std::thread::spawn(move || drop(writer.write(&storage.streams()).unwrap()));
+            let seconds = count(&mut keyed, state, &batches);
+            thread.join().unwrap();
+            format!("{seconds:.3}")
+        })
+        .collect();
     let start = Instant::now();
     let restored = open(handles, &storage);
     let restore = start.elapsed().as_secs_f64();
     println!(
         "{keys:>10} keys, {:.0} MB in memory, {file_mb:.0} MB written: pause {pause_us:.0} us; {} updates in {plain:.3} s, \
-         after the pause in {sharing:.3} s ({:.0} pages copied); write {:.0} MB/s; free {:.0} ms; restore {:.0} MB/s, {:.2} M entries/s",
+         after the pause in {sharing:.3} s ({:.0} pages copied), beside a writer in {} s; write {:.0} MB/s; free {:.0} ms; restore {:.0} MB/s, {:.2} M entries/s",
         keyed.metrics()[0].1 / 1e6,
         keys * 2,
-        keyed.metrics()[3].1,
+        copied,
+        rounds.join(" "),
         file_mb / write,
         release * 1e3,
         file_mb / restore,

@@ -2,7 +2,7 @@
 
 use crate::kinds::KindState;
 use crate::snapshot::{FrozenState, RestoredSection, TableWriter, read_sections};
-use crate::table::{EraOfOwner, GroupTable, SnapshotEra};
+use crate::table::{EraOfOwner, SnapshotEra};
 use millpond_backend_api::{
     BackendConfig, BackendError, BackendErrorKind, BackendResult, Capabilities, Cell, CheckpointEvent,
     EntryBuffer, KeyBatch, KeyGroup, KeyGroupRange, KeyedState, OpenKeyed, Slot, SnapshotRequest,
@@ -78,6 +78,9 @@ struct NamedState {
     in_batch: bool,
 }
 
+/// The most bytes of the keys of a batch, and of a fixed-width value: together they stay below what an entry may have.
+const BATCH_BYTES_MAX: usize = 1 << 29;
+
 #[cold]
 fn misuse(text: String) -> BackendError {
     BackendError::new(BackendErrorKind::Misuse, text)
@@ -141,6 +144,12 @@ impl MemoryKeyedState {
                 "state {:?}: only a value has a fixed width, not a {}",
                 descriptor.name,
                 shown(descriptor)
+            )));
+        }
+        if descriptor.value_width as usize > BATCH_BYTES_MAX {
+            return Err(misuse(format!(
+                "state {:?} has values of {} bytes, at most {BATCH_BYTES_MAX} are possible",
+                descriptor.name, descriptor.value_width
             )));
         }
         self.states.push(NamedState {
@@ -237,9 +246,10 @@ fn check_batch(keys: &KeyBatch<'_>, slots: usize, range: KeyGroupRange) -> Backe
     } else {
         keys.ends.len() == len && keys.ends.last().map_or(0, |end| *end as usize) == key_bytes
     };
-    if keys.groups.len() != len || slots != len || !complete {
+    if keys.groups.len() != len || slots != len || !complete || key_bytes > BATCH_BYTES_MAX {
         return Err(misuse(format!(
-            "a batch of {len} hashes has {} groups, {slots} slots, {} ends and {key_bytes} key bytes of width {}",
+            "a batch of {len} hashes has {} groups, {slots} slots, {} ends and {key_bytes} key bytes of width {} \
+             (columns have one length, and keys at most {BATCH_BYTES_MAX} bytes)",
             keys.groups.len(),
             keys.ends.len(),
             keys.width
@@ -441,7 +451,7 @@ impl KeyedState for MemoryKeyedState {
         let kinds = || self.states.iter().map(|named| &named.kind);
         let tables = || kinds().flat_map(|kind| kind.tables());
         let copied: u64 = tables().map(|table| table.figures().pages_copied).sum();
-        let shared: usize = tables().map(GroupTable::shared_pages).sum();
+        let shared: usize = kinds().map(KindState::shared_pages).sum();
         let bytes: usize = kinds().map(KindState::bytes).sum();
         let cells: u64 = kinds().map(KindState::cells).sum();
         let figure = |name: &str, number: u64| (name.to_owned(), as_f64(number));

@@ -28,8 +28,13 @@ impl Storage {
 }
 
 impl SnapshotStreamsApi for Storage {
-    fn open(&self, _hint: StreamHint) -> AbiResult<SnapshotStream> {
-        self.0.lock().unwrap().clear();
+    fn open(&self, hint: StreamHint) -> AbiResult<SnapshotStream> {
+        // Memory that is there already, so that the writer is measured and not the page faults.
+        let len = usize::try_from(hint.expected_bytes.unwrap_or(0)).unwrap();
+        let mut file = self.0.lock().unwrap();
+        file.resize(len, 1);
+        file.clear();
+        drop(file);
         Ok(SnapshotStream::new(self.clone())).into()
     }
 

@@ -12,7 +12,7 @@ pub use sorted::{Chunk, Run, SortedState};
 pub use value::ValueState;
 
 use crate::snapshot::format::varint_len;
-use crate::table::{EraOfOwner, FrozenPages, GroupTable, Layout, SnapshotEra};
+use crate::table::{FrozenPages, GroupTable, Layout, SnapshotEra};
 use millpond_backend_api::{Entry, KeyGroup, KeyGroupRange, StateDescriptor, StateKind};
 use std::sync::Arc;
 
@@ -139,6 +139,15 @@ impl KindState {
         }
     }
 
+    /// How many pages, or chunks of sorted maps, are shared with a snapshot.
+    #[must_use]
+    pub fn shared_pages(&self) -> usize {
+        match self {
+            Self::Sorted(state) => state.shared_chunks(),
+            _ => self.tables().iter().map(GroupTable::shared_pages).sum(),
+        }
+    }
+
     /// Calls `each` with every entry of `group`, one of the state's.
     pub fn visit(&self, group: KeyGroup, each: impl FnMut(Entry<'_>)) {
         match self {
@@ -181,10 +190,4 @@ impl FrozenGroup {
 /// The tables of the groups of `range`.
 fn new_tables(range: KeyGroupRange, epoch: u32) -> Vec<GroupTable> {
     range.iter().map(|_| GroupTable::new(epoch)).collect()
-}
-
-/// An era for what is not part of any snapshot yet.
-#[must_use]
-pub fn no_era() -> EraOfOwner {
-    EraOfOwner::default()
 }

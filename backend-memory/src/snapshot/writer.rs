@@ -165,7 +165,8 @@ impl Output {
             return Err(BackendError::new(
                 BackendErrorKind::Other,
                 format!(
-                    "wrote {entries} entries of {found} bytes where {} entries of {} bytes were counted: a defect of the table",
+                    "wrote {entries} entries of {found} bytes where {} entries of {} bytes were counted: the table has a defect, or a batch was ended \
+                     with absent values that its caller denied",
                     section.entries, section.len
                 ),
             ));

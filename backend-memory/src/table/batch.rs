@@ -9,7 +9,7 @@
     reason = "slots are raw by contract, and a copy of each key would cost more than the comparison"
 )]
 
-use super::entry::{EPOCH, FIXED_HEAD, KEY_LEN, Layout, Parts};
+use super::entry::{EPOCH, FIXED_HEAD, KEY_LEN, Layout, Parts, same};
 use super::group::GroupTable;
 use super::index::tag;
 use super::page::Location;
@@ -93,7 +93,7 @@ impl Keys for AnyKeys<'_> {
         }
         // SAFETY: as the caller promises.
         let found = unsafe { std::slice::from_raw_parts(entry.wrapping_add(FIXED_HEAD + width), key.len()) };
-        found == key
+        same(found, key)
     }
 }
 
@@ -258,9 +258,10 @@ impl<F: FnMut(usize, &[u8])> Batch<'_, F> {
 
     #[inline(always)]
     fn fetch_entry(&self, index: usize) -> u64 {
-        self.columns
-            .find(self.groups, index)
-            .map_or(0, |(group, hash)| fetch_entry(group, hash))
+        match self.columns.find(self.groups, index) {
+            Some((group, hash)) => fetch_entry(group, hash),
+            None => 0,
+        }
     }
 
     /// The slot of key `index`. `candidate` is a word of its group's index, or 0.

@@ -75,14 +75,20 @@ pub fn cell_hash(hash: u64, namespace: &[u8]) -> u64 {
     if namespace.is_empty() {
         return hash;
     }
-    mixed(hash, key_hash(namespace))
+    mixed(hash, hash_of(namespace))
+}
+
+/// [`key_hash`] as a call, so that the look-ups around it stay small.
+#[inline(never)]
+fn hash_of(bytes: &[u8]) -> u64 {
+    key_hash(bytes)
 }
 
 /// The hash of a map's entry, from the [`cell_hash`] of the map.
 #[inline]
 #[must_use]
 pub fn map_entry_hash(map: u64, map_key: &[u8]) -> u64 {
-    mixed(map.rotate_left(17), key_hash(map_key))
+    mixed(map.rotate_left(17), hash_of(map_key))
 }
 
 #[inline]
@@ -240,6 +246,23 @@ fn put_u64(bytes: &mut [u8], at: usize, number: u64) {
     }
 }
 
+/// Whether two slices are equal: without a call for the lengths that keys usually have.
+#[inline]
+pub(super) fn same(left: &[u8], right: &[u8]) -> bool {
+    if left.len() != right.len() {
+        return false;
+    }
+    // Two words that overlap cover every length from one of them to two.
+    if let (Some(first), Some(last)) = (left.first_chunk::<8>(), left.last_chunk::<8>()) {
+        let ends = (Some(first), Some(last)) == (right.first_chunk(), right.last_chunk());
+        return ends && (left.len() <= 16 || left == right);
+    }
+    if let (Some(first), Some(last)) = (left.first_chunk::<4>(), left.last_chunk::<4>()) {
+        return (Some(first), Some(last)) == (right.first_chunk(), right.last_chunk());
+    }
+    left.iter().zip(right).all(|(left, right)| left == right)
+}
+
 /// An entry in its page: the bytes from its start on, which may go beyond its end.
 #[derive(Clone, Copy, Debug)]
 pub struct EntryView<'a> {
@@ -260,6 +283,7 @@ impl<'a> EntryView<'a> {
         self.bytes.get(from..from + len).unwrap_or_default()
     }
 
+    #[inline]
     fn u32(&self, at: usize) -> usize {
         u32_at(self.bytes, at) as usize
     }
@@ -277,24 +301,29 @@ impl<'a> EntryView<'a> {
         u32_at(self.bytes, EPOCH)
     }
 
+    #[inline]
     fn flags(&self) -> u8 {
         self.bytes.get(FLAGS).copied().unwrap_or(DEAD)
     }
 
     /// Whether this is an entry of the state: not a freed place, not the head of a map, and with a value.
+    #[inline]
     #[must_use]
     pub fn is_cell(&self) -> bool {
         self.flags() & (PRESENT | DEAD | HEAD) == PRESENT
     }
 
+    #[inline]
     fn key_len(&self) -> usize {
         self.u32(KEY_LEN)
     }
 
+    #[inline]
     fn namespace_len(&self) -> usize {
         self.u32(NAMESPACE_LEN) & 0x00ff_ffff
     }
 
+    #[inline]
     fn map_key_len(&self) -> usize {
         match self.layout {
             Layout::Fixed(_) => 0,
@@ -302,10 +331,12 @@ impl<'a> EntryView<'a> {
         }
     }
 
+    #[inline]
     fn keys_at(&self) -> usize {
         self.layout.head() + self.layout.width()
     }
 
+    #[inline]
     fn value_at(&self) -> usize {
         match self.layout {
             Layout::Fixed(_) => FIXED_HEAD,
@@ -316,18 +347,21 @@ impl<'a> EntryView<'a> {
     }
 
     /// The key.
+    #[inline]
     #[must_use]
     pub fn key(&self) -> &'a [u8] {
         self.part(self.keys_at(), self.key_len())
     }
 
     /// The namespace.
+    #[inline]
     #[must_use]
     pub fn namespace(&self) -> &'a [u8] {
         self.part(self.keys_at() + self.key_len(), self.namespace_len())
     }
 
     /// The map key, empty for values and lists.
+    #[inline]
     #[must_use]
     pub fn map_key(&self) -> &'a [u8] {
         self.part(
@@ -337,6 +371,7 @@ impl<'a> EntryView<'a> {
     }
 
     /// The bytes of the value.
+    #[inline]
     #[must_use]
     pub fn value_len(&self) -> usize {
         match self.layout {
@@ -355,12 +390,14 @@ impl<'a> EntryView<'a> {
     }
 
     /// The value.
+    #[inline]
     #[must_use]
     pub fn value(&self) -> &'a [u8] {
         self.part(self.value_at(), self.value_len())
     }
 
     /// The size of the entry's place.
+    #[inline]
     #[must_use]
     pub fn size(&self) -> usize {
         let keys = self.key_len() + self.namespace_len() + self.map_key_len();
@@ -407,9 +444,9 @@ impl<'a> EntryView<'a> {
             && self.namespace_len() == parts.namespace.len()
             && self.map_key_len() == parts.map_key.len()
             && (self.flags() & HEAD != 0) == parts.head
-            && self.key() == parts.key
-            && self.namespace() == parts.namespace
-            && self.map_key() == parts.map_key
+            && same(self.key(), parts.key)
+            && same(self.namespace(), parts.namespace)
+            && same(self.map_key(), parts.map_key)
     }
 }
 
@@ -450,5 +487,24 @@ impl<'a> EntryMut<'a> {
 
     pub(super) fn set_next(&mut self, location: Location) {
         put_u64(self.bytes, NEXT, location.number());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_are_the_same_exactly_if_all_of_their_bytes_are() {
+        for len in 0..40 {
+            let left: Vec<u8> = (0..len).collect();
+            assert!(same(&left, &left.clone()), "{len}");
+            for at in 0..left.len() {
+                let mut right = left.clone();
+                right[at] ^= 1;
+                assert!(!same(&left, &right), "{len} {at}");
+                assert!(!same(&left, &left[..at]), "{len} {at}");
+            }
+        }
     }
 }

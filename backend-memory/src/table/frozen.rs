@@ -131,3 +131,40 @@ impl fmt::Debug for FrozenPages {
         write!(f, "FrozenPages({})", self.pages.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buried_pages_live_as_long_as_a_snapshot_of_their_era_or_an_earlier_one() {
+        let mut latest = EraOfOwner::default();
+        let first = SnapshotEra::begin(&mut latest);
+        let second = SnapshotEra::begin(&mut latest);
+        let of_second = second.of_owner();
+        if let Some(burial) = latest.alive() {
+            burial.bury([Page::new(256, 2)]);
+        }
+        let third = SnapshotEra::begin(&mut latest);
+        drop(second);
+        // The first snapshot may read pages that were replaced in the second era.
+        assert!(of_second.is_alive());
+        drop(first);
+        assert!(!of_second.is_alive() && of_second.alive().is_none());
+        assert!(latest.is_alive());
+        drop(third);
+        assert!(!latest.is_alive());
+    }
+
+    #[test]
+    fn a_snapshot_that_outlives_very_many_others_is_dropped_without_deep_recursion() {
+        let mut latest = EraOfOwner::default();
+        let oldest = SnapshotEra::begin(&mut latest);
+        for _ in 0..200_000 {
+            SnapshotEra::begin(&mut latest);
+        }
+        assert!(latest.is_alive());
+        drop(oldest);
+        assert!(!latest.is_alive());
+    }
+}

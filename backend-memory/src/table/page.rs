@@ -7,7 +7,7 @@
     reason = "pages are raw blocks, since a snapshot's thread reads them while the owner still holds them"
 )]
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 
 /// The size of a full page; those of a small table are smaller, those of large entries larger.
@@ -82,13 +82,19 @@ fn layout(bytes: usize) -> Option<Layout> {
     Layout::from_size_align(bytes, ALIGN).ok()
 }
 
+fn layout_or_end(bytes: usize) -> Layout {
+    match layout(bytes) {
+        Some(layout) => layout,
+        // More than the address space: as if there was no memory for it.
+        None => handle_alloc_error(Layout::new::<u64>()),
+    }
+}
+
 impl Page {
     /// A page of `bytes` (at least the header's), zeroed, with nothing in use but the header.
     pub(crate) fn new(bytes: usize, epoch: u32) -> Self {
         let bytes = bytes.max(PAGE_HEADER_BYTES);
-        let Some(layout) = layout(bytes) else {
-            handle_alloc_error(Layout::new::<u64>());
-        };
+        let layout = layout_or_end(bytes);
         // SAFETY: the layout's size is not 0.
         let block = unsafe { alloc_zeroed(layout) };
         let Some(block) = NonNull::new(block) else {
@@ -171,11 +177,23 @@ impl Page {
 
     /// A copy of the page with a block of its own.
     pub(crate) fn copy(&self, epoch: u32) -> Self {
-        let mut copy = Self::new(self.size(), epoch);
-        copy.used = self.used;
-        let from = self.read_at(PAGE_HEADER_BYTES);
-        copy.write_at(PAGE_HEADER_BYTES).copy_from_slice(from);
-        copy
+        let size = self.size();
+        if size == 0 {
+            return Self::gone();
+        }
+        let layout = layout_or_end(size);
+        // SAFETY: the layout's size is not 0.
+        let block = unsafe { alloc(layout) };
+        let Some(block) = NonNull::new(block) else {
+            handle_alloc_error(layout);
+        };
+        // SAFETY: both blocks have `size` bytes, which are initialised in the original, and the new one is nobody else's.
+        unsafe { block.copy_from_nonoverlapping(self.block, size) };
+        Self {
+            block,
+            epoch,
+            used: self.used,
+        }
     }
 
     /// The page as a snapshot sees it.

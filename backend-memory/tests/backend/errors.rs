@@ -39,6 +39,28 @@ fn only_values_have_a_fixed_width() {
 }
 
 #[test]
+fn parts_and_values_that_are_too_large_are_refused_and_leave_nothing() {
+    let mut keyed = fresh();
+    let wide = StateDescriptor::new("wide", StateKind::Value, u32::MAX);
+    assert_eq!(
+        keyed.register(&wide).unwrap_err().kind(),
+        BackendErrorKind::Misuse
+    );
+    let namespace = vec![1; 1 << 24];
+    for kind in [StateKind::Value, StateKind::List, StateKind::Map] {
+        let state = register(&mut keyed, kind.name(), kind, 0);
+        let at = cell(b"k").with_namespace(&namespace);
+        let error = keyed.put(state, &at, b"v").unwrap_err();
+        assert_eq!(error.kind(), BackendErrorKind::Misuse);
+        assert!(error.message().contains("16777216"), "{error}");
+        let shorter = cell(b"k").with_namespace(&namespace[1..]);
+        keyed.put(state, &shorter, b"v").unwrap();
+        assert_eq!(keyed.get(state, &shorter).unwrap(), Some(&b"v"[..]));
+        assert_eq!(keyed.len(state).unwrap(), 1);
+    }
+}
+
+#[test]
 fn foreign_groups_wrong_widths_wrong_kinds_and_unknown_states_are_misuse() {
     let mut keyed = open(KeyGroupRange::new(4, 7).unwrap(), &[], &Storage::default()).unwrap();
     let fixed = register(&mut keyed, "fixed", StateKind::Value, 8);

@@ -226,13 +226,13 @@ impl<T: Data> ChainTask<T> {
             self.snapshot(CheckpointId(id), options)?;
             self.enter(id + 1);
         }
-        if target > self.epoch {
+        if target == u64::MAX {
             self.release_stash(target)?;
-            if target == u64::MAX {
-                self.end();
-            } else {
-                self.enter(target);
-            }
+            self.end();
+        } else {
+            self.enter(target);
+            // Before anything of the same epoch that comes in later, or the order within a channel would be lost.
+            self.release_stash(self.epoch)?;
         }
         Ok(())
     }

@@ -9,11 +9,40 @@ const HEADER_BYTES: usize = 16;
 const ENTRY_BYTES_MAX: usize = 1 << 30;
 
 /// What addresses an entry, in the order by which entries are sorted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Address<'a> {
     pub(super) key: &'a [u8],
     pub(super) namespace: &'a [u8],
     pub(super) map_key: &'a [u8],
+}
+
+/// The order of bytes; the first eight are usually all that is looked at.
+#[inline]
+fn order(left: &[u8], right: &[u8]) -> Ordering {
+    if let (Some(first), Some(other)) = (left.first_chunk(), right.first_chunk()) {
+        let (first, other) = (u64::from_be_bytes(*first), u64::from_be_bytes(*other));
+        if first != other {
+            return first.cmp(&other);
+        }
+    } else if left.is_empty() && right.is_empty() {
+        return Ordering::Equal;
+    }
+    left.cmp(right)
+}
+
+impl PartialOrd for Address<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Address<'_> {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        order(self.key, other.key)
+            .then_with(|| order(self.namespace, other.namespace))
+            .then_with(|| order(self.map_key, other.map_key))
+    }
 }
 
 impl<'a> Address<'a> {

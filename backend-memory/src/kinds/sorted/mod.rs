@@ -55,13 +55,11 @@ impl SortedState {
         self.runs.iter().map(|run| run.bytes()).sum()
     }
 
-    /// How many chunks there are, and how many of them a snapshot shares.
-    #[must_use]
-    pub fn chunks(&self) -> (usize, usize) {
-        self.runs.iter().fold((0, 0), |(all, shared), run| {
-            let in_run = run.shared_chunks(Arc::strong_count(run) > 1);
-            (all + run.chunks(), shared + in_run)
-        })
+    pub(super) fn shared_chunks(&self) -> usize {
+        self.runs
+            .iter()
+            .map(|run| run.shared_chunks(Arc::strong_count(run) > 1))
+            .sum()
     }
 
     /// The value of a cell.
@@ -92,10 +90,11 @@ impl SortedState {
         let (Some(run), Some(counters)) = (self.runs.get_mut(group), self.counters.get_mut(group)) else {
             return false;
         };
-        if run.get(&address).is_none() {
+        // Looked for first: what is not there must not cost a copy of what is shared.
+        let Some(place) = run.find(&address) else {
             return false;
-        }
-        let Some(len) = Arc::make_mut(run).delete(&address) else {
+        };
+        let Some(len) = Arc::make_mut(run).delete(place) else {
             return false;
         };
         counters.remove(encoded_bytes(&address, len));

@@ -13,6 +13,13 @@ pub struct Run {
     chunks: Vec<Arc<Chunk>>,
 }
 
+/// Where an entry is in a run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    chunk: usize,
+    index: usize,
+}
+
 impl Run {
     /// How many chunks there are.
     #[must_use]
@@ -50,9 +57,15 @@ impl Run {
     }
 
     pub(super) fn get(&self, address: &Address<'_>) -> Option<&[u8]> {
-        let chunk = self.chunks.get(self.chunk_of(address))?;
-        let index = chunk.search(address).ok()?;
-        Some(chunk.entry(index)?.value)
+        let place = self.find(address)?;
+        Some(self.chunks.get(place.chunk)?.entry(place.index)?.value)
+    }
+
+    /// Where the entry at `address` is, until the run is changed.
+    pub(super) fn find(&self, address: &Address<'_>) -> Option<Place> {
+        let number = self.chunk_of(address);
+        let index = self.chunks.get(number)?.search(address).ok()?;
+        Some(Place { chunk: number, index })
     }
 
     /// Sets a value; returns the length of the one that was there.
@@ -107,10 +120,9 @@ impl Run {
     }
 
     /// Removes an entry; returns the length of its value.
-    pub(super) fn delete(&mut self, address: &Address<'_>) -> Option<usize> {
-        let number = self.chunk_of(address);
+    pub(super) fn delete(&mut self, place: Place) -> Option<usize> {
+        let Place { chunk: number, index } = place;
         let shared = self.chunks.get_mut(number)?;
-        let index = shared.search(address).ok()?;
         let len = shared.entry(index)?.value.len();
         if shared.len() == 1 {
             self.chunks.remove(number);

@@ -324,7 +324,7 @@ impl Driver {
 
     async fn persist(
         &mut self,
-        metadata: Box<CheckpointMetadata>,
+        metadata: Arc<CheckpointMetadata>,
         retained: Vec<CheckpointId>,
         next_id: CheckpointId,
     ) -> Result<Option<String>, PersistFailure> {

@@ -3,6 +3,7 @@
 use super::failure::{CheckpointFailure, PersistFailure};
 use crate::checkpoint::{Ack, CheckpointId, CheckpointMetadata, Command, OperatorId, SnapshotKind};
 use crate::{Error, ErrorKind};
+use std::sync::Arc;
 
 /// An operator of the running job, as the coordinator has to know it for the metadata.
 ///
@@ -101,7 +102,7 @@ pub enum Action {
     /// Write the metadata, then have high availability name exactly the checkpoints `retained`; answer with [`Event::Persisted`].
     Persist {
         /// What to write.
-        metadata: Box<CheckpointMetadata>,
+        metadata: Arc<CheckpointMetadata>,
         /// The checkpoints to be named afterwards, this one included, in rising order.
         retained: Vec<CheckpointId>,
         /// The first number that has not been used.

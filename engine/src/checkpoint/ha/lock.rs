@@ -11,7 +11,14 @@ use std::path::Path;
 /// The file says who holds it, for the message of whoever is refused; it is never deleted, since a lock on a deleted file excludes nobody.
 #[derive(Debug)]
 pub(super) struct JobLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for JobLock {
+    fn drop(&mut self) {
+        // Closing would do, but not while a child that was just forked, and has not executed its program yet, has a copy of the handle.
+        let _ = self.file.unlock();
+    }
 }
 
 impl JobLock {
@@ -32,7 +39,7 @@ impl JobLock {
         // For people only, so neither synced nor checked.
         let text = format!("pid {} on host {}\n", std::process::id(), host());
         let _ = file.set_len(0).and_then(|()| file.write_all(text.as_bytes()));
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 

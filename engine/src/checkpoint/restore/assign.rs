@@ -5,6 +5,7 @@ use crate::checkpoint::{
     CheckpointMetadata, KeyedHandle, OperatorId, OperatorMetadata, OperatorStateSnapshot, StateDescription,
 };
 use crate::{Error, ErrorKind, Result};
+use millpond_backend_api::KeyGroupRange;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -88,12 +89,22 @@ pub fn assign(
         };
         let max_parallelism = max_parallelism(metadata, stored, plan)?;
         let mut operator_state = redistribute::operator_state(stored, plan.parallelism).into_iter();
-        let subtasks = (0..plan.parallelism)
-            .map(|index| SubtaskRestore {
-                keyed: keyed_handles(stored, key_groups(index, plan.parallelism, max_parallelism)),
+        let mut subtasks = Vec::new();
+        for index in 0..plan.parallelism {
+            let Some(range) = KeyGroupRange::of_subtask(index, plan.parallelism, max_parallelism) else {
+                return Err(Error::new(
+                    ErrorKind::Restore,
+                    format!(
+                        "operator '{}' (uid '{}') cannot be restored with parallelism {} and {max_parallelism} key groups",
+                        plan.name, plan.id, plan.parallelism
+                    ),
+                ));
+            };
+            subtasks.push(SubtaskRestore {
+                keyed: keyed_handles(stored, range),
                 operator_state: operator_state.next().unwrap_or_default(),
-            })
-            .collect();
+            });
+        }
         let restore = OperatorRestore {
             max_parallelism,
             states: stored.states.clone(),
@@ -162,47 +173,15 @@ fn max_parallelism(
     Ok(max)
 }
 
-fn keyed_handles(stored: &OperatorMetadata, (first, last): (u32, u32)) -> Vec<KeyedHandle> {
+fn keyed_handles(stored: &OperatorMetadata, range: KeyGroupRange) -> Vec<KeyedHandle> {
+    let meets = |(first, last)| {
+        KeyGroupRange::new(first, last).is_some_and(|stored| stored.intersection(&range).is_some())
+    };
     stored
         .subtasks
         .iter()
         .flat_map(|subtask| &subtask.keyed)
-        .filter(|handle| u32::from(handle.key_groups.0) <= last && first <= u32::from(handle.key_groups.1))
+        .filter(|handle| meets(handle.key_groups))
         .cloned()
         .collect()
-}
-
-/// First and last key group of a subtask, as in Flink's `KeyGroupRangeAssignment`. No product overflows: all three are at most 2^15.
-fn key_groups(index: u32, parallelism: u32, max_parallelism: u32) -> (u32, u32) {
-    let parallelism = parallelism.max(1);
-    (
-        (index * max_parallelism).div_ceil(parallelism),
-        ((index + 1) * max_parallelism - 1) / parallelism,
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn key_groups_of_all_subtasks_partition_the_groups() {
-        for max in [1, 2, 7, 128, 32768] {
-            for parallelism in [1, 2, 3, 5, 7, 100, 128, 32768] {
-                if parallelism > max {
-                    continue;
-                }
-                let mut next = 0;
-                for index in 0..parallelism {
-                    let (first, last) = key_groups(index, parallelism, max);
-                    assert_eq!(first, next);
-                    for group in [first, last] {
-                        assert_eq!(group * parallelism / max, index, "owner of {group}");
-                    }
-                    next = last + 1;
-                }
-                assert_eq!(next, max);
-            }
-        }
-    }
 }

@@ -30,30 +30,37 @@ impl FileCommitter {
         Self { folder }
     }
 
+    /// Looks twice before it gives up: a thread of the attempt before may be committing the same file in this moment, and it can only be
+    /// renamed once.
     fn commit_one(&self, file: &FileCommittable) -> Result<()> {
         let temporary = self.folder.join(&file.temporary_name);
         let finished = self.folder.join(&file.final_name);
-        match (len_of(&temporary)?, len_of(&finished)?) {
-            (Some(len), None) if len == file.len => fs::rename(&temporary, &finished).map_err(|error| {
-                failed(
-                    &temporary,
-                    &format!("cannot rename to {}", file.final_name),
-                    error,
-                )
-            }),
-            (None, Some(len)) if len == file.len => Ok(()),
-            (temporary_len, finished_len) => Err(Error::new(
-                ErrorKind::Storage,
-                format!(
-                    "the checkpoint names an output file of {} bytes, either {} (not committed yet) or {} (committed): found {} and {}",
-                    file.len,
-                    temporary.display(),
-                    finished.display(),
-                    found(temporary_len),
-                    found(finished_len)
-                ),
-            )),
+        let mut lens = (None, None);
+        for _ in 0..2 {
+            lens = (len_of(&temporary)?, len_of(&finished)?);
+            match lens {
+                (None, Some(len)) if len == file.len => return Ok(()),
+                (Some(len), None) if len == file.len => match fs::rename(&temporary, &finished) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    result => {
+                        let what = format!("cannot rename to {}", file.final_name);
+                        return result.map_err(|error| failed(&temporary, &what, error));
+                    }
+                },
+                _ => {}
+            }
         }
+        Err(Error::new(
+            ErrorKind::Storage,
+            format!(
+                "the checkpoint names an output file of {} bytes, either {} (not committed yet) or {} (committed): found {} and {}",
+                file.len,
+                temporary.display(),
+                finished.display(),
+                found(lens.0),
+                found(lens.1)
+            ),
+        ))
     }
 }
 

@@ -317,3 +317,29 @@ fn a_folder_that_vanished_is_an_error_with_its_name() {
     assert_eq!(error.kind(), ErrorKind::Storage);
     assert!(error.message().contains("out/.part-0-0.inprogress.1"), "{error}");
 }
+
+#[test]
+fn two_attempts_may_commit_the_same_files_at_the_same_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let files: Vec<_> = (0..2000)
+        .map(|sequence| {
+            let names = Names::new("part");
+            let file = FileCommittable {
+                temporary_name: names.in_progress(0, sequence, 1),
+                final_name: names.finished(0, sequence),
+                len: 1,
+            };
+            fs::write(folder.path().join(&file.temporary_name), "x").unwrap();
+            file
+        })
+        .collect();
+    std::thread::scope(|scope| {
+        let commit = || FileCommitter::new(folder.path().to_owned()).commit(files.clone());
+        let threads = [scope.spawn(commit), scope.spawn(commit)];
+        for thread in threads {
+            thread.join().unwrap().unwrap();
+        }
+    });
+    let names = list(folder.path()).unwrap();
+    assert!(names.len() == 2000 && names.iter().all(|name| !name.starts_with('.')));
+}

@@ -1,0 +1,128 @@
+//! `millpond inspect`: what is in a checkpoint.
+
+use crate::checkpoint::Checkpoint;
+use crate::output::{Bytes, Moment};
+use crate::{Failure, Outcome};
+use millpond_engine::checkpoint::{KeyedHandle, OperatorMetadata, SubtaskSnapshot};
+use std::io::Write;
+
+/// Arguments of `millpond inspect`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The folder of the checkpoint (chk-<n>) or savepoint, or its _metadata file
+    path: String,
+    /// Show every subtask and file as well
+    #[arg(long, short)]
+    files: bool,
+}
+
+/// Shows the checkpoint.
+pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<Outcome, Failure> {
+    let checkpoint = Checkpoint::read(&args.path)?;
+    let metadata = &checkpoint.metadata;
+    let what = if metadata.is_savepoint {
+        "savepoint"
+    } else {
+        "checkpoint"
+    };
+    writeln!(out, "{what} {} of job '{}'", metadata.id, metadata.job_name)?;
+    writeln!(out, "  folder      {}", checkpoint.folder.display())?;
+    writeln!(out, "  job id      {}", metadata.job_id)?;
+    writeln!(out, "  attempt     {}", metadata.attempt)?;
+    writeln!(out, "  mode        {}", metadata.mode)?;
+    writeln!(out, "  epoch       {}", metadata.epoch)?;
+    writeln!(out, "  triggered   {}", Moment(metadata.timestamp_ms))?;
+    writeln!(
+        out,
+        "  state       {}, of which {} were written for it",
+        Bytes(metadata.state_bytes()),
+        Bytes(metadata.new_bytes())
+    )?;
+    for operator in &metadata.operators {
+        write_operator(out, operator, args.files)?;
+    }
+    Ok(Outcome::Well)
+}
+
+fn write_operator(out: &mut impl Write, operator: &OperatorMetadata, files: bool) -> std::io::Result<()> {
+    let bytes: u64 = operator.subtasks.iter().map(SubtaskSnapshot::state_bytes).sum();
+    writeln!(out, "\noperator '{}' (uid '{}')", operator.name, operator.id)?;
+    writeln!(
+        out,
+        "  parallelism {} of at most {}, {}",
+        operator.parallelism,
+        operator.max_parallelism,
+        Bytes(bytes)
+    )?;
+    for state in &operator.states {
+        let width = state
+            .width
+            .map(|width| format!(", {width} bytes a value"))
+            .unwrap_or_default();
+        writeln!(
+            out,
+            "  keyed state '{}': {}{width}, codec {}",
+            state.name, state.kind, state.codec
+        )?;
+    }
+    let mut names: Vec<&str> = operator
+        .subtasks
+        .iter()
+        .flat_map(|subtask| &subtask.operator_state)
+        .map(|state| state.name.as_str())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        let items: usize = operator
+            .subtasks
+            .iter()
+            .flat_map(|subtask| &subtask.operator_state)
+            .filter(|state| state.name == name)
+            .map(|state| state.items.len())
+            .sum();
+        writeln!(out, "  operator state '{name}': {items} items")?;
+    }
+    if files {
+        for subtask in &operator.subtasks {
+            write_subtask(out, subtask)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_subtask(out: &mut impl Write, subtask: &SubtaskSnapshot) -> std::io::Result<()> {
+    writeln!(
+        out,
+        "  subtask {}: {}, sync {:.1} ms, async {:.1} ms, alignment {:.1} ms{}",
+        subtask.subtask,
+        Bytes(subtask.state_bytes()),
+        subtask.sync_ms,
+        subtask.async_ms,
+        subtask.alignment_ms,
+        if subtask.finished { ", finished" } else { "" }
+    )?;
+    for handle in &subtask.keyed {
+        let KeyedHandle {
+            backend,
+            kind,
+            key_groups: (first, last),
+            ..
+        } = handle;
+        writeln!(
+            out,
+            "    key groups {first}..={last}: {kind} by {backend}, {}",
+            Bytes(handle.state_bytes)
+        )?;
+        for file in &handle.files {
+            let shared = if file.shared { ", shared" } else { "" };
+            writeln!(
+                out,
+                "      {file} ({}, CRC32 {:08x}{shared})",
+                Bytes(file.size),
+                file.crc32
+            )?;
+        }
+    }
+    Ok(())
+}

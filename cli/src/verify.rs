@@ -1,0 +1,60 @@
+//! `millpond verify`: whether a checkpoint can be read.
+
+use crate::checkpoint::Checkpoint;
+use crate::output::Bytes;
+use crate::{Failure, Outcome};
+use millpond_engine::checkpoint::FileRef;
+use millpond_engine::checkpoint::storage::CheckpointStorage;
+use std::io::Write;
+
+/// Arguments of `millpond verify`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The folder of the checkpoint (chk-<n>) or savepoint, or its _metadata file
+    path: String,
+}
+
+/// Reads every file.
+pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<Outcome, Failure> {
+    let checkpoint = Checkpoint::read(&args.path)?;
+    let storage = checkpoint.storage()?;
+    let (mut files, mut bytes, mut damaged) = (0_u64, 0_u64, 0_u64);
+    for operator in &checkpoint.metadata.operators {
+        for subtask in &operator.subtasks {
+            for file in subtask.files() {
+                files += 1;
+                match read_whole(&storage, file) {
+                    Ok(()) => bytes += file.size,
+                    Err(error) => {
+                        damaged += 1;
+                        writeln!(
+                            out,
+                            "operator '{}' (subtask {}): {error}",
+                            operator.id, subtask.subtask
+                        )?;
+                    }
+                }
+            }
+        }
+    }
+    let metadata = &checkpoint.metadata;
+    let what = format!("checkpoint {} of job '{}'", metadata.id, metadata.job_name);
+    if damaged > 0 {
+        writeln!(out, "{what}: {damaged} of {files} files cannot be restored")?;
+        return Ok(Outcome::NotWell);
+    }
+    writeln!(
+        out,
+        "{what}: its metadata and {files} files with {} are whole",
+        Bytes(bytes)
+    )?;
+    Ok(Outcome::Well)
+}
+
+/// Reads a file to its end, which checks size and checksum.
+fn read_whole(storage: &impl CheckpointStorage, file: &FileRef) -> millpond_engine::Result<()> {
+    let mut input = storage.open_input(file)?;
+    let mut buffer = vec![0; 1 << 18];
+    while input.read(&mut buffer)? > 0 {}
+    Ok(())
+}

@@ -1,0 +1,243 @@
+//! Ending checkpoints: complete, expired, declined, subsumed.
+
+use super::{Coordinator, Ending, FINAL_RETRY_MS, Now, Phase, discard, ms};
+use crate::checkpoint::coordinator::{
+    Action, CheckpointFailure, FailCause, PersistFailure, Report, RequestId, assemble,
+};
+use crate::checkpoint::store::CompletedCheckpoint;
+use crate::checkpoint::{Ack, CheckpointId, CheckpointMetadata, Command, SnapshotKind};
+use std::sync::Arc;
+
+impl Coordinator {
+    pub(super) fn expire(&mut self, now: Now, out: &mut Vec<Action>) {
+        let timeout = self.settings.timeout;
+        let expired: Vec<_> = self
+            .pending
+            .iter()
+            .filter(|(_, pending)| {
+                matches!(pending.phase, Phase::Waiting)
+                    && pending.triggered_ms.saturating_add(ms(timeout)) <= now.ms
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in expired {
+            self.fail(now, id, CheckpointFailure::Expired { timeout }, true, out);
+        }
+    }
+
+    pub(super) fn acks(&mut self, now: Now, id: CheckpointId, acks: Vec<Ack>, out: &mut Vec<Action>) {
+        let conflict = self
+            .store
+            .registry_mut()
+            .register(id, assemble::snapshots(&acks))
+            .err();
+        let Some(pending) = self.pending.get_mut(&id) else {
+            // An epoch without a checkpoint is passed as well, and nobody answers then.
+            if !acks.is_empty() && !self.store.contains(id) {
+                out.push(Action::Report(Report::LateAcks(id)));
+                out.push(Action::DiscardCheckpoint(id));
+            }
+            return;
+        };
+        if !matches!(pending.phase, Phase::Waiting) {
+            return;
+        }
+        if let Some(failure) = assemble::first_decline(&acks) {
+            return self.fail(now, id, failure, true, out);
+        }
+        let Some(attempt) = &self.attempt else { return };
+        let assembled = match conflict {
+            Some(conflict) => Err(conflict.to_string()),
+            None => assemble::operators(&attempt.operators, acks),
+        };
+        match assembled {
+            Err(reason) => self.fail(now, id, CheckpointFailure::Finalize { reason }, true, out),
+            Ok(_) if pending.options.kind == SnapshotKind::CommitOnly => self.committed(id, out),
+            Ok(operators) => {
+                pending.phase = Phase::Whole(Arc::new(CheckpointMetadata {
+                    job_name: self.job_name.clone(),
+                    job_id: self.job_id.clone(),
+                    id,
+                    attempt: pending.attempt,
+                    mode: self.settings.mode,
+                    epoch: id.0,
+                    timestamp_ms: pending.timestamp_ms,
+                    is_savepoint: false,
+                    operators,
+                }));
+            }
+        }
+    }
+
+    /// The oldest checkpoint that is whole is written, one at a time.
+    pub(super) fn persist_next(&mut self, out: &mut Vec<Action>) {
+        let busy = self
+            .pending
+            .values()
+            .any(|pending| matches!(pending.phase, Phase::Persisting(_)));
+        if busy {
+            return;
+        }
+        for (id, pending) in &mut self.pending {
+            if let Phase::Whole(metadata) = &pending.phase {
+                let metadata = Arc::clone(metadata);
+                out.push(Action::Persist {
+                    metadata: Arc::clone(&metadata),
+                    retained: self.store.retained_with(*id),
+                    next_id: self.reserved_below,
+                });
+                pending.phase = Phase::Persisting(metadata);
+                return;
+            }
+        }
+    }
+
+    pub(super) fn persisted(
+        &mut self,
+        now: Now,
+        id: CheckpointId,
+        result: Result<Option<String>, PersistFailure>,
+        out: &mut Vec<Action>,
+    ) {
+        let path = match result {
+            Ok(path) => path,
+            Err(PersistFailure {
+                reason,
+                unknown_outcome,
+            }) => {
+                if unknown_outcome {
+                    self.uncertain.insert(id);
+                }
+                return self.fail(
+                    now,
+                    id,
+                    CheckpointFailure::Finalize { reason },
+                    !unknown_outcome,
+                    out,
+                );
+            }
+        };
+        let Some(pending) = self.pending.remove(&id) else {
+            return;
+        };
+        let Phase::Persisting(metadata) = pending.phase else {
+            return;
+        };
+        let duration_ms = now.ms.saturating_sub(pending.triggered_ms);
+        self.stats.completed += 1;
+        self.stats.last_completed_id = Some(id);
+        self.stats.last_duration_ms = duration_ms;
+        self.stats.last_size_bytes = metadata.new_bytes();
+        self.stats.last_full_size_bytes = metadata.state_bytes();
+        self.stats.last_path.clone_from(&path);
+        self.last_completion_ms = Some(now.ms);
+        self.budget.succeeded(id);
+        out.push(Action::Report(Report::Completed {
+            id,
+            duration_ms,
+            new_bytes: metadata.new_bytes(),
+            path: path.clone(),
+        }));
+        let unused = self.store.add(CompletedCheckpoint {
+            metadata,
+            path: path.clone(),
+        });
+
+        if let Some(attempt) = self
+            .attempt
+            .as_mut()
+            .filter(|attempt| attempt.number == pending.attempt)
+        {
+            out.push(Action::Send(Command::Complete { id }));
+            if pending.options.is_final {
+                attempt.ending = Ending::Stopped;
+                out.push(Action::Send(Command::Stop));
+            }
+        }
+        if let Some(request) = pending.request {
+            let result = Ok((id, path));
+            out.push(Action::Reply { request, result });
+        }
+        let older: Vec<_> = self.pending.range(..id).map(|(older, _)| *older).collect();
+        for older in older {
+            self.fail(now, older, CheckpointFailure::Subsumed { by: id }, true, out);
+        }
+        out.extend(self.settled());
+        discard(unused, out);
+    }
+
+    /// The end of a job that writes no checkpoints: sinks have prepared, and now commit.
+    pub(super) fn committed(&mut self, id: CheckpointId, out: &mut Vec<Action>) {
+        self.pending.remove(&id);
+        out.push(Action::Send(Command::Complete { id }));
+        out.push(Action::Send(Command::Stop));
+        if let Some(attempt) = &mut self.attempt {
+            attempt.ending = Ending::Stopped;
+        }
+    }
+
+    pub(super) fn give_up(
+        &mut self,
+        id: CheckpointId,
+        request: Option<RequestId>,
+        failure: CheckpointFailure,
+        out: &mut Vec<Action>,
+    ) {
+        self.stats.failed += 1;
+        self.stats.last_failure = Some(failure.to_string());
+        if let Some(request) = request {
+            let result = Err(failure.clone());
+            out.push(Action::Reply { request, result });
+        }
+        out.push(Action::Report(Report::Failed {
+            id,
+            failure,
+            counted: self.budget.count(),
+        }));
+    }
+
+    /// Gives a checkpoint up, and the attempt with it if that was one too many.
+    pub(super) fn fail(
+        &mut self,
+        now: Now,
+        id: CheckpointId,
+        failure: CheckpointFailure,
+        discard: bool,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(pending) = self.pending.remove(&id) else {
+            return;
+        };
+        let exceeded = self.budget.failed(id, &failure);
+        if self
+            .attempt
+            .as_ref()
+            .is_some_and(|attempt| attempt.number == pending.attempt)
+        {
+            out.push(Action::Send(Command::Abort {
+                id,
+                latest_completed: self.store.latest_own(),
+            }));
+        }
+        self.give_up(id, pending.request, failure.clone(), out);
+        if discard {
+            out.push(Action::DiscardCheckpoint(id));
+        }
+        let tolerable = self.budget.tolerable();
+        let Some(attempt) = self.attempt.as_mut().filter(|attempt| !attempt.failing) else {
+            return;
+        };
+        if exceeded {
+            attempt.failing = true;
+            out.push(Action::Fail(FailCause {
+                kind: failure.error_kind(),
+                message: format!(
+                    "checkpoint {id} failed, and with it more than the {tolerable} checkpoints in a row that may \
+                     (execution.checkpointing.tolerable-failed-checkpoints): {failure}"
+                ),
+            }));
+        } else if attempt.ending == Ending::Pending(id) {
+            attempt.ending = Ending::At(now.ms.saturating_add(FINAL_RETRY_MS));
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! The coordinator as a state machine.
+
+mod complete;
+mod trigger;
+
+use super::assemble;
+use super::budget::FailureBudget;
+use super::{Action, CheckpointFailure, CheckpointStats, Event, OperatorInfo, RequestId};
+use crate::checkpoint::ha::JobEnd;
+use crate::checkpoint::store::{CompletedCheckpoint, CompletedStore, Unused};
+use crate::checkpoint::{
+    CheckpointId, CheckpointMetadata, CheckpointSettings, JobId, SnapshotKind, SnapshotOptions,
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The time, in the two ways that matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds since any fixed moment; never goes back.
+    pub ms: u64,
+    /// Milliseconds since 1970, as the machine believes.
+    pub unix_ms: u64,
+}
+
+/// Pause before the last checkpoint of a job is tried again.
+const FINAL_RETRY_MS: u64 = 100;
+
+/// Decides about checkpoints; see the [module](super).
+///
+/// # Contract
+/// 1. Every event is handed to [`on`](Self::on), and the actions are carried out in order before the next event is.
+/// 2. [`Event::Tick`] is sent when [`next_wakeup`](Self::next_wakeup) has come (later is allowed, earlier is harmless).
+#[derive(Debug)]
+pub struct Coordinator {
+    settings: CheckpointSettings,
+    job_name: String,
+    job_id: JobId,
+    attempt: Option<Attempt>,
+    next_id: CheckpointId,
+    /// Numbers below are recorded as used.
+    reserved_below: CheckpointId,
+    pending: BTreeMap<CheckpointId, Pending>,
+    requests: VecDeque<(RequestId, SnapshotKind)>,
+    last_completion_ms: Option<u64>,
+    budget: FailureBudget,
+    store: CompletedStore,
+    /// Checkpoints whose publication has an unknown outcome; their bytes are kept until the next publication.
+    uncertain: BTreeSet<CheckpointId>,
+    stats: CheckpointStats,
+}
+
+/// The running attempt.
+#[derive(Debug)]
+struct Attempt {
+    number: u64,
+    operators: Vec<OperatorInfo>,
+    /// The epoch that sources are in, or a lower bound of it.
+    epoch: u64,
+    /// When the next periodic checkpoint is due.
+    next_periodic_ms: Option<u64>,
+    ending: Ending,
+    /// The attempt was told to end.
+    failing: bool,
+}
+
+/// How far the end of the job has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// Sources still run.
+    No,
+    /// The last checkpoint is to be triggered at this time.
+    At(u64),
+    /// The last checkpoint is under way.
+    Pending(CheckpointId),
+    /// The job was told to stop.
+    Stopped,
+}
+
+#[derive(Debug)]
+struct Pending {
+    attempt: u64,
+    options: SnapshotOptions,
+    request: Option<RequestId>,
+    triggered_ms: u64,
+    timestamp_ms: u64,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Answers are outstanding.
+    Waiting,
+    /// Whole; waits until an older one is written.
+    Whole(Arc<CheckpointMetadata>),
+    /// Being written and published.
+    Persisting(Arc<CheckpointMetadata>),
+}
+
+impl Coordinator {
+    /// A coordinator for one job. `next_id` is the first number that was never used, `store` has the checkpoints found at start.
+    #[must_use]
+    pub fn new(
+        settings: CheckpointSettings,
+        job_name: impl Into<String>,
+        job_id: JobId,
+        next_id: CheckpointId,
+        store: CompletedStore,
+    ) -> Self {
+        let latest = store.latest();
+        let next_id = latest.map_or(next_id, |latest| next_id.max(latest.id().next()));
+        let mut stats = CheckpointStats {
+            last_completed_id: latest.map(CompletedCheckpoint::id),
+            ..CheckpointStats::default()
+        };
+        if let Some(latest) = latest {
+            stats.last_full_size_bytes = latest.metadata.state_bytes();
+            stats.last_path.clone_from(&latest.path);
+        }
+        Self {
+            budget: FailureBudget::new(settings.tolerable_failures),
+            settings,
+            job_name: job_name.into(),
+            job_id,
+            attempt: None,
+            next_id,
+            reserved_below: next_id,
+            pending: BTreeMap::new(),
+            requests: VecDeque::new(),
+            last_completion_ms: None,
+            store,
+            uncertain: BTreeSet::new(),
+            stats,
+        }
+    }
+
+    /// The checkpoint that a restart begins from.
+    #[must_use]
+    pub fn latest(&self) -> Option<&CompletedCheckpoint> {
+        self.store.latest()
+    }
+
+    /// The checkpoints that are kept and the files that they share.
+    #[must_use]
+    pub fn store(&self) -> &CompletedStore {
+        &self.store
+    }
+
+    /// The first number that was never used.
+    #[must_use]
+    pub fn next_id(&self) -> CheckpointId {
+        self.next_id
+    }
+
+    /// How checkpoints have gone so far.
+    #[must_use]
+    pub fn stats(&self) -> CheckpointStats {
+        CheckpointStats {
+            in_progress: self.pending.len() as u64,
+            ..self.stats.clone()
+        }
+    }
+
+    /// When [`Event::Tick`] should be sent, in the milliseconds of [`Now::ms`]; none: only other events matter.
+    #[must_use]
+    pub fn next_wakeup(&self) -> Option<u64> {
+        let attempt = self.attempt.as_ref().filter(|attempt| !attempt.failing)?;
+        let timeouts = self
+            .pending
+            .values()
+            .filter(|pending| matches!(pending.phase, Phase::Waiting))
+            .map(|pending| pending.triggered_ms.saturating_add(ms(self.settings.timeout)));
+        let periodic = attempt.next_periodic_ms.filter(|_| self.has_slot());
+        let last = match attempt.ending {
+            Ending::At(at) => Some(at),
+            _ => None,
+        };
+        timeouts.chain(periodic).chain(last).min()
+    }
+
+    /// Takes note of an event and says what is to be done about it.
+    #[must_use]
+    pub fn on(&mut self, now: Now, event: Event) -> Vec<Action> {
+        let mut out = Vec::new();
+        match event {
+            Event::AttemptStarted {
+                attempt,
+                operators,
+                first_delay,
+            } => self.start(now, attempt, operators, first_delay, &mut out),
+            Event::AttemptFailed | Event::Cancel => self.suspend(&mut out),
+            Event::Tick => self.expire(now, &mut out),
+            Event::UserTrigger { request, kind } => self.request(request, kind, &mut out),
+            Event::Acks { id, acks } => self.acks(now, id, acks, &mut out),
+            Event::EarlyDecline { id, ack } => {
+                if let Some(failure) = assemble::first_decline(&[ack])
+                    && matches!(self.phase(id), Some(Phase::Waiting))
+                {
+                    self.fail(now, id, failure, true, &mut out);
+                }
+            }
+            Event::AllSourcesFinished => self.end(now),
+            Event::SourceNeedsEpoch { epoch } => self.advance_epoch(epoch, &mut out),
+            Event::Persisted { id, result } => self.persisted(now, id, result, &mut out),
+            Event::ReserveFailed { reason } => self.reserve_failed(now, &reason, &mut out),
+        }
+        self.persist_next(&mut out);
+        self.trigger_what_is_due(now, &mut out);
+        out
+    }
+
+    /// The publication of the pointer was repeated with success: what was uncertain is settled, and its bytes can go.
+    #[must_use]
+    pub fn settled(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.uncertain)
+            .into_iter()
+            .map(Action::DiscardCheckpoint)
+            .collect()
+    }
+
+    /// The job has ended: says what can be deleted.
+    #[must_use]
+    pub fn finish(&mut self, end: JobEnd) -> Vec<Action> {
+        let mut out = Vec::new();
+        self.suspend(&mut out);
+        out.extend(self.settled());
+        let unused = self.store.finish(end, self.settings.retention);
+        discard(unused, &mut out);
+        out
+    }
+
+    fn phase(&self, id: CheckpointId) -> Option<&Phase> {
+        self.pending.get(&id).map(|pending| &pending.phase)
+    }
+
+    fn has_slot(&self) -> bool {
+        self.pending.len() < usize::try_from(self.settings.max_concurrent.max(1)).unwrap_or(usize::MAX)
+    }
+
+    fn start(
+        &mut self,
+        now: Now,
+        number: u64,
+        operators: Vec<OperatorInfo>,
+        first_delay: f64,
+        out: &mut Vec<Action>,
+    ) {
+        // Whoever starts an attempt without ending the one before has lost it.
+        self.suspend(out);
+        let next_periodic_ms = self.settings.period().map(|period| {
+            let pause = self.settings.min_pause;
+            let spread = (period - pause).mul_f64(first_delay.clamp(0.0, 1.0));
+            now.ms.saturating_add(ms(pause + spread))
+        });
+        self.attempt = Some(Attempt {
+            number,
+            operators,
+            epoch: self.latest().map_or(1, |latest| latest.id().next().0),
+            next_periodic_ms,
+            ending: Ending::No,
+            failing: false,
+        });
+    }
+
+    /// Gives up what cannot be completed any more. What is whole is still written: the next attempt may begin from it.
+    fn suspend(&mut self, out: &mut Vec<Action>) {
+        self.attempt = None;
+        let (given_up, whole): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.pending)
+            .into_iter()
+            .partition(|(_, pending)| matches!(pending.phase, Phase::Waiting));
+        self.pending = whole;
+        for (id, pending) in given_up {
+            self.give_up(id, pending.request, CheckpointFailure::Suspended, out);
+            out.push(Action::DiscardCheckpoint(id));
+        }
+        for (request, _) in std::mem::take(&mut self.requests) {
+            let result = Err(CheckpointFailure::Suspended);
+            out.push(Action::Reply { request, result });
+        }
+    }
+
+    fn end(&mut self, now: Now) {
+        if let Some(attempt) = &mut self.attempt
+            && attempt.ending == Ending::No
+        {
+            attempt.ending = Ending::At(now.ms);
+            attempt.next_periodic_ms = None;
+        }
+    }
+}
+
+fn discard(unused: Unused, out: &mut Vec<Action>) {
+    out.extend(unused.checkpoints.into_iter().map(Action::DiscardCheckpoint));
+    if !unused.files.is_empty() {
+        out.push(Action::DiscardFiles(unused.files));
+    }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

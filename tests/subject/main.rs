@@ -1,0 +1,74 @@
+//! The jobs that the whole-system tests run, kill and disturb. One subcommand a job.
+
+use clap::{Parser, Subcommand};
+use millpond_engine::Result;
+use millpond_engine::api::{JobExecutionResult, StreamExecutionEnvironment};
+use millpond_engine::config::{CommonArgs, init_logging};
+use std::process::ExitCode;
+
+mod failing;
+mod idle;
+mod numbered_events;
+mod slow_sink;
+
+/// Jobs for tests
+#[derive(Debug, Parser)]
+struct Args {
+    #[command(subcommand)]
+    job: Job,
+}
+
+#[derive(Debug, Subcommand)]
+enum Job {
+    /// Numbered events of many keys, and a state that must see each number exactly once
+    NumberedEvents(numbered_events::Args),
+    /// A function that panics or fails at some record
+    Failing(failing::Args),
+    /// A sink that takes a millisecond for each record
+    SlowSink(slow_sink::Args),
+    /// A source that has nothing to read until standard input is closed
+    Idle(idle::Args),
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    init_logging();
+    let result = match &args.job {
+        Job::NumberedEvents(args) => numbered_events::run(args),
+        Job::Failing(args) => failing::run(args),
+        Job::SlowSink(args) => slow_sink::run(args),
+        Job::Idle(args) => idle::run(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(format_args!("subject: {error}"));
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn environment(common: &CommonArgs, parallelism: usize) -> Result<StreamExecutionEnvironment> {
+    let env = StreamExecutionEnvironment::from_args(common)?;
+    env.set_parallelism(parallelism);
+    Ok(env)
+}
+
+/// Tells the test how the job went.
+fn say_how_it_went(result: &JobExecutionResult) {
+    say(format_args!(
+        "{} attempts, {} records, {} checkpoints completed, {} failed",
+        result.attempts, result.source_records, result.checkpoints.completed, result.checkpoints.failed,
+    ));
+}
+
+/// Tells the test something.
+#[expect(clippy::print_stderr, reason = "tests read it")]
+fn say(what: std::fmt::Arguments<'_>) {
+    eprintln!("{what}");
+}
+
+/// How many threads this process has.
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
+}

@@ -1,0 +1,23 @@
+//! What the tests of whole programs share.
+
+mod program;
+mod random;
+mod strace;
+mod text;
+
+pub(crate) use program::{Ended, Program, Running};
+pub(crate) use random::Random;
+pub(crate) use strace::Strace;
+pub(crate) use text::{
+    assert_exactly, assert_nothing_missing, awk_lines, checkpoints_completed, finished_lines, write_text,
+};
+
+/// The number in the environment variable `name`, else `default`.
+pub(crate) fn number(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{name}='{text}' is not a number")),
+        Err(_) => default,
+    }
+}

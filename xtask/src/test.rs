@@ -1,0 +1,65 @@
+//! `cargo xtask test`: every test there is, on any machine.
+
+use crate::step::{self, Step};
+use crate::{Failure, cargo, machine, plugins, say};
+
+/// Prepares the machine and runs the tests; with `quick` only the unit tests.
+///
+/// # Errors
+/// When something is missing that cannot be installed, or a test fails.
+pub(crate) fn run(quick: bool) -> Result<(), Failure> {
+    let mut steps = Vec::new();
+    if quick {
+        steps.push(step::run(
+            "unit tests",
+            cargo().args(["test", "--workspace", "--lib", "--bins", "--no-fail-fast"]),
+        )?);
+        return summary(&steps, &[]);
+    }
+    let left_out = machine::prepare()?;
+    let examples = plugins::run()?;
+    steps.push(step::run(
+        "all tests of the workspace",
+        cargo().args(["test", "--workspace", "--no-fail-fast"]),
+    )?);
+    for manifest in &examples {
+        steps.push(step::run(
+            "tests of an example plugin",
+            cargo()
+                .args(["test", "--no-fail-fast", "--manifest-path"])
+                .arg(manifest),
+        )?);
+    }
+    summary(&steps, &left_out)
+}
+
+/// Says what was run and what came out.
+fn summary(steps: &[Step], left_out: &[String]) -> Result<(), Failure> {
+    say("\n=== summary");
+    for step in steps {
+        say(format_args!(
+            "{}  {}: {} passed, {} failed, {} ignored, {:.0} s",
+            if step.succeeded { "ok    " } else { "FAILED" },
+            step.title,
+            step.tests.passed,
+            step.tests.failed.len(),
+            step.tests.ignored,
+            step.duration.as_secs_f64()
+        ));
+        for name in &step.tests.failed {
+            say(format_args!("        {name}"));
+        }
+    }
+    for text in left_out {
+        say(format_args!("some tests were left out: {text}"));
+    }
+    let failed = steps.iter().filter(|step| !step.succeeded).count();
+    if failed > 0 {
+        return Err(Failure::Failed(format!(
+            "{failed} of {} test runs failed",
+            steps.len()
+        )));
+    }
+    say("all tests passed");
+    Ok(())
+}
