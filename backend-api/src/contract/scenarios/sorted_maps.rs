@@ -122,11 +122,7 @@ pub(crate) fn many_timers_fire_from_the_front_in_order(suite: &Suite) {
         expected.insert(at, Vec::new());
     }
     for round in 0.. {
-        let Some(group) = expected
-            .keys()
-            .map(|at| at.group)
-            .nth(expected.len() / 2)
-        else {
+        let Some(group) = expected.keys().map(|at| at.group).nth(expected.len() / 2) else {
             break;
         };
         let limit = 1 + random.below(40);
