@@ -9,6 +9,8 @@ mod harness;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod cluster;
+#[cfg(test)]
 mod faults_of_storage;
 #[cfg(test)]
 mod kill_loop;
