@@ -19,6 +19,8 @@ mod numbered_events;
 #[cfg(test)]
 mod pressure;
 #[cfg(test)]
+mod restore;
+#[cfg(test)]
 mod user_failures;
 #[cfg(test)]
 mod word_count;
