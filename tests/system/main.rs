@@ -8,6 +8,7 @@ mod bad_input;
 mod faults_of_storage;
 mod kill_loop;
 mod numbered_events;
+mod plugins;
 mod pressure;
 mod user_failures;
 mod word_count;

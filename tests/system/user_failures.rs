@@ -20,7 +20,10 @@ fn failing(logs: &Path, times: u64) -> Program {
 }
 
 fn complete() -> String {
-    format!("collected {RECORDS} records, {RECORDS} distinct, sum {}", RECORDS * (RECORDS - 1) / 2)
+    format!(
+        "collected {RECORDS} records, {RECORDS} distinct, sum {}",
+        RECORDS * (RECORDS - 1) / 2
+    )
 }
 
 #[test]
@@ -70,7 +73,11 @@ fn without_checkpoints_and_a_strategy_the_first_failure_ends_the_job() {
         .option("times", 1)
         .run()
         .expect_code(1)
-        .expect_output(&["after 1 failures", "record 1000 is not liked", "collected 0 records"]);
+        .expect_output(&[
+            "after 1 failures",
+            "record 1000 is not liked",
+            "collected 0 records",
+        ]);
 }
 
 #[test]

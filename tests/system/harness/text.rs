@@ -129,5 +129,6 @@ fn difference(found: &[Vec<u8>], expected: &[Vec<u8>]) -> (Vec<String>, Vec<Stri
 pub(crate) fn checkpoints_completed(log: &str) -> u64 {
     let words: Vec<_> = log.split_whitespace().collect();
     let at = words.iter().rposition(|word| word.starts_with("checkpoints"));
-    at.and_then(|at| words[at - 1].parse().ok()).unwrap_or_else(|| panic!("no count of checkpoints in:\n{log}"))
+    at.and_then(|at| words[at - 1].parse().ok())
+        .unwrap_or_else(|| panic!("no count of checkpoints in:\n{log}"))
 }
