@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .sink_to_2pc(FileSink::new(&args.output, |(key, number): &Event, row| {
             let _ = writeln!(row, "{key} {number}"); // a `Vec` takes everything
         }))
-        .uid("files");
+        .uid("event-files");
     say_how_it_went(&env.execute("numbered_events")?);
     Ok(())
 }

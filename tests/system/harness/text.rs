@@ -18,10 +18,10 @@ pub(crate) fn write_text(folder: &Path, files: usize, bytes: usize, random: &mut
                 let rank = (random.below(200) * random.below(200) * random.below(100)) / 1000;
                 match rank % 97 {
                     13 => text.extend(format!("w\u{f6}rt{rank}").bytes()),
-                    31 => text.extend([b'x', 0xff, b'0' + (rank % 10) as u8]),
+                    31 => text.extend([b'x', 0xff, rank.to_le_bytes()[0] | 0x80]),
                     _ => text.extend(format!("word{rank}").bytes()),
                 }
-                text.extend([b" ".as_slice(), b"  ", b"\t", b" "][random.below(4) as usize]);
+                text.extend(random.pick(&[b" ".as_slice(), b"  ", b"\t", b" "]));
             }
             text.push(b'\n');
         }

@@ -42,6 +42,9 @@ use std::sync::Arc;
 /// How long a file grows between two checkpoints unless [`FileSink::roll_bytes`] says otherwise: 128 MiB.
 pub const ROLL_BYTES_DEFAULT: u64 = 128 * 1024 * 1024;
 
+/// The name of the file by which a folder is tried.
+const PROBE: &str = ".millpond-probe";
+
 /// Appends the encoded form of some rows to a buffer.
 type EncodeRows<T> = dyn Fn(&mut Vec<T>, &mut Vec<u8>) + Send + Sync;
 
@@ -200,11 +203,15 @@ fn list(folder: &Path) -> io::Result<Vec<String>> {
         .collect()
 }
 
-/// Tries whether files can be created in the folder.
+/// Tries whether files can be created in the folder. Always by the same name, so that what a crash leaves here goes away at the next start.
 fn probe(folder: &Path) -> io::Result<()> {
-    let path = folder.join(format!(".millpond-probe-{}", std::process::id()));
+    let path = folder.join(PROBE);
     File::create(&path)?;
-    fs::remove_file(&path)
+    match fs::remove_file(&path) {
+        // Another sink with the same folder was faster.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
 }
 
 /// Has the names in a folder reach the disk.
