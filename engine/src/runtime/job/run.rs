@@ -152,6 +152,13 @@ fn decide(
     if is_refusal(cause) && !matches!(end, Some(AttemptEnd::PeerLost { .. })) {
         return Some(Error::new(cause.kind(), cause.to_string()));
     }
+    if cause.kind() == ErrorKind::StateTooLarge {
+        // The next attempt would grow the same state again.
+        return Some(Error::new(
+            ErrorKind::JobFailed,
+            format!("the job failed: {cause} (it is not restarted: the state would be as large again)"),
+        ));
+    }
     match strategy.on_failure(started.elapsed(), random_share()) {
         Decision::RestartAfter(pause) => {
             tracing::warn!("the attempt failed, the next one starts in {pause:?}: {cause}");
