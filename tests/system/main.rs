@@ -17,6 +17,8 @@ mod kill_loop;
 #[cfg(test)]
 mod numbered_events;
 #[cfg(test)]
+mod pipeline;
+#[cfg(test)]
 mod pressure;
 #[cfg(test)]
 mod restore;
