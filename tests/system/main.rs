@@ -19,6 +19,8 @@ mod numbered_events;
 #[cfg(test)]
 mod pipeline;
 #[cfg(test)]
+mod plugins;
+#[cfg(test)]
 mod pressure;
 #[cfg(test)]
 mod restore;

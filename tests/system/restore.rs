@@ -66,7 +66,10 @@ fn a_second_program_of_the_same_job_is_refused_and_the_first_goes_on() {
     let mut running = program.start();
     running.wait_for("checkpoint completed checkpoint=1");
     let ha = folder.path().join("ha");
-    program.run().expect_code(2).expect_output(&[ha.to_str().unwrap()]);
+    program
+        .run()
+        .expect_code(2)
+        .expect_output(&[ha.to_str().unwrap()]);
     running.wait().expect_code(0);
     assert_output(folder.path(), "the first of two programs");
 }
@@ -74,8 +77,8 @@ fn a_second_program_of_the_same_job_is_refused_and_the_first_goes_on() {
 #[test]
 fn a_finished_job_that_is_started_again_leaves_its_results_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let program = program(folder.path(), &mut Random::of_test("started after the end"))
-        .durable(folder.path(), 50);
+    let program =
+        program(folder.path(), &mut Random::of_test("started after the end")).durable(folder.path(), 50);
     program.run().expect_code(0);
     let again = program.run();
     assert_ne!(again.status.code(), Some(1), "{}", again.log);
@@ -85,7 +88,9 @@ fn a_finished_job_that_is_started_again_leaves_its_results_alone() {
 #[test]
 fn a_state_that_is_too_large_for_the_coordinators_memory_is_named_with_the_way_out() {
     let folder = tempfile::tempdir().unwrap();
-    let words: String = (0..300_000).map(|i| format!("a-rather-long-word-{i}\n")).collect();
+    let words: String = (0..300_000)
+        .map(|i| format!("a-rather-long-word-{i}\n"))
+        .collect();
     fs::write(folder.path().join("text"), words).unwrap();
     Program::word_count(&folder.path().join("logs"))
         .option("input", folder.path().join("text").display())
