@@ -11,6 +11,8 @@ mod bad_input;
 #[cfg(test)]
 mod cluster;
 #[cfg(test)]
+mod dataflow;
+#[cfg(test)]
 mod faults_of_storage;
 #[cfg(test)]
 mod kill_loop;

@@ -18,10 +18,7 @@ fn both_counts_of_every_number_are_there_once_after_kills() {
         .durable(folder.path(), 50);
     let mut finished = false;
     for _ in 0..kills {
-        let mut running = program
-            .clone()
-            .option("parallelism", 1 + random.below(4))
-            .start();
+        let mut running = program.clone().option("parallelism", 1 + random.below(4)).start();
         finished = running.ends_within(random.milliseconds(20..900));
         if finished {
             running.wait().expect_code(0);
