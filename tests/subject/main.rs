@@ -9,6 +9,7 @@ use std::process::ExitCode;
 mod failing;
 mod idle;
 mod numbered_events;
+mod pipeline;
 mod slow_sink;
 
 /// Jobs for tests
@@ -22,6 +23,8 @@ struct Args {
 enum Job {
     /// Numbered events of many keys, and a state that must see each number exactly once
     NumberedEvents(numbered_events::Args),
+    /// Several sources, exchanges and parallelisms
+    Pipeline(pipeline::Args),
     /// A function that panics or fails at some record
     Failing(failing::Args),
     /// A sink that takes a millisecond for each record
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
     init_logging();
     let result = match &args.job {
         Job::NumberedEvents(args) => numbered_events::run(args),
+        Job::Pipeline(args) => pipeline::run(args),
         Job::Failing(args) => failing::run(args),
         Job::SlowSink(args) => slow_sink::run(args),
         Job::Idle(args) => idle::run(args),

@@ -11,11 +11,15 @@ mod bad_input;
 #[cfg(test)]
 mod cluster;
 #[cfg(test)]
+mod dataflow;
+#[cfg(test)]
 mod faults_of_storage;
 #[cfg(test)]
 mod kill_loop;
 #[cfg(test)]
 mod numbered_events;
+#[cfg(test)]
+mod pipeline;
 #[cfg(test)]
 mod plugins;
 #[cfg(test)]

@@ -117,8 +117,8 @@ impl<T: Data> Distributor<Batch<T>> for Router<T> {
                         }
                     }
                 }
-                // A short batch is a run too: a trickle of records reaches every subtask.
-                if rule == Partitioning::Rebalance {
+                // A short batch is a run too: a trickle of records reaches every subtask. One that filled the buffer was counted already.
+                if rule == Partitioning::Rebalance && !self.buffers[self.next].records.is_empty() {
                     self.next = (self.next + 1) % self.parallelism as usize;
                 }
             }
