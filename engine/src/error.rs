@@ -36,7 +36,10 @@ pub enum ErrorKind {
     Bug,
 }
 
-/// An error of the engine. See the [module](self) for how it is built.
+/// An error of the engine: what happened, where, what was expected and what to do, as a sentence.
+///
+/// Its [`kind`](Self::kind) says what the caller can do next; the cause, if there is one, is its
+/// [`source`](std::error::Error::source). Messages are for people, not API.
 pub struct Error {
     kind: ErrorKind,
     message: String,
