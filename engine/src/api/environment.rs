@@ -34,9 +34,9 @@ pub(crate) type SharedPlan = Rc<RefCell<Plan>>;
 /// let env = StreamExecutionEnvironment::new();
 /// let sink = CollectSink::new();
 /// let results = sink.results();
-/// env.from_collection(vec!["to", "be", "or", "not", "to", "be"])
-///     .map(|word| word.to_owned())
-///     .key_by(|word: &String| word.clone())
+/// let words = ["to", "be", "or", "not", "to", "be"].map(str::to_owned);
+/// env.from_collection(words.to_vec())
+///     .key_by(String::clone)
 ///     .count()
 ///     .sink_to_2pc(sink);
 /// env.execute("word count")?;
