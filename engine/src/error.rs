@@ -36,10 +36,8 @@ pub enum ErrorKind {
     Bug,
 }
 
-/// An error of the engine: what happened, where, what was expected and what to do, as a sentence.
-///
-/// Its [`kind`](Self::kind) says what the caller can do next; the cause, if there is one, is its
-/// [`source`](std::error::Error::source). Messages are for people, not API.
+/// An error of the engine: what happened, where, what was expected and what to do, as a sentence, with an [`ErrorKind`] that says what the
+/// caller can do about it.
 pub struct Error {
     kind: ErrorKind,
     message: String,

@@ -9,13 +9,19 @@ mod harness;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod cluster;
+#[cfg(test)]
 mod faults_of_storage;
 #[cfg(test)]
 mod kill_loop;
 #[cfg(test)]
 mod numbered_events;
 #[cfg(test)]
+mod plugins;
+#[cfg(test)]
 mod pressure;
+#[cfg(test)]
+mod restore;
 #[cfg(test)]
 mod user_failures;
 #[cfg(test)]

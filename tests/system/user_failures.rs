@@ -94,3 +94,44 @@ fn a_job_without_checkpoints_that_may_restart_begins_again() {
         .expect_code(0)
         .expect_output(&[&complete(), "after 1 failures"]);
 }
+
+#[test]
+fn every_restart_strategy_gives_up_when_it_should() {
+    let strategies: [(&str, &[(&str, &str)], u64); 4] = [
+        ("none", &[], 1),
+        ("fixed-delay", &[("attempts", "2"), ("delay", "1 ms")], 3),
+        (
+            "failure-rate",
+            &[
+                ("max-failures-per-interval", "2"),
+                ("failure-rate-interval", "1 min"),
+                ("delay", "1 ms"),
+            ],
+            3,
+        ),
+        (
+            "exponential-delay",
+            &[
+                ("initial-backoff", "1 ms"),
+                ("max-backoff", "10 ms"),
+                ("attempts-before-reset-backoff", "4"),
+            ],
+            5,
+        ),
+    ];
+    for (strategy, options, failures) in strategies {
+        let logs = tempfile::tempdir().unwrap();
+        let mut program = Program::subject(logs.path(), "failing")
+            .option("records", 10)
+            .option("at", 5)
+            .option("times", 1000)
+            .set("restart-strategy.type", strategy);
+        for (option, value) in options {
+            program = program.set(&format!("restart-strategy.{strategy}.{option}"), value);
+        }
+        program
+            .run()
+            .expect_code(1)
+            .expect_output(&[&format!("after {failures} failures"), "threads left: 0"]);
+    }
+}

@@ -34,9 +34,8 @@ pub(crate) type SharedPlan = Rc<RefCell<Plan>>;
 /// let env = StreamExecutionEnvironment::new();
 /// let sink = CollectSink::new();
 /// let results = sink.results();
-/// let words = ["to", "be", "or", "not", "to", "be"].map(str::to_owned);
-/// env.from_collection(words.to_vec())
-///     .key_by(String::clone)
+/// env.from_collection("to be or not to be".split(' ').map(str::to_owned))
+///     .key_by(|word: &String| word.clone())
 ///     .count()
 ///     .sink_to_2pc(sink);
 /// env.execute("word count")?;
@@ -180,7 +179,7 @@ impl StreamExecutionEnvironment {
     }
 
     /// The elements of a collection.
-    pub fn from_collection<T: Data + Sync>(&self, elements: Vec<T>) -> DataStream<T> {
+    pub fn from_collection<T: Data + Sync>(&self, elements: impl IntoIterator<Item = T>) -> DataStream<T> {
         self.from_source(FromCollection::new(elements), "Source: Collection")
     }
 

@@ -6,7 +6,7 @@
 //!
 //! | state | name | on disk |
 //! |---|---|---|
-//! | in progress | `.part-0-7.inprogress.3` | some of its rows |
+//! | in progress | `.part-0-7.inprogress.4f5a90c1-3` | some of its rows |
 //! | pending: named by a checkpoint | the same | all of its rows, file and folder synced |
 //! | finished | `part-0-7` | the same file, renamed |
 //!
@@ -157,7 +157,7 @@ impl<T: Data> TwoPhaseCommitSink for FileSink<T> {
                 ),
             ));
         }
-        for name in names.iter().filter(|name| self.names.attempt_of(name).is_some()) {
+        for name in names.iter().filter(|name| self.names.is_in_progress(name)) {
             let path = folder.join(name);
             fs::remove_file(&path)
                 .map_err(|error| unusable(&path, "of an earlier run cannot be deleted", error))?;
