@@ -5,9 +5,11 @@
 mod harness;
 
 mod bad_input;
+mod cluster;
 mod faults_of_storage;
 mod kill_loop;
 mod numbered_events;
 mod pressure;
+mod restore;
 mod user_failures;
 mod word_count;

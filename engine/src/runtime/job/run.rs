@@ -116,7 +116,11 @@ pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExec
             job_id = id;
             break;
         };
-        let Some(lead) = &lead else { continue };
+        let Some(lead) = &lead else {
+            // What follows is decided by the first process.
+            tracing::warn!("the attempt ended: {}", end.to_error());
+            continue;
+        };
         lead.attempt_ended();
         if shared.is_cancelled() {
             session.give_up(&FailureCause::of(&cancelled()));
