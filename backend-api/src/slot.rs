@@ -56,7 +56,10 @@ impl Slot {
     pub unsafe fn set_present(self, present: bool) {
         // SAFETY: the backend promised that the byte in front of the value is writable (`Slot::new`).
         let flags = unsafe { &mut *self.0.wrapping_sub(1) };
-        *flags = (*flags & !Self::PRESENT) | u8::from(present);
+        // Mostly the flag stands as it should, and a store less is a store less.
+        if (*flags & Self::PRESENT != 0) != present {
+            *flags ^= Self::PRESENT;
+        }
     }
 
     /// The value's bytes.

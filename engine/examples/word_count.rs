@@ -106,7 +106,8 @@ fn run(args: &Args) -> Result<()> {
 
 /// The words of a line: what stands between spaces and tabs, as awk splits it.
 fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(|byte| matches!(byte, b' ' | b'\t' | b'\n')).filter(|word| !word.is_empty())
+    line.split(|byte| matches!(byte, b' ' | b'\t' | b'\n'))
+        .filter(|word| !word.is_empty())
 }
 
 fn write_row((word, count): &(Vec<u8>, u64), row: &mut Vec<u8>) {
@@ -153,10 +154,7 @@ fn show_progress(job: &JobClient) {
         let records = progress.source_records();
         let checkpoints = progress.checkpoints();
         let last = match checkpoints.last_completed_id {
-            Some(id) => format!(
-                "checkpoint {id} in {} ms",
-                checkpoints.last_duration_ms
-            ),
+            Some(id) => format!("checkpoint {id} in {} ms", checkpoints.last_duration_ms),
             None => "no checkpoint yet".to_owned(),
         };
         bar.set_message(format!(
@@ -173,7 +171,10 @@ fn summary(result: &JobExecutionResult) -> String {
     let checkpoints = &result.checkpoints;
     let last = match checkpoints.completed {
         0 => "none".to_owned(),
-        _ => format!("{} ms, {} bytes", checkpoints.last_duration_ms, checkpoints.last_size_bytes),
+        _ => format!(
+            "{} ms, {} bytes",
+            checkpoints.last_duration_ms, checkpoints.last_size_bytes
+        ),
     };
     format!(
         "{} records, {:.3} s, {} records/s, {} checkpoints completed, last checkpoint: {last}",

@@ -36,7 +36,8 @@ pub enum ErrorKind {
     Bug,
 }
 
-/// An error of the engine. See the [module](self) for how it is built.
+/// An error of the engine: what happened, where, what was expected and what to do, as a sentence, with an [`ErrorKind`] that says what the
+/// caller can do about it.
 pub struct Error {
     kind: ErrorKind,
     message: String,

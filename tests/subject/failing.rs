@@ -44,7 +44,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let results = sink.results();
     let outcome = {
         let env = environment(&args.common, args.parallelism)?;
-        let mut numbers = env.from_source(SequenceSource::new(0..args.records), "numbers").uid("numbers");
+        let mut numbers = env
+            .from_source(SequenceSource::new(0..args.records), "numbers")
+            .uid("numbers");
         if let Some(rate) = args.rate {
             numbers = numbers.rate_limit(rate);
         }
@@ -53,7 +55,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             .try_map(move |number: u64| {
                 if number == at && FAILURES.fetch_add(1, Ordering::Relaxed) < times {
                     if error {
-                        return Err(Error::new(ErrorKind::UserCode, format!("record {number} is refused")));
+                        return Err(Error::new(
+                            ErrorKind::UserCode,
+                            format!("record {number} is refused"),
+                        ));
                     }
                     panic!("record {number} is not liked");
                 }
@@ -73,7 +78,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         collected.len(),
         FAILURES.load(Ordering::Relaxed).min(times),
     ));
-    say(format_args!("threads left: {}", threads().saturating_sub(threads_before)));
+    say(format_args!(
+        "threads left: {}",
+        threads().saturating_sub(threads_before)
+    ));
     say_how_it_went(&outcome?);
     Ok(())
 }

@@ -90,7 +90,9 @@ impl KeyedProcessFunction<u64, Event, Event> for Check {
         let expected = next.value(context)?.unwrap_or(0);
         if number > expected || (number < expected && !self.repeats_allowed) {
             // Not an error: that would start the next attempt, and be forgotten if it is right again.
-            say(format_args!("FAULT: key {key} saw event {number} where {expected} was next"));
+            say(format_args!(
+                "FAULT: key {key} saw event {number} where {expected} was next"
+            ));
         }
         next.update(context, &(number + 1).max(expected))?;
         out.collect((key, number));

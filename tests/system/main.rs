@@ -2,14 +2,29 @@
 //!
 //! Each random test prints its seed, and `MILLPOND_SEED` runs it again with the same one. `MILLPOND_KILLS` says how often a kill loop kills (5).
 
+// Marked as tests, or clippy would take what they share for code that must not panic.
+#[cfg(test)]
 mod harness;
 
+#[cfg(test)]
 mod bad_input;
+#[cfg(test)]
 mod cluster;
+#[cfg(test)]
 mod faults_of_storage;
+#[cfg(test)]
 mod kill_loop;
+#[cfg(test)]
 mod numbered_events;
+#[cfg(test)]
+mod plugins;
+#[cfg(test)]
 mod pressure;
+#[cfg(test)]
 mod restore;
+#[cfg(test)]
+mod retained;
+#[cfg(test)]
 mod user_failures;
+#[cfg(test)]
 mod word_count;

@@ -33,7 +33,10 @@ fn an_idle_job_uses_no_processor_time_and_ends_when_its_source_does() {
         let before = cpu_ticks(&running);
         assert!(!running.ends_within(Duration::from_secs(3)));
         let used = cpu_ticks(&running) - before;
-        assert!(used <= 1, "{used} ticks of 10 ms in 3 s at parallelism {parallelism}");
+        assert!(
+            used <= 1,
+            "{used} ticks of 10 ms in 3 s at parallelism {parallelism}"
+        );
         running.close_input();
         running.wait().expect_code(0);
     }
@@ -66,7 +69,10 @@ fn checkpoints_under_backpressure_end_in_time_and_memory_stays_flat() {
     let early = memory_kib(&running, "VmRSS");
     assert!(!running.ends_within(Duration::from_secs(3)), "{}", running.log());
     let late = memory_kib(&running, "VmRSS");
-    assert!(late < early + 16 * 1024, "{early} KiB after 1 s, {late} KiB after 4 s");
+    assert!(
+        late < early + 16 * 1024,
+        "{early} KiB after 1 s, {late} KiB after 4 s"
+    );
     let ended = running.wait().expect_code(0);
     // The timeout is the second that each may take at most, and a checkpoint that ran into it would be missing.
     let completed = crate::harness::checkpoints_completed(&ended.log);

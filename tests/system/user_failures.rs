@@ -20,7 +20,10 @@ fn failing(logs: &Path, times: u64) -> Program {
 }
 
 fn complete() -> String {
-    format!("collected {RECORDS} records, {RECORDS} distinct, sum {}", RECORDS * (RECORDS - 1) / 2)
+    format!(
+        "collected {RECORDS} records, {RECORDS} distinct, sum {}",
+        RECORDS * (RECORDS - 1) / 2
+    )
 }
 
 #[test]
@@ -70,7 +73,11 @@ fn without_checkpoints_and_a_strategy_the_first_failure_ends_the_job() {
         .option("times", 1)
         .run()
         .expect_code(1)
-        .expect_output(&["after 1 failures", "record 1000 is not liked", "collected 0 records"]);
+        .expect_output(&[
+            "after 1 failures",
+            "record 1000 is not liked",
+            "collected 0 records",
+        ]);
 }
 
 #[test]
@@ -86,4 +93,45 @@ fn a_job_without_checkpoints_that_may_restart_begins_again() {
         .run()
         .expect_code(0)
         .expect_output(&[&complete(), "after 1 failures"]);
+}
+
+#[test]
+fn every_restart_strategy_gives_up_when_it_should() {
+    let strategies: [(&str, &[(&str, &str)], u64); 4] = [
+        ("none", &[], 1),
+        ("fixed-delay", &[("attempts", "2"), ("delay", "1 ms")], 3),
+        (
+            "failure-rate",
+            &[
+                ("max-failures-per-interval", "2"),
+                ("failure-rate-interval", "1 min"),
+                ("delay", "1 ms"),
+            ],
+            3,
+        ),
+        (
+            "exponential-delay",
+            &[
+                ("initial-backoff", "1 ms"),
+                ("max-backoff", "10 ms"),
+                ("attempts-before-reset-backoff", "4"),
+            ],
+            5,
+        ),
+    ];
+    for (strategy, options, failures) in strategies {
+        let logs = tempfile::tempdir().unwrap();
+        let mut program = Program::subject(logs.path(), "failing")
+            .option("records", 10)
+            .option("at", 5)
+            .option("times", 1000)
+            .set("restart-strategy.type", strategy);
+        for (option, value) in options {
+            program = program.set(&format!("restart-strategy.{strategy}.{option}"), value);
+        }
+        program
+            .run()
+            .expect_code(1)
+            .expect_output(&[&format!("after {failures} failures"), "threads left: 0"]);
+    }
 }

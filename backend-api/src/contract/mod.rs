@@ -5,6 +5,10 @@
 //! is what [`KeyedState`](crate::KeyedState), [`SnapshotWriter`](crate::SnapshotWriter) and their neighbours say; random operations are compared
 //! with `BTreeMap`s.
 //!
+//! It covers what Flink requires of every keyed state backend (`StateBackendTestBase`) as far as a backend sees it: values, lists, maps, timer queues; several
+//! states and namespaces; iteration and counting; empty and unregistered state; rescaling; asynchronous, parallel, failed and cancelled snapshots. Defaults, folding,
+//! merging and time to live are the engine's, above this boundary.
+//!
 //! # How a backend runs it
 //! With the feature `contract` in its dev-dependencies, in a test module of its own:
 //!
@@ -122,6 +126,7 @@ macro_rules! contract_scenarios {
                 a_scan_is_in_the_order_of_the_map_keys_bytes
                 a_scan_keeps_to_its_range_and_limit
                 each_key_group_has_a_sorted_map_of_its_own_under_the_empty_key
+                many_timers_fire_from_the_front_in_order
             }
             registration {
                 ids_count_up_and_the_same_name_gives_the_same_id
@@ -139,6 +144,7 @@ macro_rules! contract_scenarios {
                 notifications_may_come_in_any_order_late_twice_or_never
                 figures_have_names_in_snake_case
                 the_factory_has_names_that_can_be_found
+                a_chain_of_restores_and_rescales_keeps_every_change
             }
             rescaling {
                 one_subtask_restores_into_the_same_range
@@ -154,6 +160,7 @@ macro_rules! contract_scenarios {
                 several_snapshots_are_written_at_once_and_each_is_of_its_own_moment
                 a_writer_outlives_its_keyed_state_or_fails_clean
                 two_subtasks_of_one_backend_do_not_see_each_other
+                a_table_that_grows_and_shrinks_under_pending_snapshots_is_snapshotted_as_it_was
             }
             slot_batches {
                 duplicate_and_new_keys_of_a_batch_are_counted_once

@@ -9,10 +9,11 @@
     reason = "slots are raw by contract, and a copy of each key would cost more than the comparison"
 )]
 
-use super::entry::{EPOCH, FIXED_HEAD, KEY_LEN, Layout, Parts, same};
+use super::entry::{EPOCH, FIXED_HEAD, KEY_LEN, Layout, same};
 use super::group::GroupTable;
 use super::index::tag;
 use super::page::Location;
+use super::parts::Parts;
 use millpond_backend_api::{KeyBatch, KeyGroup, Slot};
 
 /// Below this size a table is taken to be in the cache, and nothing is prefetched.

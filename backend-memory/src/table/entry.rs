@@ -18,9 +18,10 @@
 //! All numbers are little-endian, entries begin at multiples of 8 and have the size of a [class](super::class). So the flags of a
 //! fixed-width value are right in front of it, the value is aligned to 8, and pages can be walked without the index.
 
-use super::class::{ENTRY_BYTES_MAX, class_of};
+use super::class::class_of;
 use super::page::Location;
-use millpond_backend_api::{BackendError, BackendErrorKind, BackendResult, Cell, key_hash};
+use super::parts::{Parts, cell_hash, map_entry_hash};
+use millpond_backend_api::key_hash;
 
 pub(super) const EPOCH: usize = 4;
 pub(super) const KEY_LEN: usize = 8;
@@ -33,7 +34,7 @@ const MAP_KEY_LEN: usize = 24;
 const VARYING_HEAD: usize = 32;
 const PREVIOUS: usize = 32;
 const NEXT: usize = 40;
-const LINKED_HEAD: usize = 48;
+pub(super) const LINKED_HEAD: usize = 48;
 
 /// The entry has a value.
 pub(super) const PRESENT: u8 = 1;
@@ -51,102 +52,6 @@ pub enum Layout {
     Varying,
     /// As `Varying`, with the entries of one map in a list.
     Linked,
-}
-
-/// What addresses an entry, and its hash ([`cell_hash`] or [`map_entry_hash`]).
-#[derive(Clone, Copy, Debug)]
-pub struct Parts<'a> {
-    /// The hash of all parts.
-    pub hash: u64,
-    /// The key.
-    pub key: &'a [u8],
-    /// The namespace.
-    pub namespace: &'a [u8],
-    /// The map key.
-    pub map_key: &'a [u8],
-    /// Whether the head of the map at (key, namespace) is meant.
-    pub head: bool,
-}
-
-/// The hash of a cell without map key: the key's own where there is no namespace.
-#[inline]
-#[must_use]
-pub fn cell_hash(hash: u64, namespace: &[u8]) -> u64 {
-    if namespace.is_empty() {
-        return hash;
-    }
-    mixed(hash, hash_of(namespace))
-}
-
-/// [`key_hash`] as a call, so that the look-ups around it stay small.
-#[inline(never)]
-fn hash_of(bytes: &[u8]) -> u64 {
-    key_hash(bytes)
-}
-
-/// The hash of a map's entry, from the [`cell_hash`] of the map.
-#[inline]
-#[must_use]
-pub fn map_entry_hash(map: u64, map_key: &[u8]) -> u64 {
-    mixed(map.rotate_left(17), hash_of(map_key))
-}
-
-#[inline]
-fn mixed(left: u64, right: u64) -> u64 {
-    // The multiplication carries upwards only, so the upper half comes down before it and after it.
-    let mut hash = left ^ right.rotate_left(32);
-    hash = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    hash ^ (hash >> 29)
-}
-
-impl<'a> Parts<'a> {
-    /// The parts of a value's or list's cell.
-    #[inline]
-    #[must_use]
-    pub fn of_cell(cell: &Cell<'a>) -> Self {
-        let namespace = cell.namespace.as_slice();
-        Self {
-            hash: cell_hash(cell.hash, namespace),
-            key: cell.key.as_slice(),
-            namespace,
-            map_key: &[],
-            head: false,
-        }
-    }
-
-    /// An error if a part, or the entry with a value of `value_len` bytes, is larger than the table takes.
-    ///
-    /// # Errors
-    /// [`BackendErrorKind::Misuse`].
-    #[inline]
-    pub fn check(&self, value_len: usize) -> BackendResult<()> {
-        let parts = [
-            self.key.len(),
-            self.namespace.len(),
-            self.map_key.len(),
-            value_len,
-        ];
-        let total = parts
-            .iter()
-            .fold(LINKED_HEAD, |sum, len| sum.saturating_add(*len));
-        // A class may be an eighth larger than what it holds.
-        if total > ENTRY_BYTES_MAX / 2 || self.namespace.len() >= 1 << 24 {
-            return Err(too_large(parts));
-        }
-        Ok(())
-    }
-}
-
-#[cold]
-fn too_large(parts: [usize; 4]) -> BackendError {
-    let [key, namespace, map_key, value] = parts;
-    BackendError::new(
-        BackendErrorKind::Misuse,
-        format!(
-            "an entry with a key of {key}, a namespace of {namespace}, a map key of {map_key} and a value of {value} bytes is too large: \
-             a namespace has less than 16 MiB, all together at most 1 GiB"
-        ),
-    )
 }
 
 impl Layout {

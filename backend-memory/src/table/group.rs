@@ -1,10 +1,11 @@
 //! The table of one group: an index and an arena, and what keeps them in step.
 
 use super::arena::{Arena, ArenaFigures};
-use super::entry::{DEAD, EntryMut, EntryView, HEAD, Layout, PRESENT, Parts};
+use super::entry::{DEAD, EntryMut, EntryView, HEAD, Layout, PRESENT};
 use super::frozen::{FrozenPages, SnapshotEra};
 use super::index::Index;
 use super::page::Location;
+use super::parts::Parts;
 
 /// Below this many freed bytes a table is not rebuilt.
 const REBUILD_BYTES_MIN: usize = 64 << 10;

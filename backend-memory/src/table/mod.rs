@@ -15,14 +15,16 @@ mod frozen;
 mod group;
 mod index;
 mod page;
+mod parts;
 
 pub use arena::ArenaFigures;
 pub(crate) use batch::slot_has_value;
 pub use batch::{FixedBatch, Missing, SMALL_TABLE_BYTES, fixed_slots, hint_cells};
-pub use entry::{EntryView, Layout, Parts, cell_hash, map_entry_hash};
+pub use entry::{EntryView, Layout};
 pub use frozen::{EraOfOwner, FrozenPages, SnapshotEra};
 pub use group::{GroupTable, Placed};
 pub use page::{Location, PAGE_BYTES};
+pub use parts::{Parts, cell_hash, map_entry_hash};
 
 /// The low 32 bits of `number`.
 #[inline]

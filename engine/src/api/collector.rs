@@ -39,7 +39,7 @@ impl<T: Data> Collector<T> {
         self.batch.records.push(record);
     }
 
-    /// Emits a record to the side output `tag`. Lost if nobody reads that output: see [`SingleOutput::side_output`](super::SingleOutput::side_output).
+    /// Emits a record to the side output `tag`. Lost if nobody reads that output: see [`DataStream::side_output`](super::DataStream::side_output).
     pub fn side_output<U: Data>(&mut self, tag: &OutputTag<U>, record: U) {
         let timestamp = self.timestamp;
         let side = self.sides.iter_mut().find(|(name, _)| *name == tag.name);

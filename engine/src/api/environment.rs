@@ -34,8 +34,7 @@ pub(crate) type SharedPlan = Rc<RefCell<Plan>>;
 /// let env = StreamExecutionEnvironment::new();
 /// let sink = CollectSink::new();
 /// let results = sink.results();
-/// env.from_collection(vec!["to", "be", "or", "not", "to", "be"])
-///     .map(|word| word.to_owned())
+/// env.from_collection("to be or not to be".split(' ').map(str::to_owned))
 ///     .key_by(|word: &String| word.clone())
 ///     .count()
 ///     .sink_to_2pc(sink);
@@ -180,7 +179,7 @@ impl StreamExecutionEnvironment {
     }
 
     /// The elements of a collection.
-    pub fn from_collection<T: Data + Sync>(&self, elements: Vec<T>) -> DataStream<T> {
+    pub fn from_collection<T: Data + Sync>(&self, elements: impl IntoIterator<Item = T>) -> DataStream<T> {
         self.from_source(FromCollection::new(elements), "Source: Collection")
     }
 

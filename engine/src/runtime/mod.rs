@@ -1,9 +1,9 @@
 //! The runtime: how a job runs on timely dataflow.
 //!
 //! Each worker thread is a timely worker, a job is one dataflow, and subtask i of every operator runs on worker i. A timestamp is
-//! a checkpoint epoch and a flow-control tick ([`time`]): timely's frontier leaving an epoch is the barrier. [`plan`] turns the program's
-//! description into operators; [`source_task`] and [`chain_task`] are what runs in them; [`control`] brings commands in and reports out;
-//! [`job`] starts attempts, and starts them again.
+//! a checkpoint epoch and a flow-control tick (`time`): timely's frontier leaving an epoch is the barrier. `plan` turns the program's
+//! description into operators; `source_task` and `chain_task` are what runs in them; `control` brings commands in and reports out;
+//! `job` starts attempts, and starts them again.
 
 mod acks;
 mod batch;

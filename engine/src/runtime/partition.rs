@@ -78,13 +78,17 @@ impl<T: Data> Distributor<Batch<T>> for Router<T> {
         let hashed = !batch.hashes.is_empty();
         match self.rule {
             Partitioning::Broadcast => {
-                for target in 0..self.parallelism as usize {
-                    let buffer = &mut self.buffers[target];
+                for (buffer, pusher) in self
+                    .buffers
+                    .iter_mut()
+                    .zip(pushers.iter_mut())
+                    .take(self.parallelism as usize)
+                {
                     buffer.records.extend(batch.records.iter().cloned());
                     buffer.hashes.extend_from_slice(&batch.hashes);
                     buffer.timestamps.extend_from_slice(&batch.timestamps);
                     if buffer.records.len() >= BATCH_RECORDS {
-                        send(buffer, stamp, &mut pushers[target]);
+                        send(buffer, stamp, pusher);
                     }
                 }
                 batch.records.clear();
@@ -120,10 +124,14 @@ impl<T: Data> Distributor<Batch<T>> for Router<T> {
             }
         }
         if let Some(mark) = batch.mark {
-            for target in 0..self.parallelism as usize {
-                let buffer = &mut self.buffers[target];
+            for (buffer, pusher) in self
+                .buffers
+                .iter_mut()
+                .zip(pushers.iter_mut())
+                .take(self.parallelism as usize)
+            {
                 buffer.mark = Some(super::batch::Mark { targets: 1, ..mark });
-                send(buffer, stamp, &mut pushers[target]);
+                send(buffer, stamp, pusher);
             }
         }
         batch.clear();

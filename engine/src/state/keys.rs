@@ -33,25 +33,37 @@ impl KeyColumn {
     pub(crate) fn clear(&mut self) {
         self.hashes.clear();
         self.groups.clear();
-        self.bytes.clear();
         self.ends.clear();
+        // Keys of a fixed width are written over, so their memory stays as it is.
+        if self.width.is_none() {
+            self.bytes.clear();
+        }
     }
 
-    /// Appends the bytes of a key; its hash comes by [`set_hashes`](Self::set_hashes).
-    #[inline]
-    pub(crate) fn push<K: Data>(&mut self, key: &K) -> Result<()> {
+    /// Takes the keys of all records of a batch and the hashes that came with them; computes the key groups. The column must be empty.
+    pub(crate) fn set<T, K: Data>(
+        &mut self,
+        records: &[T],
+        select: impl Fn(&T) -> K,
+        hashes: &mut Vec<u64>,
+        max_parallelism: u32,
+    ) -> Result<()> {
         match self.width {
             Some(width) => {
-                let from = self.bytes.len();
-                self.bytes.resize(from + width, 0);
-                let place = self.bytes.get_mut(from..).unwrap_or_default();
-                codec::encode_fixed(key, place)?;
+                self.bytes.resize(records.len() * width, 0);
+                encode_all(records, select, &mut self.bytes, width)?;
             }
             None => {
-                codec::encode_into(key, &mut self.bytes)?;
-                self.end_key();
+                for record in records {
+                    codec::encode_into(&select(record), &mut self.bytes)?;
+                    self.end_key();
+                }
             }
         }
+        std::mem::swap(&mut self.hashes, hashes);
+        hashes.clear();
+        self.groups
+            .extend(self.hashes.iter().map(|hash| key_group(*hash, max_parallelism)));
         Ok(())
     }
 
@@ -60,16 +72,11 @@ impl KeyColumn {
             .push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
     }
 
-    /// Takes the hashes that came with the records, and computes the key groups.
-    pub(crate) fn set_hashes(&mut self, hashes: &mut Vec<u64>, max_parallelism: u32) {
-        std::mem::swap(&mut self.hashes, hashes);
-        hashes.clear();
-        self.groups
-            .extend(self.hashes.iter().map(|hash| key_group(*hash, max_parallelism)));
-    }
-
     /// Appends an encoded key with its group.
     pub(crate) fn push_encoded(&mut self, key: &[u8], group: KeyGroup) {
+        if let Some(width) = self.width {
+            self.bytes.truncate(self.hashes.len() * width);
+        }
         self.bytes.extend_from_slice(key);
         if self.width.is_none() {
             self.end_key();
@@ -114,6 +121,26 @@ impl KeyColumn {
     }
 }
 
+/// Writes the keys of `records`, `width` bytes each. The common widths are compiled for themselves, so that a key is a store or two.
+fn encode_all<T, K: Data>(
+    records: &[T],
+    select: impl Fn(&T) -> K,
+    bytes: &mut [u8],
+    width: usize,
+) -> Result<()> {
+    if width == 8 {
+        let (places, _) = bytes.as_chunks_mut::<8>();
+        for (record, place) in records.iter().zip(places) {
+            codec::encode_fixed(&select(record), place)?;
+        }
+        return Ok(());
+    }
+    for (record, place) in records.iter().zip(bytes.chunks_exact_mut(width)) {
+        codec::encode_fixed(&select(record), place)?;
+    }
+    Ok(())
+}
+
 /// Computes the hash of each record's key.
 pub(crate) struct Hasher {
     width: Option<usize>,
@@ -151,11 +178,11 @@ mod tests {
         let mut fixed = KeyColumn::new(Some(8));
         let mut hasher = Hasher::new(Some(8));
         let mut hashes = Vec::new();
-        for key in 0..5_u64 {
-            fixed.push(&key).unwrap();
-            hashes.push(hasher.hash(&key).unwrap());
+        let records: Vec<u64> = (0..5).collect();
+        for key in &records {
+            hashes.push(hasher.hash(key).unwrap());
         }
-        fixed.set_hashes(&mut hashes, 128);
+        fixed.set(&records, |record| *record, &mut hashes, 128).unwrap();
         let from = fixed.batch_start(3);
         assert_eq!((from, fixed.batch(from).len()), (3, 2));
         assert_eq!(fixed.batch(from).key(1), 4_u64.to_le_bytes());
@@ -164,13 +191,28 @@ mod tests {
 
         let mut varying = KeyColumn::new(None);
         let mut hasher = Hasher::new(None);
-        for key in ["a", "", "long"] {
-            varying.push(&key.to_owned()).unwrap();
+        let records = ["a", "", "long"];
+        for key in records {
             hashes.push(hasher.hash(&key.to_owned()).unwrap());
         }
-        varying.set_hashes(&mut hashes, 128);
+        varying
+            .set(&records, |record| (*record).to_owned(), &mut hashes, 128)
+            .unwrap();
+        for column in [&mut fixed, &mut varying] {
+            column.clear();
+            column.push_encoded(b"12345678", KeyGroup(3));
+            assert_eq!(
+                (column.key(0), column.cell(0).group),
+                (&b"12345678"[..], KeyGroup(3))
+            );
+            column.clear();
+        }
+        hashes.extend([1, 2, 3]);
+        varying
+            .set(&records, |record| (*record).to_owned(), &mut hashes, 128)
+            .unwrap();
         assert_eq!(varying.batch_start(2), 0);
         assert_eq!(varying.key(2), codec::to_vec("long").unwrap());
-        assert_eq!(varying.cell(1).hash, key_hash(&codec::to_vec("").unwrap()));
+        assert_eq!(varying.cell(1).hash, 2);
     }
 }

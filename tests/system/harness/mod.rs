@@ -10,7 +10,10 @@ pub(crate) use checkpoints::{checkpoints_below, latest_checkpoint};
 pub(crate) use program::{Ended, Program, Running};
 pub(crate) use random::Random;
 pub(crate) use strace::Strace;
-pub(crate) use text::{assert_exactly, assert_nothing_missing, awk_lines, checkpoints_completed, finished_lines, lines_of, write_text};
+pub(crate) use text::{
+    assert_exactly, assert_nothing_missing, awk_lines, checkpoints_completed, finished_lines, lines_of,
+    write_text,
+};
 
 /// The number in the environment variable `name`, else `default`.
 pub(crate) fn number(name: &str, default: u64) -> u64 {

@@ -31,8 +31,13 @@ impl Random {
         self.next() % bound
     }
 
+    /// A number below `len`.
+    pub(crate) fn index(&mut self, len: usize) -> usize {
+        usize::try_from(self.below(len as u64)).unwrap()
+    }
+
     pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.next() as usize % from.len()]
+        from[self.index(from.len())]
     }
 
     pub(crate) fn milliseconds(&mut self, range: Range<u64>) -> Duration {

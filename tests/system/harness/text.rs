@@ -18,10 +18,10 @@ pub(crate) fn write_text(folder: &Path, files: usize, bytes: usize, random: &mut
                 let rank = (random.below(200) * random.below(200) * random.below(100)) / 1000;
                 match rank % 97 {
                     13 => text.extend(format!("w\u{f6}rt{rank}").bytes()),
-                    31 => text.extend([b'x', 0xff, b'0' + (rank % 10) as u8]),
+                    31 => text.extend([b'x', 0xff, rank.to_le_bytes()[0] | 0x80]),
                     _ => text.extend(format!("word{rank}").bytes()),
                 }
-                text.extend([b" ".as_slice(), b"  ", b"\t", b" "][random.below(4) as usize]);
+                text.extend(random.pick(&[b" ".as_slice(), b"  ", b"\t", b" "]));
             }
             text.push(b'\n');
         }
@@ -138,5 +138,6 @@ fn difference(found: &[Vec<u8>], expected: &[Vec<u8>]) -> (Vec<String>, Vec<Stri
 pub(crate) fn checkpoints_completed(log: &str) -> u64 {
     let words: Vec<_> = log.split_whitespace().collect();
     let at = words.iter().rposition(|word| word.starts_with("checkpoints"));
-    at.and_then(|at| words[at - 1].parse().ok()).unwrap_or_else(|| panic!("no count of checkpoints in:\n{log}"))
+    at.and_then(|at| words[at - 1].parse().ok())
+        .unwrap_or_else(|| panic!("no count of checkpoints in:\n{log}"))
 }

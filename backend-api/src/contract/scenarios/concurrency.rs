@@ -50,6 +50,63 @@ pub(crate) fn what_is_written_after_the_synchronous_part_is_not_in_the_snapshot(
     }
 }
 
+pub(crate) fn a_table_that_grows_and_shrinks_under_pending_snapshots_is_snapshotted_as_it_was(suite: &Suite) {
+    let storage = suite.storage();
+    let mut model = Model::new([
+        StateDescriptor::new("counts", StateKind::Value, 8),
+        StateDescriptor::new("words", StateKind::Value, 0),
+    ]);
+    let mut opened = suite.restored(&storage, Shape::ALONE, &[]);
+    let ids = model.register(&mut opened);
+    let address = |key: u32| Address::new(key.to_be_bytes());
+    let mut pending = vec![(model.clone(), opened.begin_snapshot())];
+    for (from, to) in [(0, 3_000), (3_000, 20_000)] {
+        for key in from..to {
+            set(
+                &mut opened,
+                &mut model,
+                &ids,
+                0,
+                address(key),
+                &u64::from(key).to_le_bytes(),
+            );
+            set(
+                &mut opened,
+                &mut model,
+                &ids,
+                1,
+                address(key),
+                &key.to_le_bytes()[..1 + key as usize % 4],
+            );
+        }
+        pending.push((model.clone(), opened.begin_snapshot()));
+    }
+    for key in (0..20_000).filter(|key| key % 10 != 0) {
+        unset(&mut opened, &mut model, &ids, 0, &address(key));
+        unset(&mut opened, &mut model, &ids, 1, &address(key));
+    }
+    pending.push((model.clone(), opened.begin_snapshot()));
+    for key in 0..2_000 {
+        set(&mut opened, &mut model, &ids, 0, address(key), b"8 again.");
+        set(
+            &mut opened,
+            &mut model,
+            &ids,
+            1,
+            address(key),
+            b"longer than it was before",
+        );
+    }
+    model.check(&mut opened, &ids);
+    for (model, snapshot) in pending {
+        let handles = snapshot.write(&storage);
+        let mut restored = suite.restored(&storage, Shape::ALONE, &handles);
+        model.check_restored(&mut restored);
+        restored.close();
+    }
+    opened.close();
+}
+
 pub(crate) fn a_second_snapshot_completes_while_the_first_is_held(suite: &Suite) {
     let storage = suite.storage();
     let mut random = suite.random();

@@ -109,4 +109,35 @@ mod prelude {
             }
         }
     }
+    /// Fills the states of [`one_state_of_each_kind`] for those of `keys` keys that are the subtask's, maps with three entries each.
+    #[track_caller]
+    pub(super) fn fill_own(
+        opened: &mut Opened,
+        model: &mut Model,
+        ids: &[StateId],
+        random: &mut Random,
+        keys: u32,
+    ) {
+        for key in 0..keys {
+            let address = Address::new(key.to_le_bytes());
+            if !opened.range().contains(KeyGroup(address.group)) {
+                continue;
+            }
+            for state in 0..model.states.len() {
+                let descriptor = model.states[state].descriptor.clone();
+                let entries = if descriptor.kind.has_map_keys() { 3 } else { 1 };
+                for entry in 0..entries {
+                    let mut address = address.clone();
+                    if descriptor.kind.has_map_keys() {
+                        address = address.at([entry]);
+                    }
+                    let len = match descriptor.value_width {
+                        0 => 1 + random.below(30),
+                        width => width as usize,
+                    };
+                    set(opened, model, ids, state, address, &random.bytes(len));
+                }
+            }
+        }
+    }
 }

@@ -102,13 +102,16 @@ impl<'s> Walker<'s> {
             let mut taken = Taken::new();
             let mut held = Vec::new();
             let mut running = Vec::new();
-            for _ in 0..steps {
+            for step in 0..steps {
+                if step == steps / 2 {
+                    taken.push((model.clone(), opened.snapshot(self.storage)));
+                }
                 if self.random.one_in(STEPS_PER_SNAPSHOT) {
                     self.snapshot(opened, model, scope, &mut taken, &mut held, &mut running);
                 }
                 self.step(opened, model);
             }
-            // One at the end in any case.
+            // One in the middle and one at the end in any case.
             taken.push((model.clone(), opened.snapshot(self.storage)));
             model.check(opened, &self.ids);
             for (model, snapshot) in held {

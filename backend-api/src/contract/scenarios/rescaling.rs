@@ -35,7 +35,7 @@ fn rescale(suite: &Suite, before: u32, after: u32) {
         let mut opened = suite.restored(&storage, shape, &[]);
         let mut model = one_state_of_each_kind();
         let ids = model.register(&mut opened);
-        fill_own(&mut opened, &mut model, &ids, &mut random);
+        fill_own(&mut opened, &mut model, &ids, &mut random, 120);
         handles.extend(opened.snapshot(&storage));
         opened.close();
         for (state, part) in whole.states.iter_mut().zip(model.states) {
@@ -57,31 +57,6 @@ fn rescale(suite: &Suite, before: u32, after: u32) {
         let expected: usize = whole.states.iter().map(|state| state.cells.len()).sum();
         assert_eq!(cells, expected as u64, "cells over all subtasks");
         handles = next_handles;
-    }
-}
-
-/// Fills the states with keys of the groups of the subtask.
-fn fill_own(opened: &mut Opened, model: &mut Model, ids: &[StateId], random: &mut Random) {
-    for key in 0..120_u32 {
-        let address = Address::new(key.to_le_bytes());
-        if !opened.range().contains(KeyGroup(address.group)) {
-            continue;
-        }
-        for state in 0..model.states.len() {
-            let descriptor = model.states[state].descriptor.clone();
-            let entries = if descriptor.kind.has_map_keys() { 3 } else { 1 };
-            for entry in 0..entries {
-                let mut address = address.clone();
-                if descriptor.kind.has_map_keys() {
-                    address = address.at([entry]);
-                }
-                let len = match descriptor.value_width {
-                    0 => 1 + random.below(30),
-                    width => width as usize,
-                };
-                set(opened, model, ids, state, address, &random.bytes(len));
-            }
-        }
     }
 }
 

@@ -73,6 +73,46 @@ pub(crate) fn a_snapshot_taken_right_after_a_restore_is_whole(suite: &Suite) {
     restored.close();
 }
 
+pub(crate) fn a_chain_of_restores_and_rescales_keeps_every_change(suite: &Suite) {
+    let storage = suite.storage();
+    let mut random = suite.random();
+    let mut whole = one_state_of_each_kind();
+    let mut handles = Vec::new();
+    let mut checkpoint = 1;
+    for parallelism in [1, 1, 2, 3, 3, 1, 2, 1] {
+        let mut next_whole = one_state_of_each_kind();
+        let mut next_handles = Vec::new();
+        for shape in Shape::all(parallelism) {
+            let mut opened = suite
+                .restored(&storage, shape, &handles)
+                .counting_from(checkpoint);
+            let mut model = whole.within(shape.range());
+            let ids = whole.check_restored(&mut opened);
+            let mut last = Vec::new();
+            for _ in 0..3 {
+                fill_own(&mut opened, &mut model, &ids, &mut random, 15);
+                unset_some(&mut opened, &mut model, &ids, &mut random);
+                let snapshot = opened.begin_snapshot();
+                let id = snapshot.checkpoint_id();
+                last = snapshot.write(&storage);
+                opened.notify(&storage, id, CheckpointEvent::Completed);
+            }
+            opened.close();
+            next_handles.extend(last);
+            for (next, part) in next_whole.states.iter_mut().zip(model.states) {
+                next.cells.extend(part.cells);
+            }
+        }
+        checkpoint += 3;
+        (whole, handles) = (next_whole, next_handles);
+        // One checkpoint is retained.
+        storage.keep_only(&handles.iter().collect::<Vec<_>>());
+    }
+    let mut restored = suite.restored(&storage, Shape::ALONE, &handles);
+    whole.check_restored(&mut restored);
+    restored.close();
+}
+
 pub(crate) fn a_snapshot_that_must_stand_alone_restores_without_any_other_file(suite: &Suite) {
     let storage = suite.storage();
     let mut random = suite.random();

@@ -106,3 +106,54 @@ pub(crate) fn each_key_group_has_a_sorted_map_of_its_own_under_the_empty_key(sui
         restored.close();
     }
 }
+
+pub(crate) fn many_timers_fire_from_the_front_in_order(suite: &Suite) {
+    let storage = suite.storage();
+    let mut random = suite.random();
+    let mut opened = suite.restored(&storage, Shape::ALONE, &[]);
+    let mut timers = opened.register("timers", StateKind::SortedMap, 0);
+    let groups = [0_u16, 7, 15];
+    let mut expected: BTreeMap<Address, Vec<u8>> = BTreeMap::new();
+    for number in 0..1_500_u64 {
+        let tick = random.word() % 5_000;
+        let map_key = [tick.to_be_bytes(), number.to_be_bytes()].concat();
+        let at = Address::of_group(groups[random.below(3)]).at(map_key);
+        opened.put(timers, &at, b"");
+        expected.insert(at, Vec::new());
+    }
+    for round in 0.. {
+        let Some(group) = expected.keys().map(|at| at.group).nth(expected.len() / 2) else {
+            break;
+        };
+        let limit = 1 + random.below(40);
+        let fired = opened.scan(timers, &Address::of_group(group), b"", limit);
+        let due: Vec<Address> = expected
+            .keys()
+            .filter(|at| at.group == group)
+            .take(limit)
+            .cloned()
+            .collect();
+        let found = fired
+            .into_iter()
+            .map(|(map_key, _)| Address::of_group(group).at(map_key));
+        assert_eq!(found.collect::<Vec<_>>(), due, "round {round}");
+        for at in due {
+            assert!(opened.delete(timers, &at));
+            expected.remove(&at);
+            if random.one_in(4) {
+                // Firing registers a later one.
+                let later = Address::of_group(group).at([&at.map_key[..], b"later"].concat());
+                opened.put(timers, &later, b"");
+                expected.insert(later, Vec::new());
+            }
+        }
+        assert_eq!(opened.count(timers), expected.len() as u64);
+        if round == 20 {
+            let handles = opened.snapshot(&storage);
+            opened.close();
+            opened = suite.restored(&storage, Shape::ALONE, &handles).counting_from(2);
+            timers = opened.register("timers", StateKind::SortedMap, 0);
+        }
+    }
+    opened.close();
+}

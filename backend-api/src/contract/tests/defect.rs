@@ -19,14 +19,17 @@ pub(super) enum Defect {
     TrustsLengths,
     ClearsOnAbort,
     LeavesItsFolder,
+    IgnoresLimits,
+    RestoresOneHandle,
 }
 
 /// Each defect with scenarios that must fail because of it.
-pub(super) const SEEN_BY: [(Defect, &[&str]); 15] = [
+pub(super) const SEEN_BY: [(Defect, &[&str]); 17] = [
     (
         Defect::SnapshotsLate,
         &[
             "concurrency::what_is_written_after_the_synchronous_part_is_not_in_the_snapshot",
+            "concurrency::a_table_that_grows_and_shrinks_under_pending_snapshots_is_snapshotted_as_it_was",
             "lists::a_list_that_grows_while_a_snapshot_is_pending_is_snapshotted_as_it_was",
             "slot_batches::a_snapshot_does_not_see_later_updates_through_slots",
             "registration::states_registered_while_a_snapshot_is_written_are_not_in_it_and_work",
@@ -109,5 +112,20 @@ pub(super) const SEEN_BY: [(Defect, &[&str]); 15] = [
     (
         Defect::LeavesItsFolder,
         &["values::a_value_is_what_was_put_last_and_belongs_to_its_key"],
+    ),
+    (
+        Defect::IgnoresLimits,
+        &[
+            "sorted_maps::a_scan_keeps_to_its_range_and_limit",
+            "sorted_maps::many_timers_fire_from_the_front_in_order",
+            "maps::a_limited_scan_gives_so_many_entries_of_the_map",
+        ],
+    ),
+    (
+        Defect::RestoresOneHandle,
+        &[
+            "rescaling::many_subtasks_restore_into_few",
+            "snapshots::a_chain_of_restores_and_rescales_keeps_every_change",
+        ],
     ),
 ];

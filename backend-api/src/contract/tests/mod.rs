@@ -4,6 +4,7 @@ mod defect;
 mod format;
 mod panics;
 mod reference;
+mod storage;
 
 use super::Suite;
 use crate::export::{factory_object, panic_text};

@@ -71,7 +71,12 @@ impl StateBackend for Reference {
             std::fs::create_dir_all(&local_dir)?;
         }
         let mut tables = Vec::new();
-        for handle in &open.restore {
+        let handles = if self.0 == Defect::RestoresOneHandle {
+            1
+        } else {
+            open.restore.len()
+        };
+        for handle in open.restore.iter().take(handles) {
             format::restore(handle, &open.files, open.key_groups, self.0, &mut tables)?;
         }
         Ok(ReferenceKeyed {
@@ -293,7 +298,11 @@ impl KeyedState for ReferenceKeyed {
             if defect == Defect::ScansByLength {
                 found.sort_by_key(|(other, _)| other.map_key.len());
             }
-            let limit = if limit == 0 { usize::MAX } else { limit };
+            let limit = if limit == 0 || defect == Defect::IgnoresLimits {
+                usize::MAX
+            } else {
+                limit
+            };
             for (other, value) in found.into_iter().take(limit) {
                 push(entries, other, value);
             }

@@ -102,6 +102,13 @@ pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExec
                 job_id = String::new();
                 break;
             }
+            // A disk that refuses the number of the attempt now may take it in a while.
+            Err(error) if error.kind() == ErrorKind::Storage => {
+                match decide(&mut strategy, None, &error, started, shared) {
+                    None => continue,
+                    Some(give_up) => return Err(end_in_failure(lead.as_ref(), &runtime, &session, give_up)),
+                }
+            }
             Err(error) => return Err(end_in_failure(lead.as_ref(), &runtime, &session, error)),
         };
         JobMetrics::add(&shared.metrics.attempts, 1);
@@ -128,7 +135,7 @@ pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExec
             return Err(cancelled());
         }
         let cause = end.to_error();
-        if let Some(give_up) = decide(&mut strategy, &end, &cause, started, shared) {
+        if let Some(give_up) = decide(&mut strategy, Some(&end), &cause, started, shared) {
             return Err(end_in_failure(Some(lead), &runtime, &session, give_up));
         }
     }
@@ -138,21 +145,23 @@ pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExec
     Ok(result(&prepared.job_name, &job_id, started, shared, false))
 }
 
-/// Waits as the restart strategy says, or tells with what error the job ends.
+/// Waits as the restart strategy says, or tells with what error the job ends. `end` is that of an attempt that has begun.
 fn decide(
     strategy: &mut RestartStrategy,
-    end: &AttemptEnd,
+    end: Option<&AttemptEnd>,
     cause: &Error,
     started: Instant,
     shared: &JobShared,
 ) -> Option<Error> {
-    // What cannot become better is not tried again.
-    let hopeless = matches!(
-        cause.kind(),
-        ErrorKind::Configuration | ErrorKind::Plugin | ErrorKind::Restore
-    );
-    if hopeless && !matches!(end, AttemptEnd::PeerLost { .. }) {
+    if is_refusal(cause) && !matches!(end, Some(AttemptEnd::PeerLost { .. })) {
         return Some(Error::new(cause.kind(), cause.to_string()));
+    }
+    if cause.kind() == ErrorKind::StateTooLarge {
+        // The next attempt would grow the same state again.
+        return Some(Error::new(
+            ErrorKind::JobFailed,
+            format!("the job failed: {cause} (it is not restarted: the state would be as large again)"),
+        ));
     }
     match strategy.on_failure(started.elapsed(), random_share()) {
         Decision::RestartAfter(pause) => {
@@ -174,14 +183,27 @@ fn random_share() -> f64 {
 }
 
 /// Ends the job everywhere; returns the error it ends with.
+///
+/// What was refused can be put right, so then the job has not come to its end: it stays as it is, and the next start of the program goes on from the same
+/// checkpoint. To forget that checkpoint because it cannot be read would be to start over behind the user's back.
 fn end_in_failure(lead: Option<&Lead>, runtime: &Runtime, session: &ClusterSession, error: Error) -> Error {
     if let Some(lead) = lead {
         session.give_up(&FailureCause::of(&error));
-        if let Err(end) = runtime.block_on(lead.coordinator.finish(JobEnd::Failed)) {
+        if !is_refusal(&error)
+            && let Err(end) = runtime.block_on(lead.coordinator.finish(JobEnd::Failed))
+        {
             tracing::error!("the end of the job could not be recorded: {end}");
         }
     }
     error
+}
+
+/// Whether trying again is of no use before somebody has changed something.
+fn is_refusal(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Configuration | ErrorKind::Plugin | ErrorKind::Restore
+    )
 }
 
 fn result(

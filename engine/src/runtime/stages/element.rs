@@ -36,8 +36,17 @@ impl<T: Data, U: Data, F: FnMut(T, &mut Collector<U>) -> Result<()> + 'static> S
         let Self {
             function, outputs, ..
         } = self;
-        for (index, record) in batch.records.drain(..).enumerate() {
-            outputs.collector.timestamp = batch.timestamps.get(index).copied();
+        if batch.timestamps.is_empty() {
+            outputs.collector.timestamp = None;
+            for record in batch.records.drain(..) {
+                function(record, &mut outputs.collector)?;
+                if outputs.collector.is_full() {
+                    outputs.flush(task)?;
+                }
+            }
+        }
+        for (record, timestamp) in batch.records.drain(..).zip(&batch.timestamps) {
+            outputs.collector.timestamp = Some(*timestamp);
             function(record, &mut outputs.collector)?;
             if outputs.collector.is_full() {
                 outputs.flush(task)?;

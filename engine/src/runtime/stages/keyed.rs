@@ -141,10 +141,9 @@ where
         else {
             return Ok(());
         };
-        for record in &batch.records {
-            context.keys.push(&select(record))?;
-        }
-        context.keys.set_hashes(&mut batch.hashes, *max_parallelism);
+        context
+            .keys
+            .set(&batch.records, &*select, &mut batch.hashes, *max_parallelism)?;
         for (index, record) in batch.records.drain(..).enumerate() {
             context.select(index);
             let timestamp = batch.timestamps.get(index).copied();

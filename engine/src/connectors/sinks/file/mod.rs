@@ -6,7 +6,7 @@
 //!
 //! | state | name | on disk |
 //! |---|---|---|
-//! | in progress | `.part-0-7.inprogress.3` | some of its rows |
+//! | in progress | `.part-0-7.inprogress.4f5a90c1-3` | some of its rows |
 //! | pending: named by a checkpoint | the same | all of its rows, file and folder synced |
 //! | finished | `part-0-7` | the same file, renamed |
 //!
@@ -41,6 +41,9 @@ use std::sync::Arc;
 
 /// How long a file grows between two checkpoints unless [`FileSink::roll_bytes`] says otherwise: 128 MiB.
 pub const ROLL_BYTES_DEFAULT: u64 = 128 * 1024 * 1024;
+
+/// The name of the file by which a folder is tried.
+const PROBE: &str = ".millpond-probe";
 
 /// Appends the encoded form of some rows to a buffer.
 type EncodeRows<T> = dyn Fn(&mut Vec<T>, &mut Vec<u8>) + Send + Sync;
@@ -154,7 +157,7 @@ impl<T: Data> TwoPhaseCommitSink for FileSink<T> {
                 ),
             ));
         }
-        for name in names.iter().filter(|name| self.names.attempt_of(name).is_some()) {
+        for name in names.iter().filter(|name| self.names.is_in_progress(name)) {
             let path = folder.join(name);
             fs::remove_file(&path)
                 .map_err(|error| unusable(&path, "of an earlier run cannot be deleted", error))?;
@@ -200,11 +203,15 @@ fn list(folder: &Path) -> io::Result<Vec<String>> {
         .collect()
 }
 
-/// Tries whether files can be created in the folder.
+/// Tries whether files can be created in the folder. Always by the same name, so that what a crash leaves here goes away at the next start.
 fn probe(folder: &Path) -> io::Result<()> {
-    let path = folder.join(format!(".millpond-probe-{}", std::process::id()));
+    let path = folder.join(PROBE);
     File::create(&path)?;
-    fs::remove_file(&path)
+    match fs::remove_file(&path) {
+        // Another sink with the same folder was faster.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
 }
 
 /// Has the names in a folder reach the disk.

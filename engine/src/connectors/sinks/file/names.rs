@@ -5,7 +5,34 @@ use crate::{Error, ErrorKind, Result};
 /// What the name of an unfinished file has behind that of the finished one.
 const IN_PROGRESS: &str = ".inprogress.";
 
-/// Makes and reads names that begin with one prefix: `part-0-7` and `.part-0-7.inprogress.3` (subtask 0, sequence 7, attempt 3).
+/// How much of a job's id goes into names: enough to tell the runs apart that ever wrote into one folder.
+const RUN_CHARS: usize = 8;
+
+/// Who writes a file: a run of the job, which keeps its id when it is killed and resumes, and one of its attempts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Writing {
+    run: String,
+    attempt: u64,
+}
+
+impl Writing {
+    pub(super) fn new(job_id: &str, attempt: u64) -> Self {
+        let run = job_id.chars().filter(char::is_ascii_alphanumeric).take(RUN_CHARS);
+        Self {
+            run: run.collect(),
+            attempt,
+        }
+    }
+
+    /// Whether nobody writes files of `other` any more when `self` has begun. Those of a higher attempt are written: then it is `self` that is out of
+    /// date.
+    pub(super) fn comes_after(&self, other: &Self) -> bool {
+        self.run != other.run || self.attempt > other.attempt
+    }
+}
+
+/// Makes and reads names that begin with one prefix: `part-0-7` and `.part-0-7.inprogress.4f5a90c1-3` (subtask 0, sequence 7, run 4f5a90c1,
+/// attempt 3).
 #[derive(Clone, Debug)]
 pub(super) struct Names {
     prefix: String,
@@ -38,8 +65,12 @@ impl Names {
         format!("{}-{subtask}-{sequence}", self.prefix)
     }
 
-    pub(super) fn in_progress(&self, subtask: u32, sequence: u64, attempt: u64) -> String {
-        format!(".{}{IN_PROGRESS}{attempt}", self.finished(subtask, sequence))
+    pub(super) fn in_progress(&self, subtask: u32, sequence: u64, writing: &Writing) -> String {
+        let Writing { run, attempt } = writing;
+        format!(
+            ".{}{IN_PROGRESS}{run}-{attempt}",
+            self.finished(subtask, sequence)
+        )
     }
 
     /// Subtask and sequence of a finished file; `None` for any other name.
@@ -55,15 +86,23 @@ impl Names {
         self.parse_finished(name).is_some()
     }
 
-    /// Subtask and attempt of an unfinished file; `None` for any other name.
-    pub(super) fn parse_in_progress(&self, name: &str) -> Option<(u32, u64)> {
-        let (finished, attempt) = name.strip_prefix('.')?.rsplit_once(IN_PROGRESS)?;
+    /// Subtask and writer of an unfinished file; `None` for any other name.
+    pub(super) fn parse_in_progress(&self, name: &str) -> Option<(u32, Writing)> {
+        let (finished, writing) = name.strip_prefix('.')?.rsplit_once(IN_PROGRESS)?;
         let (subtask, _) = self.parse_finished(finished)?;
-        Some((subtask, number(attempt)?))
+        let (run, attempt) = writing.rsplit_once('-')?;
+        let attempt = number(attempt)?;
+        Some((
+            subtask,
+            Writing {
+                run: run.to_owned(),
+                attempt,
+            },
+        ))
     }
 
-    pub(super) fn attempt_of(&self, name: &str) -> Option<u64> {
-        self.parse_in_progress(name).map(|(_, attempt)| attempt)
+    pub(super) fn is_in_progress(&self, name: &str) -> bool {
+        self.parse_in_progress(name).is_some()
     }
 }
 
@@ -83,9 +122,16 @@ mod tests {
     fn names_are_read_back_and_others_are_not_taken_for_ours() {
         let names = Names::new("part");
         assert_eq!(names.finished(3, 12), "part-3-12");
-        assert_eq!(names.in_progress(3, 12, 7), ".part-3-12.inprogress.7");
+        let writing = Writing::new("0123456789abcdef", 7);
+        assert_eq!(
+            names.in_progress(3, 12, &writing),
+            ".part-3-12.inprogress.01234567-7"
+        );
         assert_eq!(names.parse_finished("part-3-12"), Some((3, 12)));
-        assert_eq!(names.parse_in_progress(".part-3-12.inprogress.7"), Some((3, 7)));
+        assert_eq!(
+            names.parse_in_progress(".part-3-12.inprogress.01234567-7"),
+            Some((3, writing))
+        );
         for other in [
             "part",
             "part-3",
@@ -100,9 +146,10 @@ mod tests {
         }
         for other in [
             "part-3-12",
-            "part-3-12.inprogress.7",
+            "part-3-12.inprogress.a-7",
             ".part-3-12.inprogress.",
-            ".other-3-12.inprogress.7",
+            ".part-3-12.inprogress.a-",
+            ".other-3-12.inprogress.a-7",
         ] {
             assert_eq!(names.parse_in_progress(other), None, "{other}");
         }

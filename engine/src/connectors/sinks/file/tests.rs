@@ -1,5 +1,6 @@
 //! The life of output files, with a crash between any two steps.
 
+use super::names::Writing;
 use super::*;
 use crate::api::{Committer, PreCommit, TwoPhaseCommitWriter};
 use crate::checkpoint::CheckpointId;
@@ -52,7 +53,7 @@ fn rows_are_visible_when_they_are_committed_and_not_before() {
     finish(&mut first);
     assert_eq!(
         files(&folder).into_iter().collect::<Vec<_>>(),
-        [(".part-2-0.inprogress.1".to_owned(), "1\n2\n".to_owned())]
+        [(".part-2-0.inprogress.00000000-1".to_owned(), "1\n2\n".to_owned())]
     );
     sink.committer(&context(2, 3, 1))
         .unwrap()
@@ -175,17 +176,19 @@ fn each_row_is_there_once_whenever_it_crashed() {
 fn files_of_pending_transactions_of_higher_attempts_and_of_others_are_not_swept() {
     let folder = tempfile::tempdir().unwrap();
     let keep = [
-        ".part-0-1.inprogress.4",  // in the checkpoint
-        ".part-0-2.inprogress.5",  // this attempt
-        ".part-0-2.inprogress.6",  // a later one
-        ".other-0-1.inprogress.1", // another sink
-        ".part-1-1.inprogress.1",  // subtask 1 sweeps it
+        ".part-0-1.inprogress.00000000-4",  // in the checkpoint
+        ".part-0-2.inprogress.00000000-5",  // this attempt
+        ".part-0-2.inprogress.00000000-6",  // a later one
+        ".other-0-1.inprogress.00000000-1", // another sink
+        ".part-1-1.inprogress.00000000-1",  // subtask 1 sweeps it
         "notes.txt",
     ];
     let swept = [
-        ".part-0-0.inprogress.1",
-        ".part-2-0.inprogress.4",
-        ".part-4-9.inprogress.3",
+        ".part-0-0.inprogress.00000000-1",
+        ".part-2-0.inprogress.00000000-4",
+        ".part-4-9.inprogress.00000000-3",
+        ".part-0-3.inprogress.12345678-5", // another run, from whose checkpoint this one was started
+        ".part-0-4.inprogress.12345678-9",
     ];
     for name in keep.iter().chain(&swept) {
         fs::write(folder.path().join(name), "x").unwrap();
@@ -205,7 +208,12 @@ fn files_of_pending_transactions_of_higher_attempts_and_of_others_are_not_swept(
 #[test]
 fn a_fresh_start_refuses_finished_files_unless_it_may_append() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["part-0-0", "part-1-4", ".part-0-5.inprogress.2", "README"] {
+    for name in [
+        "part-0-0",
+        "part-1-4",
+        ".part-0-5.inprogress.00000000-2",
+        "README",
+    ] {
         fs::write(folder.path().join(name), "x").unwrap();
     }
     let sink = FileSink::<u32>::lines(folder.path());
@@ -276,7 +284,7 @@ fn files_roll_at_their_size_between_checkpoints() {
 #[test]
 fn a_commit_refuses_a_file_that_is_missing_damaged_or_in_the_way() {
     let committable = FileCommittable {
-        temporary_name: ".part-0-0.inprogress.1".to_owned(),
+        temporary_name: ".part-0-0.inprogress.00000000-1".to_owned(),
         final_name: "part-0-0".to_owned(),
         len: 3,
     };
@@ -300,7 +308,10 @@ fn a_commit_refuses_a_file_that_is_missing_damaged_or_in_the_way() {
             .commit(vec![committable.clone()])
             .unwrap_err();
         assert!(error.message().ends_with(message), "{error}");
-        assert!(error.message().contains(".part-0-0.inprogress.1"), "{error}");
+        assert!(
+            error.message().contains(".part-0-0.inprogress.00000000-1"),
+            "{error}"
+        );
         assert_eq!(files(folder.path()), before);
     }
 }
@@ -315,7 +326,10 @@ fn a_folder_that_vanished_is_an_error_with_its_name() {
     writer.write(&mut vec![1]).unwrap();
     let error = writer.pre_commit(None).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Storage);
-    assert!(error.message().contains("out/.part-0-0.inprogress.1"), "{error}");
+    assert!(
+        error.message().contains("out/.part-0-0.inprogress.00000000-1"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -325,7 +339,7 @@ fn two_attempts_may_commit_the_same_files_at_the_same_time() {
         .map(|sequence| {
             let names = Names::new("part");
             let file = FileCommittable {
-                temporary_name: names.in_progress(0, sequence, 1),
+                temporary_name: names.in_progress(0, sequence, &Writing::new("run", 1)),
                 final_name: names.finished(0, sequence),
                 len: 1,
             };

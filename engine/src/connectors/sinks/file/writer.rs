@@ -1,6 +1,6 @@
 //! Writes the rows of one subtask.
 
-use super::names::Names;
+use super::names::{Names, Writing};
 use super::{EncodeRows, FileCommittable, FileSink, failed, list, sync_folder};
 use crate::Result;
 use crate::api::{Data, PreCommit, SinkContext, TwoPhaseCommitWriter};
@@ -26,7 +26,7 @@ pub struct FileWriter<T> {
     folder: Arc<Path>,
     names: Names,
     subtask: u32,
-    attempt: u64,
+    writing: Writing,
     encode: Arc<EncodeRows<T>>,
     roll_bytes: u64,
     next_sequence: u64,
@@ -83,7 +83,7 @@ impl<T: Data> FileWriter<T> {
             folder: sink.folder.clone().into(),
             names: sink.names.clone(),
             subtask: context.subtask,
-            attempt: context.attempt,
+            writing: Writing::new(&context.job_id, context.attempt),
             encode: Arc::clone(&sink.encode),
             roll_bytes: sink.roll_bytes,
             next_sequence: next_sequence.max(behind_finished),
@@ -104,7 +104,7 @@ impl<T: Data> FileWriter<T> {
                 let committable = FileCommittable {
                     temporary_name: self
                         .names
-                        .in_progress(self.subtask, self.next_sequence, self.attempt),
+                        .in_progress(self.subtask, self.next_sequence, &self.writing),
                     final_name: self.names.finished(self.subtask, self.next_sequence),
                     len: 0,
                 };
@@ -169,24 +169,28 @@ fn sync(folder: &Path, files: Vec<OpenFile>) -> Result<()> {
     sync_folder(folder).map_err(|error| failed(folder, "cannot sync", error))
 }
 
-/// Deletes the unfinished files of lower attempts that no checkpoint names. Each of them is deleted by one subtask, whatever the
-/// parallelism was before. Files of higher attempts are left alone: then it is this attempt that is out of date.
+/// Deletes the unfinished files of earlier attempts and runs that no checkpoint names. Each of them is deleted by one subtask, whatever
+/// the parallelism was before.
 fn sweep<T>(
     sink: &FileSink<T>,
     context: &SinkContext,
     names: &[String],
     pending: &[FileCommittable],
 ) -> Result<()> {
+    let writing = Writing::new(&context.job_id, context.attempt);
     for name in names {
-        let Some((subtask, attempt)) = sink.names.parse_in_progress(name) else {
+        let Some((subtask, left_by)) = sink.names.parse_in_progress(name) else {
             continue;
         };
         let mine = subtask % context.parallelism.max(1) == context.subtask;
         let remembered = pending.iter().any(|pending| pending.temporary_name == *name);
-        if mine && attempt < context.attempt && !remembered {
+        if mine && writing.comes_after(&left_by) && !remembered {
             let path: PathBuf = sink.folder.join(name);
             match fs::remove_file(&path) {
-                Ok(()) => tracing::debug!("deleted {}, left unfinished by attempt {attempt}", path.display()),
+                Ok(()) => tracing::debug!(
+                    "deleted {}, which an earlier attempt left unfinished",
+                    path.display()
+                ),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(failed(&path, "cannot delete left-over", error)),
             }

@@ -1,0 +1,123 @@
+//! The records that every engine under test is given, and the answer they must come to.
+//!
+//! All arithmetic wraps at 64 bits. Record `i` of a run has the key `splitmix64(i) mod K`; subtask `p` of `P` emits the records `p`,
+//! `p + P`, `p + 2 P`, and so on. Checksums are sums over the records, so they depend on no order.
+
+use std::ops::AddAssign;
+
+/// The increment of splitmix64: 2^64 divided by the golden ratio.
+const GOLDEN_GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// Steele, Lea and Flood's mixer of 64 bits ("Fast splittable pseudorandom number generators", 2014).
+#[inline]
+pub(crate) fn splitmix64(x: u64) -> u64 {
+    let mut z = x.wrapping_add(GOLDEN_GAMMA);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// The key of record `index` among `keys` keys, at least 1.
+#[inline]
+pub(crate) fn key_of(index: u64, keys: u64) -> u64 {
+    splitmix64(index) % keys
+}
+
+/// What a run's outputs come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// The number of outputs.
+    pub(crate) outputs: u64,
+    /// The sum of the counts that were emitted.
+    pub(crate) sum_counts: u64,
+    /// The sum over the outputs of `splitmix64(key + GOLDEN_GAMMA * count)`.
+    pub(crate) checksum: u64,
+}
+
+impl Tally {
+    /// Adds the output `(key, count)`.
+    #[inline]
+    pub(crate) fn add(&mut self, key: u64, count: u64) {
+        let mixed = splitmix64(key.wrapping_add(GOLDEN_GAMMA.wrapping_mul(count)));
+        self.outputs += 1;
+        self.sum_counts = self.sum_counts.wrapping_add(count);
+        self.checksum = self.checksum.wrapping_add(mixed);
+    }
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.outputs += other.outputs;
+        self.sum_counts = self.sum_counts.wrapping_add(other.sum_counts);
+        self.checksum = self.checksum.wrapping_add(other.checksum);
+    }
+}
+
+/// What `keyed-count` must come to, by a plain loop; `None` when the counts would not fit into memory.
+pub(crate) fn expected_counts(records: u64, keys: u64) -> Option<Tally> {
+    const KEYS_MAX: u64 = 200_000_000;
+    if keys > KEYS_MAX {
+        return None;
+    }
+    let mut counts = vec![0_u32; usize::try_from(keys).ok()?];
+    let mut tally = Tally::default();
+    for index in 0..records {
+        let key = key_of(index, keys);
+        let count = counts.get_mut(usize::try_from(key).ok()?)?;
+        *count = count.checked_add(1)?;
+        tally.add(key, u64::from(*count));
+    }
+    Some(tally)
+}
+
+/// What `exchange` must come to: every key once, with a count of 0.
+pub(crate) fn expected_keys(records: u64, keys: u64) -> Tally {
+    let mut tally = Tally::default();
+    for index in 0..records {
+        tally.add(key_of(index, keys), 0);
+    }
+    tally
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splitmix64_gives_the_published_sequence() {
+        // The first outputs of the reference generator seeded with 1234567.
+        let seed = 1_234_567_u64;
+        let outputs: Vec<u64> = (0..3_u64)
+            .map(|n| splitmix64(seed.wrapping_add(GOLDEN_GAMMA.wrapping_mul(n))))
+            .collect();
+        assert_eq!(
+            outputs,
+            [
+                6_457_827_717_110_365_317,
+                3_203_168_211_198_807_973,
+                9_817_491_932_198_370_423
+            ]
+        );
+    }
+
+    #[test]
+    fn counts_of_one_key_are_one_two_three() {
+        let tally = expected_counts(3, 1).unwrap();
+        let mut by_hand = Tally::default();
+        for count in 1..=3 {
+            by_hand.add(0, count);
+        }
+        assert_eq!(tally, by_hand);
+        assert_eq!(tally.sum_counts, 6);
+    }
+
+    #[test]
+    fn a_tally_does_not_depend_on_the_order() {
+        let (mut forth, mut back) = (Tally::default(), Tally::default());
+        for key in 0..100 {
+            forth.add(key, key % 7);
+            back.add(99 - key, (99 - key) % 7);
+        }
+        assert_eq!(forth, back);
+    }
+}

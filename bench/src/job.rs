@@ -1,0 +1,115 @@
+//! The workloads as programs on the engine.
+
+use crate::args::RunArgs;
+use crate::ends::{TallySink, TimedSource};
+use crate::generate::key_of;
+use crate::probe::Probe;
+use millpond_engine::Result;
+use millpond_engine::api::{
+    Collector, JobClient, KeyedProcessFunction, ProcessContext, StreamExecutionEnvironment,
+};
+use millpond_engine::checkpoint::CheckpointingMode;
+use millpond_engine::config::options::checkpointing;
+use millpond_engine::connectors::sources::SequenceSource;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How checkpoints of a run went.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Checkpoints {
+    pub(crate) completed: u64,
+    pub(crate) failed: u64,
+    /// From trigger to completion, of each that was seen to complete.
+    pub(crate) duration_ms: Vec<u64>,
+    /// The whole state, of each that was seen to complete.
+    pub(crate) state_bytes: Vec<u64>,
+    /// What was written, of each that was seen to complete.
+    pub(crate) new_bytes: Vec<u64>,
+}
+
+/// Runs the workload on the engine, with checkpoints if `checkpoint_dir` is given.
+///
+/// # Errors
+/// The engine's.
+pub(crate) fn run(
+    args: &RunArgs,
+    records: u64,
+    count: bool,
+    checkpoint_dir: Option<&Path>,
+    probe: &Arc<Probe>,
+) -> Result<Checkpoints> {
+    let env = StreamExecutionEnvironment::from_args(&args.common)?;
+    env.set_parallelism(args.parallelism as usize);
+    if let Some(backend) = &args.backend {
+        env.set_state_backend(backend.as_str());
+    }
+    if let Some(dir) = checkpoint_dir {
+        env.enable_checkpointing(Duration::from_millis(args.interval_ms))
+            .set_checkpointing_mode(CheckpointingMode::from(args.mode))
+            .configure(|config| {
+                config.set_string(checkpointing::DIR.key(), dir.display().to_string());
+            });
+    }
+
+    let keys = args.keys;
+    let numbers = SequenceSource::generate(0..records, move |index| key_of(index, keys));
+    let source = TimedSource::new(numbers, Arc::clone(probe));
+    let keyed = env
+        .from_source(source, "Source: Generator")
+        .key_by(|key: &u64| *key);
+    if count {
+        keyed
+            .count()
+            .sink_to(TallySink::new(Arc::clone(probe), args.emit));
+    } else {
+        keyed
+            .process(PassOn)
+            .sink_to(TallySink::new(Arc::clone(probe), args.emit));
+    }
+    follow(env.execute_async("bench")?)
+}
+
+/// Waits for the end of a job and notes its checkpoints as they complete.
+fn follow(job: JobClient) -> Result<Checkpoints> {
+    /// Shorter than a checkpoint and the pause behind it, so that few are missed, and long enough to cost nothing.
+    const LOOK_EVERY: Duration = Duration::from_millis(10);
+    let mut seen = Checkpoints::default();
+    let mut last = None;
+    let progress = job.progress();
+    loop {
+        let finished = job.is_finished();
+        let stats = progress.checkpoints();
+        if stats.last_completed_id != last {
+            last = stats.last_completed_id;
+            seen.duration_ms.push(stats.last_duration_ms);
+            seen.state_bytes.push(stats.last_full_size_bytes);
+            seen.new_bytes.push(stats.last_size_bytes);
+        }
+        if finished {
+            break;
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    let result = job.wait()?;
+    seen.completed = result.checkpoints.completed;
+    seen.failed = result.checkpoints.failed;
+    Ok(seen)
+}
+
+/// A keyed function without state.
+#[derive(Clone, Copy, Debug)]
+struct PassOn;
+
+impl KeyedProcessFunction<u64, u64, u64> for PassOn {
+    #[inline]
+    fn process_element(
+        &mut self,
+        record: u64,
+        _: &mut ProcessContext<'_, u64>,
+        out: &mut Collector<u64>,
+    ) -> Result<()> {
+        out.collect(record);
+        Ok(())
+    }
+}
