@@ -141,11 +141,11 @@ fn the_key_groups_of_the_checkpoint_bound_the_parallelism() {
     let left = Left::by("restore, too many subtasks", |program| program.set("pipeline.max-parallelism", 4));
     left.refused(
         &left.second().option("parallelism", 5),
-        &["'count'", "4 key groups", "too few for a parallelism of 5"],
+        &["'text'", "4 key groups", "too few for a parallelism of 5"],
     );
     left.refused(
         &left.second().set("pipeline.max-parallelism", 8),
-        &["'count'", "4 key groups", "set to 8", "set it to 4"],
+        &["'text'", "4 key groups", "set to 8", "set it to 4"],
     );
     left.second().option("parallelism", 4).run().expect_code(0);
     left.assert_nothing_lost_or_doubled("all key groups in subtasks of their own");
