@@ -1,12 +1,14 @@
 //! What the tests of whole programs share.
 
 mod checkpoints;
+mod interrupted;
 mod program;
 mod random;
 mod strace;
 mod text;
 
 pub(crate) use checkpoints::{checkpoints_below, latest_checkpoint};
+pub(crate) use interrupted::Interrupted;
 pub(crate) use program::{Ended, Program, Running};
 pub(crate) use random::Random;
 pub(crate) use strace::Strace;
