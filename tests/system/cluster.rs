@@ -137,7 +137,11 @@ fn when_the_first_process_is_killed_the_other_one_waits_and_they_go_on_together(
     assert!(first.kill().was_killed());
     says_soon(&mut second, "process 0 at 127.0.0.1");
     says_soon(&mut second, "the attempt ended");
-    assert!(!second.ends_within(random.milliseconds(0..300)), "{}", second.log());
+    assert!(
+        !second.ends_within(random.milliseconds(0..300)),
+        "{}",
+        second.log()
+    );
     let [first, _] = finish([cluster.0[0].start(), second]);
     assert_resumed(&first);
     assert_output(folder.path(), "process 0 killed");
@@ -169,7 +173,11 @@ fn any_process_may_be_killed_again_and_again() {
         // First all kills, so that the lock of process 0 is free.
         for index in [0, 1].into_iter().filter(|index| victims[*index]) {
             let ended = running[index].take().unwrap().kill();
-            assert!(ended.was_killed(), "kill {kill} of process {index}:\n{}", ended.log);
+            assert!(
+                ended.was_killed(),
+                "kill {kill} of process {index}:\n{}",
+                ended.log
+            );
         }
         for index in [0, 1] {
             running[index].get_or_insert_with(|| cluster.0[index].start());
@@ -205,7 +213,11 @@ fn a_panic_in_one_process_restarts_both() {
     }
     let mut expected: Vec<_> = (0..PANIC_RECORDS).map(|i| i.to_string().into_bytes()).collect();
     expected.sort_unstable();
-    assert_exactly(&finished_lines(&folder.path().join("output")), &expected, "after a panic");
+    assert_exactly(
+        &finished_lines(&folder.path().join("output")),
+        &expected,
+        "after a panic",
+    );
 }
 
 #[test]
@@ -216,10 +228,10 @@ fn when_the_job_is_given_up_all_processes_end_with_the_cause() {
         .set("restart-strategy.fixed-delay.attempts", "2")
         .set("restart-strategy.fixed-delay.delay", "50 ms");
     for running in cluster.start() {
-        running
-            .wait()
-            .expect_code(1)
-            .expect_output(&["subject: the job failed: process 1: operator 'picky'", "is not liked"]);
+        running.wait().expect_code(1).expect_output(&[
+            "subject: the job failed: process 1: operator 'picky'",
+            "is not liked",
+        ]);
     }
 }
 

@@ -34,8 +34,9 @@ fn side_outputs_unions_and_new_partitions_lose_and_double_nothing() {
             Ok(())
         });
     let odd = even.side_output(&odd).rebalance().try_map(|text: String| {
-        text.parse()
-            .map_err(|error| millpond_engine::Error::new(millpond_engine::ErrorKind::UserCode, format!("{error}")))
+        text.parse().map_err(|error| {
+            millpond_engine::Error::new(millpond_engine::ErrorKind::UserCode, format!("{error}"))
+        })
     });
     let all = even.union(&odd);
     let once = interrupted.clone();
@@ -190,7 +191,14 @@ fn every_kind_by_hand() -> Vec<Known> {
             *map.entry(map_key(number)).or_insert(0) += 1;
             max = max.max(weight(number));
             sum += weight(number);
-            all.push((number, seen, list.clone(), map.clone().into_iter().collect(), max, sum / seen));
+            all.push((
+                number,
+                seen,
+                list.clone(),
+                map.clone().into_iter().collect(),
+                max,
+                sum / seen,
+            ));
         }
     }
     all.sort();
@@ -220,8 +228,16 @@ fn state_of_every_kind_survives_a_failure() {
         let mut found = results.take();
         found.sort();
         let expected = every_kind_by_hand();
-        let wrong = found.iter().zip(&expected).find(|(found, expected)| found != expected);
-        assert_eq!(wrong, None, "{backend}: the first of {} records that is wrong", found.len());
+        let wrong = found
+            .iter()
+            .zip(&expected)
+            .find(|(found, expected)| found != expected);
+        assert_eq!(
+            wrong,
+            None,
+            "{backend}: the first of {} records that is wrong",
+            found.len()
+        );
         assert_eq!(found.len(), expected.len(), "{backend}");
     }
 }

@@ -45,7 +45,10 @@ impl KeyedProcessFunction<u64, Event, Closed> for Windows {
         self.interrupted.once_at(time.unsigned_abs());
         assert_eq!(context.timestamp(), Some(time));
         assert_eq!(context.current_key()?, key);
-        assert!(time > context.current_watermark(), "event {time} of key {key} is late");
+        assert!(
+            time > context.current_watermark(),
+            "event {time} of key {key} is late"
+        );
         let counts = self.counts.unwrap();
         let window = time - time % WINDOW_MS;
         let count = counts.get(context, &window)?.unwrap_or(0) + 1;
@@ -68,7 +71,12 @@ impl KeyedProcessFunction<u64, Event, Closed> for Windows {
         let window = timer.timestamp + 1 - WINDOW_MS;
         let count = counts.get(context, &window)?.unwrap_or(0);
         counts.remove(context, &window)?;
-        out.collect((context.current_key()?, timer.timestamp, count, last_fired.value(context)?));
+        out.collect((
+            context.current_key()?,
+            timer.timestamp,
+            count,
+            last_fired.value(context)?,
+        ));
         last_fired.update(context, &timer.timestamp)
     }
 }
@@ -83,7 +91,11 @@ fn timers_of_event_time_fire_once_and_in_order_across_a_failure() {
         // Within each hundred backwards, if at all.
         let event = move |i: u64| {
             let i = i.cast_signed();
-            let time = if out_of_order_ms == 0 { i } else { i - i % 20 + (19 - i % 20) };
+            let time = if out_of_order_ms == 0 {
+                i
+            } else {
+                i - i % 20 + (19 - i % 20)
+            };
             (time.unsigned_abs() % KEYS, time)
         };
         env.from_source(SequenceSource::generate(0..RECORDS, event), "events")
@@ -242,7 +254,10 @@ impl KeyedProcessFunction<u64, u64, (u64, bool)> for AtTheEnd {
         context: &mut ProcessContext<'_, u64>,
         out: &mut Collector<(u64, bool)>,
     ) -> Result<()> {
-        out.collect((context.current_key()?, context.current_watermark() == WATERMARK_MAX));
+        out.collect((
+            context.current_key()?,
+            context.current_watermark() == WATERMARK_MAX,
+        ));
         Ok(())
     }
 }

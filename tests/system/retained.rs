@@ -31,7 +31,11 @@ impl Left {
             .set("execution.checkpointing.interval", "50 ms");
         let mut running = change(first).start();
         running.wait_for("checkpoint completed checkpoint=4 ");
-        assert!(!running.ends_within(random.milliseconds(0..200)), "{}", running.log());
+        assert!(
+            !running.ends_within(random.milliseconds(0..200)),
+            "{}",
+            running.log()
+        );
         assert!(running.kill().was_killed());
         let checkpoint = latest_checkpoint(&folder.path().join("checkpoints"));
         Self { folder, checkpoint }
@@ -105,14 +109,20 @@ fn what_was_counted_before_the_checkpoint_goes_on_in_another_output_folder() {
         .expect_code(0)
         .expect_output(&["starts from checkpoint", left.checkpoint.to_str().unwrap()]);
     left.assert_nothing_lost_or_doubled("the same parallelism");
-    assert!(left.checkpoint.join("_metadata").is_file(), "the checkpoint is not the second program's");
+    assert!(
+        left.checkpoint.join("_metadata").is_file(),
+        "the checkpoint is not the second program's"
+    );
 }
 
 #[test]
 fn the_parallelism_may_change() {
     for parallelism in [1, 3] {
         let left = Left::by("restore at another parallelism", |program| program);
-        left.second().option("parallelism", parallelism).run().expect_code(0);
+        left.second()
+            .option("parallelism", parallelism)
+            .run()
+            .expect_code(0);
         left.assert_nothing_lost_or_doubled(&format!("parallelism {parallelism}"));
     }
 }
@@ -130,7 +140,10 @@ fn the_second_program_takes_checkpoints_of_its_own_and_survives_a_kill() {
     running.wait_for("checkpoint completed");
     assert!(running.kill().was_killed());
     // High availability knows a later one than the argument, which is for the first start.
-    let ended = second.run().expect_code(0).expect_output(&["starts from checkpoint"]);
+    let ended = second
+        .run()
+        .expect_code(0)
+        .expect_output(&["starts from checkpoint"]);
     let from_the_argument = format!("({}", left.checkpoint.display());
     assert!(!ended.log.contains(&from_the_argument), "{}", ended.log);
     left.assert_nothing_lost_or_doubled("after a kill");
@@ -138,7 +151,9 @@ fn the_second_program_takes_checkpoints_of_its_own_and_survives_a_kill() {
 
 #[test]
 fn the_key_groups_of_the_checkpoint_bound_the_parallelism() {
-    let left = Left::by("restore, too many subtasks", |program| program.set("pipeline.max-parallelism", 4));
+    let left = Left::by("restore, too many subtasks", |program| {
+        program.set("pipeline.max-parallelism", 4)
+    });
     left.refused(
         &left.second().option("parallelism", 5),
         &["'text'", "4 key groups", "too few for a parallelism of 5"],
@@ -204,9 +219,15 @@ fn a_folder_without_metadata_is_refused_with_the_checkpoints_below_it() {
     let left = Left::by("restore from a folder above", |program| program);
     let job = left.checkpoint.parent().unwrap();
     let program = Left::word_count(left.path(), "second").option("from-savepoint", job.display());
-    left.refused(&program, &["no file '_metadata'", left.checkpoint.to_str().unwrap()]);
+    left.refused(
+        &program,
+        &["no file '_metadata'", left.checkpoint.to_str().unwrap()],
+    );
     fs::remove_file(left.checkpoint.join("_metadata")).unwrap();
-    left.refused(&left.second(), &["no file '_metadata'", left.checkpoint.to_str().unwrap()]);
+    left.refused(
+        &left.second(),
+        &["no file '_metadata'", left.checkpoint.to_str().unwrap()],
+    );
 }
 
 #[test]
@@ -227,7 +248,10 @@ fn a_file_of_the_state_that_is_missing_or_damaged_is_named() {
             }
             _ => fs::remove_file(&file).unwrap(),
         }
-        let ended = left.second().set("execution.checkpointing.interval", "50 ms").run();
+        let ended = left
+            .second()
+            .set("execution.checkpointing.interval", "50 ms")
+            .run();
         assert!(ended.log.contains(name), "{damage}:\n{}", ended.log);
         assert_eq!(ended.status.code(), Some(2), "{damage}:\n{}", ended.log);
     }
@@ -235,7 +259,9 @@ fn a_file_of_the_state_that_is_missing_or_damaged_is_named() {
 
 /// The state files of a checkpoint: all but its metadata.
 fn files_of(checkpoint: &Path) -> Vec<PathBuf> {
-    let files = fs::read_dir(checkpoint).unwrap().map(|entry| entry.unwrap().path());
+    let files = fs::read_dir(checkpoint)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     let files: Vec<_> = files.filter(|path| !path.ends_with("_metadata")).collect();
     assert!(!files.is_empty(), "no state files in {}", checkpoint.display());
     files
@@ -255,7 +281,10 @@ fn state_beyond_the_limit_of_the_jobmanager_storage_fails_the_job_with_the_way_o
         let mut program = program.clone().set("state.backend", "jobmanager");
         if storage == "file" {
             let checkpoints = folder.path().join("checkpoints");
-            program = program.set("execution.checkpointing.dir", format!("file://{}", checkpoints.display()));
+            program = program.set(
+                "execution.checkpointing.dir",
+                format!("file://{}", checkpoints.display()),
+            );
         }
         program.run().expect_code(1).expect_output(&[
             "'seen'",

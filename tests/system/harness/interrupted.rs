@@ -51,6 +51,9 @@ impl Interrupted {
     pub(crate) fn assert_restored(&self, result: &JobExecutionResult, records: u64) {
         assert_eq!(result.attempts, 2);
         let repeated = result.source_records - records;
-        assert!(repeated < self.at, "{repeated} of {records} records were repeated");
+        assert!(
+            repeated < self.at,
+            "{repeated} of {records} records were repeated"
+        );
     }
 }

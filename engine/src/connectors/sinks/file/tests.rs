@@ -333,7 +333,10 @@ fn pending_files_are_finished_where_they_are_when_the_folder_is_another_one_or_w
     let commit = |folder: &Path, pending| {
         let sink = FileSink::<u32>::lines(folder);
         create_folder(folder).unwrap();
-        sink.committer(&context(0, 1, 1)).unwrap().commit(pending).unwrap();
+        sink.committer(&context(0, 1, 1))
+            .unwrap()
+            .commit(pending)
+            .unwrap();
     };
     let committables = pending(1);
     for _ in 0..2 {
