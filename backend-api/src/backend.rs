@@ -71,6 +71,10 @@ impl FromIterator<(String, String)> for BackendConfig {
 pub struct Capabilities {
     /// Fixed-width values have slots; else the engine gets and puts them.
     pub slots: bool,
+    /// Slots that have a value stay good after their batch, until the next [`snapshot`](KeyedState::snapshot) or the next call that removes
+    /// cells of the state: [`end_batch`](KeyedState::end_batch) with `any_absent`, `delete` or `put`. The engine then keeps those of hot
+    /// keys and asks for the others only.
+    pub stable_slots: bool,
     /// A snapshot can refer to files of earlier completed checkpoints.
     pub incremental: bool,
     /// Entries of plain maps are visited in the order of their map keys.
@@ -119,7 +123,8 @@ pub enum CheckpointEvent {
 ///    without it, and keys outside the hint are legal.
 /// 5. **Slots.** Between [`slots`](Self::slots) and [`end_batch`](Self::end_batch) of a state the engine accesses that state through the
 ///    slots only, which stay where they are; equal keys of the batch have one slot. Other states may be used in between. No snapshot
-///    is taken in between.
+///    is taken in between. With [`stable_slots`](Capabilities::stable_slots) the engine may go on using slots that had a value at the end of
+///    their batch, also while later batches of the same state are open.
 /// 6. **Snapshots.** [`snapshot`](Self::snapshot) costs time in proportion to metadata, not to state. What its writer writes is the state at the call;
 ///    see [`SnapshotWriter`].
 /// 7. **Errors** leave the state as it was before the call. A panic is caught at the boundary; from then on every call fails.

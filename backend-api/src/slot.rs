@@ -13,7 +13,8 @@ use abi_stable::StableAbi;
 /// The place of one fixed-width value: its address. The byte in front of it holds the flags.
 ///
 /// A slot is good from the call of [`slots`](crate::KeyedState::slots) that gave it out to the
-/// [`end_batch`](crate::KeyedState::end_batch) that takes it back, and only on the thread that owns the keyed state.
+/// [`end_batch`](crate::KeyedState::end_batch) that takes it back, and only on the thread that owns the keyed state; for longer where the
+/// backend says so ([`stable_slots`](crate::Capabilities::stable_slots)).
 #[repr(transparent)]
 #[derive(StableAbi, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(*mut u8);

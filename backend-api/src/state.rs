@@ -231,7 +231,8 @@ impl EntryBuffer {
     /// Appends an entry.
     pub fn push(&mut self, entry: Entry<'_>) {
         for part in [entry.key, entry.namespace, entry.map_key, entry.value] {
-            self.bytes.extend_from_slice(part);
+            // Not `extend_from_slice`, which pushes byte by byte.
+            self.bytes.extend_from_copy_slice(part);
             self.ends.push(self.bytes.len() as u64);
         }
     }

@@ -43,6 +43,8 @@ impl StateBackend for MemoryStateBackend {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             slots: true,
+            // Entries never move, and pages only when they are written for the first time after a snapshot.
+            stable_slots: true,
             incremental: false,
             ordered_iteration: false,
             larger_than_memory: false,

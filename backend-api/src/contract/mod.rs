@@ -170,6 +170,7 @@ macro_rules! contract_scenarios {
                 other_states_may_be_used_while_a_batch_is_open
                 batches_go_on_after_a_restore_into_any_range
                 values_of_every_width_have_slots
+                stable_slots_outlive_their_batch_until_the_next_snapshot
             }
             misuse {
                 a_key_group_of_another_subtask_is_refused

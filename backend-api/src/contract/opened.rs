@@ -317,6 +317,30 @@ impl Opened {
         )
     }
 
+    /// Updates through slots that are kept beyond their batch, after `meanwhile`: for backends whose slots are stable.
+    #[track_caller]
+    pub fn update_kept(
+        &mut self,
+        state: StateId,
+        keys: &Keys,
+        width: usize,
+        meanwhile: &Keys,
+        mut update: impl FnMut(usize, &mut Option<Vec<u8>>),
+    ) {
+        let between = |keyed: &mut KeyedObject| {
+            sure(
+                "a batch in between",
+                slots::update(keyed, state, meanwhile, width, |_, value| {
+                    *value = Some(vec![9; width]);
+                }),
+            );
+        };
+        sure(
+            "an update through kept slots",
+            slots::update_kept(&mut self.keyed, state, keys, width, between, &mut update),
+        );
+    }
+
     /// The synchronous part of a snapshot that may use files of earlier ones.
     #[track_caller]
     pub fn begin_snapshot(&mut self) -> PendingSnapshot {

@@ -35,6 +35,11 @@ impl Random {
 
     /// `len` bytes.
     pub fn bytes(&mut self, len: usize) -> Vec<u8> {
-        (0..len).map(|_| self.word().to_le_bytes()[0]).collect()
+        let mut bytes = Vec::with_capacity(len + size_of::<u64>());
+        while bytes.len() < len {
+            bytes.extend_from_slice(&self.word().to_le_bytes());
+        }
+        bytes.truncate(len);
+        bytes
     }
 }

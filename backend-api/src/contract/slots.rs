@@ -53,6 +53,33 @@ pub(super) fn update_with(
     Ok(absent)
 }
 
+/// Takes the slots of `keys`, which all have a value, gives them back at once, lets `meanwhile` do what does not end their life, and then
+/// lets `update` change the values through them.
+pub(super) fn update_kept(
+    keyed: &mut KeyedObject,
+    state: StateId,
+    keys: &Keys,
+    width: usize,
+    meanwhile: impl FnOnce(&mut KeyedObject),
+    mut update: impl FnMut(usize, &mut Option<Vec<u8>>),
+) -> BackendResult<()> {
+    let batch = keys.batch();
+    let mut slots = vec![Slot::NULL; keys.len()];
+    keyed
+        .slots(state, &batch, (&mut slots[..]).into())
+        .into_result()?;
+    keyed
+        .end_batch(state, &batch, (&slots[..]).into(), false)
+        .into_result()?;
+    meanwhile(keyed);
+    for (index, slot) in slots.iter().enumerate() {
+        let mut value = read(*slot, width);
+        update(index, &mut value);
+        write(*slot, value.as_deref(), width);
+    }
+    Ok(())
+}
+
 /// Equal keys have one slot, and the others a place of their own.
 fn check_places(keys: &Keys, slots: &[Slot], width: usize, told_absent: u64) {
     let batch = keys.batch();

@@ -35,11 +35,11 @@ impl std::fmt::Debug for KeyedContext {
 }
 
 impl KeyedContext {
-    pub(crate) fn new(backend: KeyedBackend, key_width: Option<usize>) -> Self {
+    pub(crate) fn new(backend: KeyedBackend, key_width: Option<usize>, max_parallelism: u32) -> Self {
         Self {
             timers: Timers::new(&backend),
             backend,
-            keys: KeyColumn::new(key_width),
+            keys: KeyColumn::new(key_width, max_parallelism),
             at: 0,
             columns: Vec::new(),
             scratch: Vec::new(),
@@ -50,7 +50,8 @@ impl KeyedContext {
 
     /// Adds the slots of a fixed-width state; returns their number.
     pub(crate) fn add_column(&mut self, state: StateId, width: usize) -> usize {
-        self.columns.push(SlotColumn::new(state, width));
+        let is_stable = self.backend.capabilities().stable_slots;
+        self.columns.push(SlotColumn::new(state, width, is_stable));
         self.columns.len() - 1
     }
 
@@ -69,8 +70,7 @@ impl KeyedContext {
             ..
         } = self;
         for column in columns.iter_mut().filter(|column| column.is_set()) {
-            let (state, from) = (column.state, column.from);
-            column.take(|slots, absent| backend.end_batch(state, &keys.batch(from), slots, absent))?;
+            column.end_batch(backend, keys)?;
         }
         keys.clear();
         self.at = 0;
@@ -91,7 +91,7 @@ impl KeyedContext {
             return Ok(None);
         };
         if !column.is_set() {
-            fetch(column, backend, keys, *at)?;
+            column.fetch(backend, keys, *at)?;
         }
         Ok(Some(column))
     }
@@ -216,6 +216,7 @@ impl KeyedContext {
         id: u64,
         may_share: bool,
     ) -> Result<crate::backend::adapter::SnapshotTask> {
+        self.columns.iter_mut().for_each(SlotColumn::forget);
         self.backend.snapshot(&SnapshotRequest {
             checkpoint_id: id,
             may_share,
@@ -225,14 +226,4 @@ impl KeyedContext {
     pub(crate) fn notify(&mut self, id: u64, event: CheckpointEvent) -> Result<()> {
         self.backend.notify(id, event)
     }
-}
-
-/// Asks the backend for the slots of the batch from record `at` on, of all of it where keys have no fixed width.
-#[cold]
-fn fetch(column: &mut SlotColumn, backend: &mut KeyedBackend, keys: &KeyColumn, at: usize) -> Result<()> {
-    let from = keys.batch_start(at);
-    let state = column.state;
-    column.set(from, keys.len() - from, |slots| {
-        backend.slots(state, &keys.batch(from), slots)
-    })
 }

@@ -7,8 +7,10 @@ use millpond_backend_api::{Cell, KeyBatch, KeyGroup, key_group, key_hash};
 /// The keys of the records of one batch: hash, key group and encoded key of each. The memory is kept from batch to batch.
 #[derive(Debug, Default)]
 pub(crate) struct KeyColumn {
-    pub(crate) hashes: Vec<u64>,
+    hashes: Vec<u64>,
+    /// Computed when they are asked for: hot keys need none.
     groups: Vec<KeyGroup>,
+    max_parallelism: u32,
     bytes: Vec<u8>,
     /// Where each key ends; unused where all keys have one width.
     ends: Vec<u32>,
@@ -18,9 +20,10 @@ pub(crate) struct KeyColumn {
 
 impl KeyColumn {
     /// A column for keys that all have `width` bytes, or bytes of their own.
-    pub(crate) fn new(width: Option<usize>) -> Self {
+    pub(crate) fn new(width: Option<usize>, max_parallelism: u32) -> Self {
         // Keys without any byte have ends like those of any width.
         Self {
+            max_parallelism,
             width: width.filter(|width| *width > 0),
             ..Self::default()
         }
@@ -40,13 +43,12 @@ impl KeyColumn {
         }
     }
 
-    /// Takes the keys of all records of a batch and the hashes that came with them; computes the key groups. The column must be empty.
+    /// Takes the keys of all records of a batch and the hashes that came with them. The column must be empty.
     pub(crate) fn set<T, K: Data>(
         &mut self,
         records: &[T],
         select: impl Fn(&T) -> K,
         hashes: &mut Vec<u64>,
-        max_parallelism: u32,
     ) -> Result<()> {
         match self.width {
             Some(width) => {
@@ -62,8 +64,6 @@ impl KeyColumn {
         }
         std::mem::swap(&mut self.hashes, hashes);
         hashes.clear();
-        self.groups
-            .extend(self.hashes.iter().map(|hash| key_group(*hash, max_parallelism)));
         Ok(())
     }
 
@@ -72,8 +72,8 @@ impl KeyColumn {
             .push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
     }
 
-    /// Appends an encoded key with its group.
-    pub(crate) fn push_encoded(&mut self, key: &[u8], group: KeyGroup) {
+    /// Appends an encoded key.
+    pub(crate) fn push_encoded(&mut self, key: &[u8]) {
         if let Some(width) = self.width {
             self.bytes.truncate(self.hashes.len() * width);
         }
@@ -82,7 +82,35 @@ impl KeyColumn {
             self.end_key();
         }
         self.hashes.push(key_hash(key));
-        self.groups.push(group);
+    }
+
+    /// The number of key groups.
+    pub(crate) fn max_parallelism(&self) -> u32 {
+        self.max_parallelism
+    }
+
+    /// The hash of record `index`'s key.
+    pub(crate) fn hash(&self, index: usize) -> u64 {
+        self.hashes.get(index).copied().unwrap_or(0)
+    }
+
+    /// Hashes and keys from record `from` on, where keys have 8 bytes.
+    pub(crate) fn eight_byte_keys(&self, from: usize) -> Option<(&[u64], &[[u8; 8]])> {
+        if self.width != Some(8) {
+            return None;
+        }
+        let (keys, _) = self.bytes.as_chunks::<8>();
+        Some((self.hashes.get(from..)?, keys.get(from..)?))
+    }
+
+    /// Computes the key groups, for [`batch`](Self::batch).
+    pub(crate) fn compute_groups(&mut self) {
+        if self.groups.len() != self.hashes.len() {
+            self.groups.clear();
+            let max_parallelism = self.max_parallelism;
+            self.groups
+                .extend(self.hashes.iter().map(|hash| key_group(*hash, max_parallelism)));
+        }
     }
 
     /// The encoded key of record `index`.
@@ -94,12 +122,11 @@ impl KeyColumn {
     /// The cell of record `index` without namespace; that of the empty key where there is no such record.
     #[inline]
     pub(crate) fn cell(&self, index: usize) -> Cell<'_> {
-        self.batch(0)
-            .cell(index)
-            .unwrap_or_else(|| Cell::of_key(key_hash(&[]), KeyGroup(0), &[]))
+        let hash = self.hashes.get(index).copied().unwrap_or_else(|| key_hash(&[]));
+        Cell::of_key(hash, key_group(hash, self.max_parallelism), self.key(index))
     }
 
-    /// The keys from record `from` on. Only with a width, or from 0: ends count from the start of the bytes.
+    /// The keys from record `from` on, with their groups if those were [computed](Self::compute_groups). Only with a width, or from 0: ends count from the start of the bytes.
     #[inline]
     pub(crate) fn batch(&self, from: usize) -> KeyBatch<'_> {
         let (bytes, ends, width) = match self.width {
@@ -175,41 +202,41 @@ mod tests {
 
     #[test]
     fn a_column_gives_back_its_keys_from_any_record_on() {
-        let mut fixed = KeyColumn::new(Some(8));
+        let mut fixed = KeyColumn::new(Some(8), 128);
         let mut hasher = Hasher::new(Some(8));
         let mut hashes = Vec::new();
         let records: Vec<u64> = (0..5).collect();
         for key in &records {
             hashes.push(hasher.hash(key).unwrap());
         }
-        fixed.set(&records, |record| *record, &mut hashes, 128).unwrap();
+        fixed.set(&records, |record| *record, &mut hashes).unwrap();
         let from = fixed.batch_start(3);
         assert_eq!((from, fixed.batch(from).len()), (3, 2));
         assert_eq!(fixed.batch(from).key(1), 4_u64.to_le_bytes());
         assert_eq!(fixed.cell(2).hash, key_hash(&2_u64.to_le_bytes()));
         assert!(hashes.is_empty());
 
-        let mut varying = KeyColumn::new(None);
+        let mut varying = KeyColumn::new(None, 128);
         let mut hasher = Hasher::new(None);
         let records = ["a", "", "long"];
         for key in records {
             hashes.push(hasher.hash(&key.to_owned()).unwrap());
         }
         varying
-            .set(&records, |record| (*record).to_owned(), &mut hashes, 128)
+            .set(&records, |record| (*record).to_owned(), &mut hashes)
             .unwrap();
         for column in [&mut fixed, &mut varying] {
             column.clear();
-            column.push_encoded(b"12345678", KeyGroup(3));
-            assert_eq!(
-                (column.key(0), column.cell(0).group),
-                (&b"12345678"[..], KeyGroup(3))
-            );
+            column.push_encoded(b"12345678");
+            column.compute_groups();
+            let group = key_group(key_hash(b"12345678"), 128);
+            assert_eq!((column.key(0), column.cell(0).group), (&b"12345678"[..], group));
+            assert_eq!(column.batch(0).cell(0).map(|cell| cell.group), Some(group));
             column.clear();
         }
         hashes.extend([1, 2, 3]);
         varying
-            .set(&records, |record| (*record).to_owned(), &mut hashes, 128)
+            .set(&records, |record| (*record).to_owned(), &mut hashes)
             .unwrap();
         assert_eq!(varying.batch_start(2), 0);
         assert_eq!(varying.key(2), codec::to_vec("long").unwrap());

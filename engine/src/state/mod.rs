@@ -10,6 +10,7 @@ mod folding;
 mod keys;
 mod list;
 mod map;
+mod slot_cache;
 mod slots;
 mod timers;
 mod value;

@@ -4,37 +4,47 @@
     reason = "slots are addresses that the backend gave out; they are read and written here only"
 )]
 
+use super::keys::KeyColumn;
+use super::slot_cache::{AskedKeys, SlotCache};
 use crate::api::Data;
+use crate::backend::KeyedBackend;
 use crate::{Result, codec};
 use millpond_backend_api::{Slot, StateId};
 
 /// The slots of a state, from some record of the batch to its last.
 ///
-/// Between [`set`](Self::set) and [`take`](Self::take) the slots are those that the backend gave out for the current batch, which is
-/// what makes the accesses below sound: the backend keeps the memory in place until `end_batch`, which is called with what `take` gives
-/// back; the column and the backend belong to one context on one thread; and no reference to a slot's bytes outlives a call of this module.
+/// Between [`fetch`](Self::fetch) and [`end_batch`](Self::end_batch) each slot is either one that the backend gave out for the running batch,
+/// or one from the [`SlotCache`], which the backend keeps good until the next snapshot or removal; both empty the cache. That is what makes
+/// the accesses below sound, together with these: the column and the backend belong to one context on one thread, the column is not used
+/// after the backend is gone, and no reference to a slot's bytes outlives a call of this module.
 #[derive(Debug)]
 pub(crate) struct SlotColumn {
-    pub(crate) state: StateId,
+    state: StateId,
     width: usize,
     /// The record that the first slot belongs to.
-    pub(crate) from: usize,
+    from: usize,
     slots: Vec<Slot>,
+    /// What the backend was asked for, where that is not the batch as it is.
+    asked: Option<AskedKeys>,
     /// Some slot may be without a value at the end of the batch.
     any_absent: bool,
+    cache: Option<SlotCache>,
 }
 
-// SAFETY: the slots are only there while a batch is being processed, which happens on one thread; between batches the column is plain data.
+// SAFETY: slots are used only by the thread that owns the context; the context is made there and never sent while it has any.
 unsafe impl Send for SlotColumn {}
 
 impl SlotColumn {
-    pub(crate) fn new(state: StateId, width: usize) -> Self {
+    /// No slots yet. `is_stable` is the backend's word that slots may be kept.
+    pub(crate) fn new(state: StateId, width: usize, is_stable: bool) -> Self {
         Self {
             state,
             width,
             from: 0,
             slots: Vec::new(),
+            asked: None,
             any_absent: false,
+            cache: is_stable.then(SlotCache::new),
         }
     }
 
@@ -44,17 +54,36 @@ impl SlotColumn {
         !self.slots.is_empty()
     }
 
-    /// Has `fill` put in the slots of `len` records from record `from` on; it returns how many are without a value.
-    pub(crate) fn set(
+    /// Gets the slots of every record from `at` on: those of hot keys from the cache, the others from the backend.
+    pub(crate) fn fetch(
         &mut self,
-        from: usize,
-        len: usize,
-        fill: impl FnOnce(&mut [Slot]) -> Result<u64>,
+        backend: &mut KeyedBackend,
+        keys: &mut KeyColumn,
+        at: usize,
     ) -> Result<()> {
+        self.from = keys.batch_start(at);
         self.slots.clear();
-        self.slots.resize(len, Slot::NULL);
-        self.from = from;
-        match fill(&mut self.slots) {
+        self.slots.resize(keys.len() - self.from, Slot::NULL);
+        let is_cached = self.cache.as_mut().is_some_and(SlotCache::is_worth_it);
+        let result = if is_cached
+            && let (Some(cache), Some((hashes, eight))) = (&mut self.cache, keys.eight_byte_keys(self.from))
+        {
+            let asked = self.asked.get_or_insert_default();
+            asked.clear();
+            cache.look_up(hashes, eight, &mut self.slots, asked);
+            asked.ask(
+                backend,
+                self.state,
+                keys.max_parallelism(),
+                &mut self.slots,
+                cache,
+            )
+        } else {
+            self.asked = None;
+            keys.compute_groups();
+            backend.slots(self.state, &keys.batch(self.from), &mut self.slots)
+        };
+        match result {
             // A null slot would be a broken promise of the backend; it is told here and never followed.
             Ok(absent) if !self.slots.iter().any(|slot| slot.is_null()) => {
                 self.any_absent = absent > 0;
@@ -74,11 +103,45 @@ impl SlotColumn {
         }
     }
 
-    /// Hands the slots to `give_back`, with whether some may be without a value.
-    pub(crate) fn take(&mut self, give_back: impl FnOnce(&[Slot], bool) -> Result<()>) -> Result<()> {
-        let result = give_back(&self.slots, self.any_absent);
+    /// Gives the slots of the batch back. Those that have no value are freed, and then no slot is kept.
+    pub(crate) fn end_batch(&mut self, backend: &mut KeyedBackend, keys: &mut KeyColumn) -> Result<()> {
+        let mut absent = Vec::new();
+        if self.any_absent {
+            for (index, slot) in self.slots.iter().enumerate() {
+                // SAFETY: a slot of the current batch, see the type.
+                if !unsafe { slot.is_present() } {
+                    absent.push(self.from + index);
+                }
+            }
+        }
+        let any_absent = !absent.is_empty();
+        match &self.asked {
+            None => backend.end_batch(self.state, &keys.batch(self.from), &self.slots, any_absent)?,
+            Some(asked) if !asked.is_empty() => {
+                backend.end_batch(self.state, &asked.batch(), asked.slots(), any_absent)?;
+            }
+            Some(_) => {}
+        }
         self.slots.clear();
-        result
+        if any_absent {
+            self.forget();
+            if let Some(asked) = &mut self.asked {
+                // Some of them may have come from the cache, and the backend does not know yet that they lost their value.
+                asked.clear();
+                for record in absent {
+                    asked.push_key(keys.hash(record), keys.key(record), record);
+                }
+                asked.free(backend, self.state, keys.max_parallelism())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps no slot: a snapshot is taken, or cells are removed.
+    pub(crate) fn forget(&mut self) {
+        if let Some(cache) = &mut self.cache {
+            cache.clear();
+        }
     }
 
     #[inline]

@@ -232,3 +232,41 @@ pub(crate) fn values_of_every_width_have_slots(suite: &Suite) {
     }
     opened.close();
 }
+
+pub(crate) fn stable_slots_outlive_their_batch_until_the_next_snapshot(suite: &Suite) {
+    if !suite.capabilities().stable_slots {
+        return;
+    }
+    let storage = suite.storage();
+    let mut opened = suite.restored(&storage, Shape::ALONE, &[]);
+    let counts = opened.register("counts", StateKind::Value, 8);
+    let hot = addresses(0..50);
+    let hot_keys = Keys::new(&hot);
+    opened.update(counts, &hot_keys, 8, count_up);
+    // The same keys and many new ones, so that tables and indexes grow while the slots are kept. All have a value afterwards.
+    let handles = opened.begin_snapshot().write(&storage);
+    for round in 0..4 {
+        let others = Keys::new(&addresses(1000 * (round + 1)..1000 * (round + 1) + 999));
+        opened.update_kept(counts, &hot_keys, 8, &others, count_up);
+    }
+    for address in &hot {
+        let found = opened.get(counts, address);
+        assert_eq!(
+            number(found.as_ref()),
+            5,
+            "an update through a kept slot was lost"
+        );
+    }
+    opened.close();
+    let mut restored = suite.restored(&storage, Shape::ALONE, &handles);
+    let counts = restored.register("counts", StateKind::Value, 8);
+    for address in &hot {
+        let found = restored.get(counts, address);
+        assert_eq!(
+            number(found.as_ref()),
+            1,
+            "a snapshot saw an update through a kept slot"
+        );
+    }
+    restored.close();
+}

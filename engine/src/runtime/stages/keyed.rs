@@ -91,7 +91,7 @@ where
             return Ok(());
         };
         while let Some(due) = context.timers.pop_due(&mut context.backend, domain, until)? {
-            context.keys.push_encoded(&due.key, due.group);
+            context.keys.push_encoded(&due.key);
             context.select(0);
             outputs.collector.timestamp = Some(due.time);
             let timer = Timer {
@@ -135,15 +135,12 @@ where
             function,
             context: Some(context),
             outputs,
-            max_parallelism,
             ..
         } = self
         else {
             return Ok(());
         };
-        context
-            .keys
-            .set(&batch.records, &*select, &mut batch.hashes, *max_parallelism)?;
+        context.keys.set(&batch.records, &*select, &mut batch.hashes)?;
         for (index, record) in batch.records.drain(..).enumerate() {
             context.select(index);
             let timestamp = batch.timestamps.get(index).copied();
@@ -207,7 +204,7 @@ where
             source: Arc::new(source),
         })?;
         let shape = shape_of::<K>();
-        let mut context = KeyedContext::new(backend, key_width(&shape));
+        let mut context = KeyedContext::new(backend, key_width(&shape), self.max_parallelism);
         let mut registry = StateRegistry::new(&mut context, CodecId::of_shape(&shape));
         self.function.open(&mut registry)?;
         context.timers.open(&mut context.backend)?;

@@ -44,6 +44,7 @@ impl StateBackend for RedbStateBackend {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             slots: false,
+            stable_slots: false,
             incremental: false,
             ordered_iteration: true,
             larger_than_memory: true,

@@ -56,7 +56,7 @@ pub(crate) struct Frozen {
 }
 
 impl Store {
-    /// Makes an empty database in `folder`, which must not be there yet.
+    /// Makes an empty database in `folder`. What a killed process left there goes.
     pub(crate) fn create(folder: &Path, cache_bytes: usize) -> BackendResult<Self> {
         let in_folder = |error: std::io::Error| {
             BackendError::from(error).context(format!("working folder {}", folder.display()))
@@ -66,7 +66,8 @@ impl Store {
         let file = File::options()
             .read(true)
             .write(true)
-            .create_new(true)
+            .create(true)
+            .truncate(true)
             .open(folder.join("state.redb"))
             .map_err(in_folder)?;
         let database = Database::builder()
@@ -158,5 +159,26 @@ impl StorageBackend for Unsynced {
 
     fn close(&self) -> std::io::Result<()> {
         self.0.close()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_left_by_a_killed_process_is_started_anew_and_removed_at_the_end() {
+        let folder = std::env::temp_dir().join(format!("redb-backend-store-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("state.redb"), vec![7; 100_000]).unwrap();
+        let mut store = Store::create(&folder, 1 << 20).unwrap();
+        store
+            .write(|rows| rows.insert(&b"k"[..], &b"v"[..]).map(|_| ()))
+            .unwrap();
+        let frozen = store.freeze().unwrap();
+        drop(store);
+        assert!(folder.exists(), "a snapshot is still being written from it");
+        drop(frozen);
+        assert!(!folder.exists());
     }
 }

@@ -54,6 +54,7 @@ pub(crate) fn restore(
         let mut reader = FileReader {
             file,
             stream: files.open(file)?,
+            step: vec![0; STEP_BYTES],
             offset: 0,
             checksum: crc32fast::Hasher::new(),
         };
@@ -104,6 +105,8 @@ fn merge(descriptors: Vec<StateDescriptor>, states: &mut Vec<State>) -> BackendR
 struct FileReader<'f> {
     file: &'f FileRef,
     stream: RestoreStream,
+    /// Where one read goes.
+    step: Vec<u8>,
     /// Where the next read starts.
     offset: u64,
     checksum: crc32fast::Hasher,
@@ -131,14 +134,15 @@ impl FileReader<'_> {
         }
         let mut bytes = Vec::new();
         while (bytes.len() as u64) < len {
-            let from = bytes.len();
-            let step = usize::try_from(len - from as u64).unwrap_or(STEP_BYTES);
-            bytes.resize(from + step.min(STEP_BYTES), 0);
-            let read = self.stream.read(bytes.get_mut(from..).unwrap_or_default())?;
-            bytes.truncate(from + read);
+            let missing = usize::try_from(len - bytes.len() as u64).unwrap_or(usize::MAX);
+            let step = missing.min(self.step.len());
+            let step = self.step.get_mut(..step).unwrap_or_default();
+            // Fewer bytes than were asked for may come.
+            let read = self.stream.read(step)?;
             if read == 0 {
                 return Err(self.damaged("the file ends too early"));
             }
+            bytes.extend_from_slice(step.get(..read).unwrap_or_default());
         }
         self.offset += len;
         self.checksum.update(&bytes);

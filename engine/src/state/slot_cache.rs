@@ -1,0 +1,255 @@
+//! The slots of hot keys, kept from batch to batch.
+//!
+//! Where few keys take most of the records, most look-ups of the state table give what they gave a moment ago. A small cache in front answers
+//! them with one comparison; the backend is asked for the rest of the batch. It is for keys of 8 bytes, which compare as numbers, and it
+//! stands aside while it does not pay.
+
+use crate::Result;
+use crate::backend::KeyedBackend;
+use millpond_backend_api::{KeyBatch, KeyGroup, Slot, StateId, key_group};
+
+/// The sets of the cache, a power of two: 64 KiB, within the second-level cache of a core.
+const SETS: usize = 2048;
+/// The cache stands aside for at most so many batches at a time.
+const PAUSE_MAX: u32 = 64;
+
+/// Two keys with their slots: half a cache line.
+#[derive(Clone, Copy, Debug)]
+struct Set {
+    keys: [u64; 2],
+    slots: [Slot; 2],
+}
+
+const EMPTY: Set = Set {
+    keys: [0; 2],
+    slots: [Slot::NULL; 2],
+};
+
+/// A two-way cache from keys to slots.
+#[derive(Debug)]
+pub(super) struct SlotCache {
+    sets: Vec<Set>,
+    /// Nothing is in it.
+    is_empty: bool,
+    /// How many batches to leave out.
+    pause: u32,
+    /// How many batches are left out the next time.
+    next_pause: u32,
+}
+
+impl SlotCache {
+    pub(super) fn new() -> Self {
+        Self {
+            sets: vec![EMPTY; SETS],
+            is_empty: true,
+            pause: 0,
+            next_pause: 1,
+        }
+    }
+
+    /// Whether to use the cache for the next batch.
+    pub(super) fn is_worth_it(&mut self) -> bool {
+        if self.pause == 0 {
+            return true;
+        }
+        self.pause -= 1;
+        false
+    }
+
+    pub(super) fn clear(&mut self) {
+        if !std::mem::replace(&mut self.is_empty, true) {
+            self.sets.fill(EMPTY);
+        }
+    }
+
+    fn set(&mut self, hash: u64) -> Option<&mut Set> {
+        // The low bits: the high ones have decided about the key group.
+        let index = usize::try_from(hash % SETS as u64).unwrap_or(0);
+        self.sets.get_mut(index)
+    }
+
+    /// Fills in the slots that are known and notes the keys that are not.
+    pub(super) fn look_up(
+        &mut self,
+        hashes: &[u64],
+        keys: &[[u8; 8]],
+        slots: &mut [Slot],
+        asked: &mut AskedKeys,
+    ) {
+        let sets: Option<&[Set; SETS]> = self.sets.as_slice().try_into().ok();
+        let Some(sets) = sets else { return };
+        for (record, ((hash, key), slot)) in hashes.iter().zip(keys).zip(slots.iter_mut()).enumerate() {
+            let number = u64::from_le_bytes(*key);
+            #[expect(
+                clippy::indexing_slicing,
+                clippy::cast_possible_truncation,
+                reason = "a remainder of the length"
+            )]
+            let set = &sets[*hash as usize % SETS];
+            let way = usize::from(set.keys[0] != number);
+            let found = if way == 0 { set.slots[0] } else { set.slots[1] };
+            if (way == 0 || set.keys[1] == number) && !found.is_null() {
+                *slot = found;
+            } else {
+                asked.push_key(*hash, key, record);
+            }
+        }
+        if asked.len() * 4 > hashes.len() * 3 {
+            self.pause = self.next_pause;
+            self.next_pause = (self.next_pause * 2).min(PAUSE_MAX);
+        } else {
+            self.next_pause = 1;
+        }
+    }
+
+    fn insert(&mut self, hash: u64, key: &[u8], slot: Slot) {
+        let Some(number) = key.first_chunk().map(|key| u64::from_le_bytes(*key)) else {
+            return;
+        };
+        self.is_empty = false;
+        if let Some(set) = self.set(hash) {
+            // The newer one goes first, unless it is there already.
+            if set.keys[0] != number || set.slots[0].is_null() {
+                set.keys = [number, set.keys[0]];
+                set.slots = [slot, set.slots[0]];
+            }
+        }
+    }
+}
+
+/// The keys of a batch that the backend is asked for, and what it said.
+#[derive(Debug, Default)]
+pub(super) struct AskedKeys {
+    hashes: Vec<u64>,
+    groups: Vec<KeyGroup>,
+    bytes: Vec<u8>,
+    /// Which record of the column each key belongs to.
+    records: Vec<usize>,
+    slots: Vec<Slot>,
+}
+
+impl AskedKeys {
+    pub(super) fn len(&self) -> usize {
+        self.hashes.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.hashes.clear();
+        self.groups.clear();
+        self.bytes.clear();
+        self.records.clear();
+        self.slots.clear();
+    }
+
+    #[inline]
+    pub(super) fn push_key(&mut self, hash: u64, key: &[u8], record: usize) {
+        self.hashes.push(hash);
+        self.bytes.extend_from_slice(key);
+        self.records.push(record);
+    }
+
+    /// The keys as the backend takes them.
+    pub(super) fn batch(&self) -> KeyBatch<'_> {
+        KeyBatch {
+            hashes: self.hashes.as_slice().into(),
+            groups: self.groups.as_slice().into(),
+            bytes: self.bytes.as_slice().into(),
+            ends: (&[][..]).into(),
+            width: 8,
+        }
+    }
+
+    pub(super) fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    fn ask_backend(
+        &mut self,
+        backend: &mut KeyedBackend,
+        state: StateId,
+        max_parallelism: u32,
+    ) -> Result<u64> {
+        self.groups.clear();
+        self.groups
+            .extend(self.hashes.iter().map(|hash| key_group(*hash, max_parallelism)));
+        let mut slots = std::mem::take(&mut self.slots);
+        slots.clear();
+        slots.resize(self.hashes.len(), Slot::NULL);
+        let result = backend.slots(state, &self.batch(), &mut slots);
+        self.slots = slots;
+        result
+    }
+
+    /// Asks the backend for the slots of the keys, puts them into `slots` by record, and into the cache. Returns how many have no value.
+    pub(super) fn ask(
+        &mut self,
+        backend: &mut KeyedBackend,
+        state: StateId,
+        max_parallelism: u32,
+        slots: &mut [Slot],
+        cache: &mut SlotCache,
+    ) -> Result<u64> {
+        if self.is_empty() {
+            return Ok(0);
+        }
+        let absent = self.ask_backend(backend, state, max_parallelism)?;
+        for (index, ((record, slot), hash)) in
+            self.records.iter().zip(&self.slots).zip(&self.hashes).enumerate()
+        {
+            if let Some(place) = slots.get_mut(*record) {
+                *place = *slot;
+            }
+            cache.insert(*hash, self.bytes.get(index * 8..).unwrap_or_default(), *slot);
+        }
+        Ok(absent)
+    }
+
+    /// Has the backend free those of the keys that have no value.
+    pub(super) fn free(
+        &mut self,
+        backend: &mut KeyedBackend,
+        state: StateId,
+        max_parallelism: u32,
+    ) -> Result<()> {
+        self.ask_backend(backend, state, max_parallelism)?;
+        backend.end_batch(state, &self.batch(), &self.slots, true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(unsafe_code, reason = "slots of a local array, which outlives them")]
+    fn the_cache_answers_what_was_put_in_and_pauses_while_it_does_not_pay() {
+        let mut memory = [[0_u8; 16]; 4];
+        let slots: Vec<Slot> = memory
+            .iter_mut()
+            // SAFETY: each cell has a flag byte and 8 bytes behind it, and outlives the slot.
+            .map(|cell| unsafe { Slot::new(cell.as_mut_ptr().wrapping_add(8)) })
+            .collect();
+        let mut cache = SlotCache::new();
+        // Three keys of one set: the oldest falls out.
+        for (key, slot) in [0_u64, 1, 2].into_iter().zip(&slots) {
+            cache.insert(5, &key.to_le_bytes(), *slot);
+        }
+        let keys = [0_u64, 1, 2, 7].map(u64::to_le_bytes);
+        let mut found = vec![Slot::NULL; 4];
+        let mut asked = AskedKeys::default();
+        cache.look_up(&[5; 4], &keys, &mut found, &mut asked);
+        assert_eq!(found, [Slot::NULL, slots[1], slots[2], Slot::NULL]);
+        assert_eq!(asked.records, [0, 3]);
+        assert!(cache.is_worth_it());
+        asked.clear();
+        cache.clear();
+        cache.look_up(&[5; 4], &keys, &mut found, &mut asked);
+        assert_eq!(asked.len(), 4, "key 0 is not taken for an empty place");
+        assert!(!cache.is_worth_it());
+        assert!(cache.is_worth_it(), "a pause ends");
+    }
+}
