@@ -10,6 +10,7 @@ mod failing;
 mod idle;
 mod numbered_events;
 mod picky_files;
+mod pipeline;
 mod slow_sink;
 
 /// Jobs for tests
@@ -23,6 +24,8 @@ struct Args {
 enum Job {
     /// Numbered events of many keys, and a state that must see each number exactly once
     NumberedEvents(numbered_events::Args),
+    /// Several sources, exchanges and parallelisms
+    Pipeline(pipeline::Args),
     /// A function that panics or fails at some record
     Failing(failing::Args),
     /// Numbers into files, and a function that panics in this process
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     init_logging();
     let result = match &args.job {
         Job::NumberedEvents(args) => numbered_events::run(args),
+        Job::Pipeline(args) => pipeline::run(args),
         Job::Failing(args) => failing::run(args),
         Job::PickyFiles(args) => picky_files::run(args),
         Job::SlowSink(args) => slow_sink::run(args),

@@ -21,6 +21,8 @@ mod kill_loop;
 #[cfg(test)]
 mod numbered_events;
 #[cfg(test)]
+mod pipeline;
+#[cfg(test)]
 mod plugin_refusals;
 #[cfg(test)]
 mod plugins;

@@ -1,6 +1,6 @@
 //! The log of a program.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 
 use tracing_subscriber::EnvFilter;
 
@@ -22,14 +22,35 @@ pub fn init_logging() {
         Some(Err(error)) => (EnvFilter::new(DEFAULT_FILTER), Some(error)),
         None => (EnvFilter::new(DEFAULT_FILTER), None),
     };
+    let on_terminal = io::stderr().is_terminal();
     let installed = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(move || LogWriter { on_terminal })
+        .with_ansi(on_terminal)
         .try_init()
         .is_ok();
     if let (true, Some(error)) = (installed, problem) {
         tracing::warn!("{VARIABLE} is not valid, '{DEFAULT_FILTER}' is used: {error}");
+    }
+}
+
+/// Standard error. On a terminal each message begins on a clear line, since a program may be showing its progress on it.
+struct LogWriter {
+    on_terminal: bool,
+}
+
+impl Write for LogWriter {
+    fn write(&mut self, message: &[u8]) -> io::Result<usize> {
+        let mut stderr = io::stderr().lock();
+        if self.on_terminal {
+            stderr.write_all(b"\r\x1b[2K")?;
+        }
+        stderr.write_all(message)?;
+        Ok(message.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
     }
 }
 
