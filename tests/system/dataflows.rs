@@ -26,7 +26,7 @@ fn side_outputs_unions_and_new_partitions_lose_and_double_nothing() {
         .uid("numbers")
         .rate_limit(RATE)
         .process(move |number: u64, out| {
-            if number % 2 == 0 {
+            if number.is_multiple_of(2) {
                 out.collect(number);
             } else {
                 out.side_output(&to_side, number.to_string());

@@ -200,7 +200,7 @@ fn damaged_metadata_is_refused_with_file_and_offset() {
     let whole = fs::read(&file).unwrap();
     let mut random = Random::of_test("restore, places of the damage");
     for damage in 0..10 {
-        let at = random.below(whole.len() as u64) as usize;
+        let at = random.index(whole.len());
         let mut bytes = whole.clone();
         if damage % 2 == 0 {
             bytes.truncate(at);
