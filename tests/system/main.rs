@@ -11,7 +11,10 @@ mod bad_input;
 #[cfg(test)]
 mod cluster;
 #[cfg(test)]
+#[cfg(test)]
 mod dataflow;
+mod dataflows;
+mod event_time;
 #[cfg(test)]
 mod faults_of_storage;
 #[cfg(test)]
@@ -21,11 +24,15 @@ mod numbered_events;
 #[cfg(test)]
 mod pipeline;
 #[cfg(test)]
+mod plugin_refusals;
+#[cfg(test)]
 mod plugins;
 #[cfg(test)]
 mod pressure;
 #[cfg(test)]
 mod restore;
+#[cfg(test)]
+mod retained;
 #[cfg(test)]
 mod user_failures;
 #[cfg(test)]
