@@ -11,9 +11,10 @@ mod bad_input;
 #[cfg(test)]
 mod cluster;
 #[cfg(test)]
-#[cfg(test)]
 mod dataflow;
+#[cfg(test)]
 mod dataflows;
+#[cfg(test)]
 mod event_time;
 #[cfg(test)]
 mod faults_of_storage;
