@@ -13,8 +13,6 @@ mod cluster;
 #[cfg(test)]
 mod dataflow;
 #[cfg(test)]
-mod dataflows;
-#[cfg(test)]
 mod event_time;
 #[cfg(test)]
 mod faults_of_storage;
