@@ -26,7 +26,7 @@ pub(crate) struct JobContext {
     pub(crate) backend: Arc<Backend>,
     /// What the attempt starts from.
     pub(crate) restored: Option<RestoredJob>,
-    /// The splits of each source at a fresh start, encoded, by operator.
+    /// The splits of each source that starts afresh, encoded, by operator.
     pub(crate) splits: HashMap<OperatorId, Vec<Vec<u8>>>,
     /// Runs what must not hold up a worker.
     pub(crate) tokio: tokio::runtime::Handle,

@@ -209,10 +209,13 @@ impl<S: Source> SourceTask<S> {
         self.chain.open(&self.task)?;
         let task = &self.task;
         let _entered = task.enter(&self.name.name);
-        let parts: Vec<Vec<u8>> = match task.job.restored_share(&self.name.id, task.subtask) {
-            Some(share) => items(&share, SPLITS).to_vec(),
-            None => {
-                let all = task.job.splits.get(&self.name.id).map_or(&[][..], Vec::as_slice);
+        // There are splits for the sources that the checkpoint does not know, and for all if there is none.
+        let parts: Vec<Vec<u8>> = match task.job.splits.get(&self.name.id) {
+            None => task
+                .job
+                .restored_share(&self.name.id, task.subtask)
+                .map_or_else(Vec::new, |share| items(&share, SPLITS).to_vec()),
+            Some(all) => {
                 let step = task.parallelism.max(1) as usize;
                 all.iter()
                     .skip(task.subtask as usize)

@@ -237,6 +237,14 @@ impl Prepared {
         restore::assign(metadata, &self.operator_plans(), self.ignore_unclaimed)
     }
 
+    /// The uids of all sources.
+    pub(crate) fn source_uids(&self) -> impl Iterator<Item = String> {
+        let nodes = self.plan.nodes.iter().enumerate();
+        nodes
+            .filter(|(_, node)| matches!(node.kind, NodeKind::Source(..)))
+            .map(|(index, _)| self.plan.uid(index))
+    }
+
     /// The encoded splits of every source, of a fresh start.
     pub(crate) fn splits(&self) -> Result<Vec<(String, Vec<Vec<u8>>)>> {
         let mut splits = Vec::new();

@@ -123,7 +123,11 @@ pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExec
             job_id = id;
             break;
         };
-        let Some(lead) = &lead else { continue };
+        let Some(lead) = &lead else {
+            // What follows is decided by the first process.
+            tracing::warn!("the attempt ended: {}", end.to_error());
+            continue;
+        };
         lead.attempt_ended();
         if shared.is_cancelled() {
             session.give_up(&FailureCause::of(&cancelled()));
@@ -286,6 +290,11 @@ impl Lead {
                     start.attempt,
                     restored.id()
                 );
+                let knows = |uid: &str| {
+                    let id = OperatorId::new(uid);
+                    restored.metadata.operator(&id).is_some()
+                };
+                extra.splits = self.splits_of(prepared, |uid| !knows(uid))?;
                 Some(metadata::encode(&restored.metadata)?)
             }
             None => {
@@ -296,12 +305,7 @@ impl Lead {
                 if !std::mem::replace(&mut self.checked_sinks, true) {
                     prepared.check_fresh_start()?;
                 }
-                // Listed once: every attempt that starts empty reads the same input.
-                let splits = match &self.splits {
-                    Some(splits) => splits,
-                    None => self.splits.insert(prepared.splits()?),
-                };
-                extra.splits.clone_from(splits);
+                extra.splits = self.splits_of(prepared, |_| true)?;
                 None
             }
         };
@@ -311,6 +315,23 @@ impl Lead {
             restore,
             extra: codec::to_vec(&extra)?,
         })
+    }
+
+    /// The splits of the sources that start afresh, which `is_new` tells by their uid. Listed once: every attempt that starts them reads
+    /// the same input.
+    fn splits_of(
+        &mut self,
+        prepared: &Prepared,
+        is_new: impl Fn(&str) -> bool,
+    ) -> Result<Vec<(String, Vec<Vec<u8>>)>> {
+        if !prepared.source_uids().any(|uid| is_new(&uid)) {
+            return Ok(Vec::new());
+        }
+        let splits = match &self.splits {
+            Some(splits) => splits,
+            None => self.splits.insert(prepared.splits()?),
+        };
+        Ok(splits.iter().filter(|(uid, _)| is_new(uid)).cloned().collect())
     }
 
     fn set_route(&self, route: Route) {

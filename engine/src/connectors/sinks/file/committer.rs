@@ -4,13 +4,17 @@ use super::{failed, sync_folder};
 use crate::api::Committer;
 use crate::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A file that is whole and synced, and waits for its final name. Names are within the sink's folder, so the folder may move.
+/// A file that is whole and synced, and waits for its final name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileCommittable {
+    /// The folder that it was written to, absolute, if that is text. A sink that was given another one since then finishes the file here; if
+    /// it is not here any more, the folder was moved, and it is in the sink's.
+    pub folder: Option<String>,
     /// Its name until it is committed.
     pub temporary_name: String,
     /// Its name from then on.
@@ -30,11 +34,23 @@ impl FileCommitter {
         Self { folder }
     }
 
+    /// The folder that has the file: the one that it was written to or, if that has no trace of it, the sink's.
+    fn folder_of<'a>(&'a self, file: &'a FileCommittable) -> Result<&'a Path> {
+        if let Some(folder) = file.folder.as_deref().map(Path::new) {
+            for name in [&file.temporary_name, &file.final_name] {
+                if len_of(&folder.join(name))? == Some(file.len) {
+                    return Ok(folder);
+                }
+            }
+        }
+        Ok(&self.folder)
+    }
+
     /// Looks twice before it gives up: a thread of the attempt before may be committing the same file in this moment, and it can only be
     /// renamed once.
-    fn commit_one(&self, file: &FileCommittable) -> Result<()> {
-        let temporary = self.folder.join(&file.temporary_name);
-        let finished = self.folder.join(&file.final_name);
+    fn commit_one(&self, folder: &Path, file: &FileCommittable) -> Result<()> {
+        let temporary = folder.join(&file.temporary_name);
+        let finished = folder.join(&file.final_name);
         let mut lens = (None, None);
         for _ in 0..2 {
             lens = (len_of(&temporary)?, len_of(&finished)?);
@@ -68,12 +84,16 @@ impl Committer for FileCommitter {
     type Committable = FileCommittable;
 
     fn commit(&mut self, committables: Vec<FileCommittable>) -> Result<()> {
-        if committables.is_empty() {
-            return Ok(());
+        let mut folders = BTreeSet::new();
+        for file in &committables {
+            let folder = self.folder_of(file)?;
+            self.commit_one(folder, file)?;
+            folders.insert(folder);
         }
-        committables.iter().try_for_each(|file| self.commit_one(file))?;
         // Also if all were renamed before: whoever did that may have crashed before this.
-        sync_folder(&self.folder).map_err(|error| failed(&self.folder, "cannot sync", error))
+        folders
+            .into_iter()
+            .try_for_each(|folder| sync_folder(folder).map_err(|error| failed(folder, "cannot sync", error)))
     }
 }
 

@@ -194,6 +194,7 @@ fn files_of_pending_transactions_of_higher_attempts_and_of_others_are_not_swept(
         fs::write(folder.path().join(name), "x").unwrap();
     }
     let pending = FileCommittable {
+        folder: None,
         temporary_name: keep[0].to_owned(),
         final_name: "part-0-1".to_owned(),
         len: 1,
@@ -284,6 +285,7 @@ fn files_roll_at_their_size_between_checkpoints() {
 #[test]
 fn a_commit_refuses_a_file_that_is_missing_damaged_or_in_the_way() {
     let committable = FileCommittable {
+        folder: None,
         temporary_name: ".part-0-0.inprogress.00000000-1".to_owned(),
         final_name: "part-0-0".to_owned(),
         len: 3,
@@ -317,6 +319,40 @@ fn a_commit_refuses_a_file_that_is_missing_damaged_or_in_the_way() {
 }
 
 #[test]
+fn pending_files_are_finished_where_they_are_when_the_folder_is_another_one_or_was_moved() {
+    let parent = tempfile::tempdir().unwrap();
+    let [first, second, moved] = ["first", "second", "moved"].map(|name| parent.path().join(name));
+    let pending = |row| {
+        let sink = FileSink::<u32>::lines(&first);
+        let mut writer = sink.writer(&context(0, 1, 1), Vec::new(), &[]).unwrap();
+        writer.write(&mut vec![row]).unwrap();
+        let mut pending = pre_commit(&mut writer, 1);
+        finish(&mut pending);
+        pending.committables
+    };
+    let commit = |folder: &Path, pending| {
+        let sink = FileSink::<u32>::lines(folder);
+        create_folder(folder).unwrap();
+        sink.committer(&context(0, 1, 1))
+            .unwrap()
+            .commit(pending)
+            .unwrap();
+    };
+    let committables = pending(1);
+    for _ in 0..2 {
+        commit(&second, committables.clone());
+        assert_eq!((rows(&first), rows(&second)), (vec!["1".to_owned()], Vec::new()));
+    }
+    fs::remove_dir_all(&first).unwrap();
+    let committables = pending(2);
+    fs::rename(&first, &moved).unwrap();
+    for _ in 0..2 {
+        commit(&moved, committables.clone());
+        assert_eq!(rows(&moved), ["2"]);
+    }
+}
+
+#[test]
 fn a_folder_that_vanished_is_an_error_with_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out");
@@ -339,6 +375,7 @@ fn two_attempts_may_commit_the_same_files_at_the_same_time() {
         .map(|sequence| {
             let names = Names::new("part");
             let file = FileCommittable {
+                folder: None,
                 temporary_name: names.in_progress(0, sequence, &Writing::new("run", 1)),
                 final_name: names.finished(0, sequence),
                 len: 1,

@@ -24,6 +24,8 @@ pub struct FileWriterState {
 /// Writes the rows of one subtask of a [`FileSink`].
 pub struct FileWriter<T> {
     folder: Arc<Path>,
+    /// The folder as checkpoints remember it.
+    recorded_folder: Option<String>,
     names: Names,
     subtask: u32,
     writing: Writing,
@@ -79,8 +81,11 @@ impl<T: Data> FileWriter<T> {
                 next_sequence
             );
         }
+        let absolute = std::path::absolute(&sink.folder)
+            .map_err(|error| failed(&sink.folder, "cannot tell the absolute path of", error))?;
         Ok(Self {
             folder: sink.folder.clone().into(),
+            recorded_folder: absolute.to_str().map(str::to_owned),
             names: sink.names.clone(),
             subtask: context.subtask,
             writing: Writing::new(&context.job_id, context.attempt),
@@ -102,6 +107,7 @@ impl<T: Data> FileWriter<T> {
             Some(current) => current,
             None => {
                 let committable = FileCommittable {
+                    folder: self.recorded_folder.clone(),
                     temporary_name: self
                         .names
                         .in_progress(self.subtask, self.next_sequence, &self.writing),
