@@ -9,6 +9,7 @@ use std::process::ExitCode;
 mod failing;
 mod idle;
 mod numbered_events;
+mod picky_files;
 mod pipeline;
 mod slow_sink;
 
@@ -27,6 +28,8 @@ enum Job {
     Pipeline(pipeline::Args),
     /// A function that panics or fails at some record
     Failing(failing::Args),
+    /// Numbers into files, and a function that panics in this process
+    PickyFiles(picky_files::Args),
     /// A sink that takes a millisecond for each record
     SlowSink(slow_sink::Args),
     /// A source that has nothing to read until standard input is closed
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Job::NumberedEvents(args) => numbered_events::run(args),
         Job::Pipeline(args) => pipeline::run(args),
         Job::Failing(args) => failing::run(args),
+        Job::PickyFiles(args) => picky_files::run(args),
         Job::SlowSink(args) => slow_sink::run(args),
         Job::Idle(args) => idle::run(args),
     };

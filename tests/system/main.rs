@@ -13,6 +13,10 @@ mod cluster;
 #[cfg(test)]
 mod dataflow;
 #[cfg(test)]
+mod event_time;
+#[cfg(test)]
+mod failing_dataflow;
+#[cfg(test)]
 mod faults_of_storage;
 #[cfg(test)]
 mod kill_loop;
@@ -21,11 +25,17 @@ mod numbered_events;
 #[cfg(test)]
 mod pipeline;
 #[cfg(test)]
+mod plugin_refusals;
+#[cfg(test)]
 mod plugins;
 #[cfg(test)]
 mod pressure;
 #[cfg(test)]
 mod restore;
+#[cfg(test)]
+mod retained;
+#[cfg(test)]
+mod state_limit;
 #[cfg(test)]
 mod user_failures;
 #[cfg(test)]

@@ -1,13 +1,15 @@
 //! A state backend from a library that was built outside the workspace, dropped into a plugins folder and named in a config file.
 
-use crate::harness::{Program, Random, assert_exactly, awk_lines, finished_lines, write_text};
+use crate::harness::{
+    Program, Random, assert_exactly, awk_lines, finished_lines, lines_of, number, write_text,
+};
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Builds the redb example; by `toolchain` if one is given. Costs nothing after `cargo xtask plugins`.
-fn redb_library(toolchain: Option<&str>) -> PathBuf {
+pub(crate) fn redb_library(toolchain: Option<&str>) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/examples/redb-backend");
     let target = match (toolchain, std::env::var_os("CARGO_TARGET_DIR")) {
         (Some(toolchain), _) => Path::new(env!("CARGO_TARGET_TMPDIR")).join(toolchain),
@@ -104,6 +106,37 @@ fn a_job_on_the_example_backend_that_is_killed_goes_on_where_it_was() {
         .expect_output(&["starts from checkpoint"]);
     let found = finished_lines(&folder.path().join("output"));
     assert_exactly(&found, &awk_lines(&folder.path().join("input")), "after a kill");
+}
+
+#[test]
+fn a_job_on_the_example_backend_is_exact_however_often_it_is_killed() {
+    let library = redb_library(None);
+    let folder = tempfile::tempdir().unwrap();
+    let mut random = Random::of_test("kill loop on the example backend");
+    let kills = number("MILLPOND_KILLS", 5).div_ceil(2);
+    let run_ms = kills * 1500;
+    for kill in 0..=kills {
+        // By its path too.
+        let name = random
+            .pick(&["redb", "PATH"])
+            .replace("PATH", library.to_str().unwrap());
+        let mut program =
+            word_count(folder.path(), &library, &name).option("parallelism", 1 + random.below(3));
+        if kill == kills {
+            program.run().expect_code(0);
+            break;
+        }
+        program = program.option("rate", lines_of(&folder.path().join("input")) * 1000 / run_ms);
+        let mut running = program.start();
+        assert!(
+            !running.ends_within(random.milliseconds(50..1200)),
+            "{}",
+            running.log()
+        );
+        assert!(running.kill().was_killed());
+    }
+    let found = finished_lines(&folder.path().join("output"));
+    assert_exactly(&found, &awk_lines(&folder.path().join("input")), "after kills");
 }
 
 #[test]

@@ -1,15 +1,20 @@
 //! What the tests of whole programs share.
 
+mod checkpoints;
+mod interrupted;
 mod program;
 mod random;
 mod strace;
 mod text;
 
+pub(crate) use checkpoints::{checkpoints_below, latest_checkpoint};
+pub(crate) use interrupted::Interrupted;
 pub(crate) use program::{Ended, Program, Running};
 pub(crate) use random::Random;
 pub(crate) use strace::Strace;
 pub(crate) use text::{
-    assert_exactly, assert_nothing_missing, awk_lines, checkpoints_completed, finished_lines, write_text,
+    assert_exactly, assert_nothing_missing, awk_lines, checkpoints_completed, finished_lines, lines_of,
+    write_text,
 };
 
 /// The number in the environment variable `name`, else `default`.

@@ -30,6 +30,15 @@ pub(crate) fn write_text(folder: &Path, files: usize, bytes: usize, random: &mut
     }
 }
 
+/// How many lines the files of `folder` have, the last ones without an end included.
+pub(crate) fn lines_of(folder: &Path) -> u64 {
+    let lines = |path| fs::read(path).unwrap().split(|byte| *byte == b'\n').count() as u64;
+    fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| lines(entry.unwrap().path()))
+        .sum()
+}
+
 /// The lines that a word count over the files of `folder` has to write, sorted.
 pub(crate) fn awk_lines(folder: &Path) -> Vec<Vec<u8>> {
     let mut files: Vec<PathBuf> = fs::read_dir(folder)
