@@ -131,7 +131,7 @@ fn timers_of_event_time_fire_once_and_in_order_across_a_failure() {
     }
 }
 
-/// Emits what the wall clock says, relative to the first record of the key, when its timer fires.
+/// Emits each key some time after its first record, with whether that was the time.
 #[derive(Clone)]
 struct Alarm {
     interrupted: Interrupted,
@@ -157,14 +157,11 @@ impl KeyedProcessFunction<u64, u64, (u64, bool)> for Alarm {
     ) -> Result<()> {
         self.interrupted.once_at(record);
         let set = self.set.unwrap();
-        let now = context.current_processing_time();
-        let time = match set.value(context)? {
-            Some(time) => time,
-            None => now + alarm_ms(record % KEYS),
-        };
-        set.update(context, &time)?;
-        // With each record as long as it has not fired, which counts once.
-        if now < time {
+        if set.value(context)?.is_none() {
+            let time = context.current_processing_time() + alarm_ms(record % KEYS);
+            set.update(context, &time)?;
+            // Twice, which counts once; and never again, so that behind the failure there is only what was restored.
+            context.register_processing_time_timer(time)?;
             context.register_processing_time_timer(time)?;
         }
         Ok(())
@@ -234,18 +231,22 @@ fn timers_of_processing_time_fire_while_no_record_comes() {
     assert_eq!(found, (0..KEYS).map(|key| (key, true)).collect::<Vec<_>>());
 }
 
-/// Registers a timer that no watermark but the last one reaches.
+/// Registers a timer for each key that no watermark but the last one reaches.
 #[derive(Clone)]
-struct AtTheEnd;
+struct AtTheEnd(Interrupted);
 
 impl KeyedProcessFunction<u64, u64, (u64, bool)> for AtTheEnd {
     fn process_element(
         &mut self,
-        _: u64,
+        number: u64,
         context: &mut ProcessContext<'_, u64>,
         _: &mut Collector<(u64, bool)>,
     ) -> Result<()> {
-        context.register_event_time_timer(WATERMARK_MAX - 1)
+        self.0.once_at(number);
+        if number < KEYS {
+            context.register_event_time_timer(WATERMARK_MAX - 1)?;
+        }
+        Ok(())
     }
 
     fn on_timer(
@@ -263,16 +264,21 @@ impl KeyedProcessFunction<u64, u64, (u64, bool)> for AtTheEnd {
 }
 
 #[test]
-fn the_end_of_the_input_fires_all_timers_of_event_time() {
+fn the_end_of_the_input_fires_all_timers_of_event_time_also_restored_ones() {
+    let interrupted = Interrupted::at(RECORDS / 2);
     let sink = CollectSink::new();
     let results = sink.results();
-    let env = Interrupted::never().environment(2);
+    let env = interrupted.environment(2);
     // Without event times of its own.
-    env.from_sequence(0, 500)
+    env.from_source(SequenceSource::new(0..RECORDS), "numbers")
+        .uid("numbers")
+        .rate_limit(10_000.0)
         .key_by(|number: &u64| number % KEYS)
-        .process(AtTheEnd)
-        .sink_to_2pc(sink);
-    env.execute("the end").unwrap();
+        .process(AtTheEnd(interrupted.clone()))
+        .uid("at-the-end")
+        .sink_to_2pc(sink)
+        .uid("sink");
+    interrupted.assert_restored(&env.execute("the end").unwrap(), RECORDS);
     let mut found = results.take();
     found.sort_unstable();
     assert_eq!(found, (0..KEYS).map(|key| (key, true)).collect::<Vec<_>>());

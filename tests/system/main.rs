@@ -15,6 +15,8 @@ mod dataflow;
 #[cfg(test)]
 mod event_time;
 #[cfg(test)]
+mod failing_dataflow;
+#[cfg(test)]
 mod faults_of_storage;
 #[cfg(test)]
 mod kill_loop;
@@ -32,6 +34,8 @@ mod pressure;
 mod restore;
 #[cfg(test)]
 mod retained;
+#[cfg(test)]
+mod state_limit;
 #[cfg(test)]
 mod user_failures;
 #[cfg(test)]

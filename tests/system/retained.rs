@@ -1,8 +1,7 @@
 //! A program that is started from the checkpoint that another one has left.
 
 use crate::harness::{
-    Ended, Program, Random, assert_exactly, awk_lines, checkpoints_below, latest_checkpoint, lines_of,
-    write_text,
+    Ended, Program, Random, assert_exactly, awk_lines, latest_checkpoint, lines_of, write_text,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -265,35 +264,4 @@ fn files_of(checkpoint: &Path) -> Vec<PathBuf> {
     let files: Vec<_> = files.filter(|path| !path.ends_with("_metadata")).collect();
     assert!(!files.is_empty(), "no state files in {}", checkpoint.display());
     files
-}
-
-#[test]
-fn state_beyond_the_limit_of_the_jobmanager_storage_fails_the_job_with_the_way_out() {
-    let folder = tempfile::tempdir().unwrap();
-    // 8 MiB of distinct words.
-    let words: String = (0..800).map(|i| format!("{i:0>10240}\n")).collect();
-    fs::write(folder.path().join("text"), words).unwrap();
-    let program = Program::word_count(&folder.path().join("logs"))
-        .option("input", folder.path().join("text").display())
-        .option("output", folder.path().join("output").display())
-        .set("execution.checkpointing.interval", "50 ms");
-    for storage in ["", "file"] {
-        let mut program = program.clone().set("state.backend", "jobmanager");
-        if storage == "file" {
-            let checkpoints = folder.path().join("checkpoints");
-            program = program.set(
-                "execution.checkpointing.dir",
-                format!("file://{}", checkpoints.display()),
-            );
-        }
-        program.run().expect_code(1).expect_output(&[
-            "'seen'",
-            "5242880",
-            "jobmanager",
-            "execution.checkpointing.storage",
-            "filesystem",
-        ]);
-        assert!(checkpoints_below(&folder.path().join("checkpoints")).is_empty());
-        fs::remove_dir_all(folder.path().join("output")).unwrap();
-    }
 }
