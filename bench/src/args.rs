@@ -43,8 +43,8 @@ impl From<Mode> for CheckpointingMode {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RunArgs {
-    /// Records of a run
-    #[arg(long, value_parser = number, default_value = "20M")]
+    /// Records of a run, at least 1
+    #[arg(long, value_parser = at_least_one, default_value = "20M")]
     pub(crate) records: u64,
 
     /// Different keys, at least 1

@@ -9,7 +9,7 @@ use std::io::Write;
 /// Arguments of `millpond inspect`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The folder of the checkpoint (chk-<n>) or savepoint, or its _metadata file
+    /// The folder of the checkpoint (`chk-<n>`) or savepoint, or its _metadata file
     path: String,
     /// Show every subtask and file as well
     #[arg(long, short)]

@@ -10,7 +10,7 @@ use std::io::Write;
 /// Arguments of `millpond verify`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The folder of the checkpoint (chk-<n>) or savepoint, or its _metadata file
+    /// The folder of the checkpoint (`chk-<n>`) or savepoint, or its _metadata file
     path: String,
 }
 

@@ -89,11 +89,11 @@ impl<K: Data, T: Data, F: Fn(T, T) -> T + Clone + Send + Sync + 'static> KeyedPr
         out: &mut Collector<T>,
     ) -> Result<()> {
         let Some(state) = self.folded else { return Ok(()) };
-        let folded = match state.value(context)? {
-            Some(before) => (self.reduce)(before, record),
+        let reduce = &self.reduce;
+        let folded = state.modify(context, |before| match before {
+            Some(before) => reduce(before, record),
             None => record,
-        };
-        state.update(context, &folded)?;
+        })?;
         out.collect(folded);
         Ok(())
     }
@@ -122,8 +122,7 @@ impl<K: Data, T: Data, S: Fn(&T) -> K + Clone + Send + Sync + 'static> KeyedProc
         out: &mut Collector<(K, u64)>,
     ) -> Result<()> {
         let Some(state) = self.seen else { return Ok(()) };
-        let count = state.value(context)?.unwrap_or(0) + 1;
-        state.update(context, &count)?;
+        let count = state.modify(context, |seen| seen.unwrap_or(0) + 1)?;
         out.collect(((self.select)(&record), count));
         Ok(())
     }

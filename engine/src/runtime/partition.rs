@@ -94,6 +94,14 @@ impl<T: Data> Distributor<Batch<T>> for Router<T> {
                 batch.records.clear();
             }
             rule => {
+                let expected = batch.records.len().min(BATCH_RECORDS);
+                for buffer in self.buffers.iter_mut().take(self.parallelism as usize) {
+                    // A buffer that was sent left its memory with the receiver: a new one in one piece, not by doubling.
+                    if buffer.records.capacity() == 0 {
+                        buffer.records.reserve(expected);
+                        buffer.hashes.reserve(if hashed { expected } else { 0 });
+                    }
+                }
                 for (index, record) in batch.records.drain(..).enumerate() {
                     let target = match rule {
                         Partitioning::KeyGroups { max_parallelism } => {

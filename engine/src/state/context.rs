@@ -109,6 +109,29 @@ impl KeyedContext {
             .map_or(Ok(()), |column| column.put(at, value))
     }
 
+    #[inline]
+    pub(crate) fn slot_modify<T: Data>(
+        &mut self,
+        column: usize,
+        change: impl FnOnce(Option<T>) -> T,
+    ) -> Result<T> {
+        let at = self.at;
+        let is_set = self.columns.get(column).is_some_and(|column| column.has(at));
+        if !is_set {
+            self.column(column)?;
+        }
+        let modified = self
+            .columns
+            .get_mut(column)
+            .and_then(|column| column.modify(at, change));
+        modified.unwrap_or_else(|| {
+            Err(crate::Error::new(
+                crate::ErrorKind::Bug,
+                "a record of a batch has no slot",
+            ))
+        })
+    }
+
     pub(crate) fn slot_clear(&mut self, column: usize) -> Result<()> {
         let at = self.at;
         if let Some(column) = self.column(column)? {

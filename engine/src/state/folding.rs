@@ -24,12 +24,10 @@ impl<T: Data> ReducingState<T> {
     /// As those of [`ValueState`].
     #[inline]
     pub fn add(&self, context: &mut KeyedContext, value: T) -> Result<T> {
-        let value = match self.value.value(context)? {
+        self.value.modify(context, |before| match before {
             Some(before) => (self.reduce)(before, value),
             None => value,
-        };
-        self.value.update(context, &value)?;
-        Ok(value)
+        })
     }
 
     /// What has been folded so far; `None` if nothing was added.

@@ -7,8 +7,10 @@ use millpond_backend_api::{Cell, KeyBatch, KeyGroup, key_group, key_hash};
 /// The keys of the records of one batch: hash, key group and encoded key of each. The memory is kept from batch to batch.
 #[derive(Debug, Default)]
 pub(crate) struct KeyColumn {
+    len: usize,
+    /// Those that came with the records, else computed when they are asked for: hot keys need none.
     hashes: Vec<u64>,
-    /// Computed when they are asked for: hot keys need none.
+    /// Computed when they are asked for.
     groups: Vec<KeyGroup>,
     max_parallelism: u32,
     bytes: Vec<u8>,
@@ -30,10 +32,11 @@ impl KeyColumn {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.hashes.len()
+        self.len
     }
 
     pub(crate) fn clear(&mut self) {
+        self.len = 0;
         self.hashes.clear();
         self.groups.clear();
         self.ends.clear();
@@ -43,7 +46,7 @@ impl KeyColumn {
         }
     }
 
-    /// Takes the keys of all records of a batch and the hashes that came with them. The column must be empty.
+    /// Takes the keys of all records of a batch, and the hashes if they came with hashes. The column must be empty.
     pub(crate) fn set<T, K: Data>(
         &mut self,
         records: &[T],
@@ -62,8 +65,12 @@ impl KeyColumn {
                 }
             }
         }
+        self.len = records.len();
         std::mem::swap(&mut self.hashes, hashes);
         hashes.clear();
+        if self.width != Some(8) {
+            self.compute_hashes();
+        }
         Ok(())
     }
 
@@ -75,12 +82,13 @@ impl KeyColumn {
     /// Appends an encoded key.
     pub(crate) fn push_encoded(&mut self, key: &[u8]) {
         if let Some(width) = self.width {
-            self.bytes.truncate(self.hashes.len() * width);
+            self.bytes.truncate(self.len * width);
         }
         self.bytes.extend_from_slice(key);
         if self.width.is_none() {
             self.end_key();
         }
+        self.len += 1;
         self.hashes.push(key_hash(key));
     }
 
@@ -90,22 +98,36 @@ impl KeyColumn {
     }
 
     /// The hash of record `index`'s key.
+    #[inline]
     pub(crate) fn hash(&self, index: usize) -> u64 {
-        self.hashes.get(index).copied().unwrap_or(0)
+        self.hashes
+            .get(index)
+            .copied()
+            .unwrap_or_else(|| key_hash(self.key(index)))
     }
 
-    /// Hashes and keys from record `from` on, where keys have 8 bytes.
-    pub(crate) fn eight_byte_keys(&self, from: usize) -> Option<(&[u64], &[[u8; 8]])> {
+    /// The keys from record `from` on, where keys have 8 bytes.
+    pub(crate) fn eight_byte_keys(&self, from: usize) -> Option<&[[u8; 8]]> {
         if self.width != Some(8) {
             return None;
         }
         let (keys, _) = self.bytes.as_chunks::<8>();
-        Some((self.hashes.get(from..)?, keys.get(from..)?))
+        keys.get(from..self.len)
     }
 
-    /// Computes the key groups, for [`batch`](Self::batch).
-    pub(crate) fn compute_groups(&mut self) {
-        if self.groups.len() != self.hashes.len() {
+    fn compute_hashes(&mut self) {
+        if self.hashes.len() != self.len {
+            let mut hashes = std::mem::take(&mut self.hashes);
+            hashes.clear();
+            hashes.extend((0..self.len).map(|index| key_hash(self.key(index))));
+            self.hashes = hashes;
+        }
+    }
+
+    /// Computes the hashes and key groups that are missing, for [`batch`](Self::batch).
+    pub(crate) fn complete(&mut self) {
+        self.compute_hashes();
+        if self.groups.len() != self.len {
             self.groups.clear();
             let max_parallelism = self.max_parallelism;
             self.groups
@@ -119,14 +141,14 @@ impl KeyColumn {
         self.batch(0).key(index)
     }
 
-    /// The cell of record `index` without namespace; that of the empty key where there is no such record.
+    /// The cell of record `index` without namespace.
     #[inline]
     pub(crate) fn cell(&self, index: usize) -> Cell<'_> {
-        let hash = self.hashes.get(index).copied().unwrap_or_else(|| key_hash(&[]));
+        let hash = self.hash(index);
         Cell::of_key(hash, key_group(hash, self.max_parallelism), self.key(index))
     }
 
-    /// The keys from record `from` on, with their groups if those were [computed](Self::compute_groups). Only with a width, or from 0: ends count from the start of the bytes.
+    /// The keys from record `from` on, with hashes and groups if the column is [complete](Self::complete). Only with a width, or from 0: ends count from the start of the bytes.
     #[inline]
     pub(crate) fn batch(&self, from: usize) -> KeyBatch<'_> {
         let (bytes, ends, width) = match self.width {
@@ -228,7 +250,7 @@ mod tests {
         for column in [&mut fixed, &mut varying] {
             column.clear();
             column.push_encoded(b"12345678");
-            column.compute_groups();
+            column.complete();
             let group = key_group(key_hash(b"12345678"), 128);
             assert_eq!((column.key(0), column.cell(0).group), (&b"12345678"[..], group));
             assert_eq!(column.batch(0).cell(0).map(|cell| cell.group), Some(group));

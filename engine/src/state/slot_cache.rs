@@ -4,6 +4,7 @@
 //! them with one comparison; the backend is asked for the rest of the batch. It is for keys of 8 bytes, which compare as numbers, and it
 //! stands aside while it does not pay.
 
+use super::keys::KeyColumn;
 use crate::Result;
 use crate::backend::KeyedBackend;
 use millpond_backend_api::{KeyBatch, KeyGroup, Slot, StateId, key_group};
@@ -62,39 +63,20 @@ impl SlotCache {
         }
     }
 
-    fn set(&mut self, hash: u64) -> Option<&mut Set> {
-        // The low bits: the high ones have decided about the key group.
-        let index = usize::try_from(hash % SETS as u64).unwrap_or(0);
-        self.sets.get_mut(index)
-    }
-
     /// Fills in the slots that are known and notes the keys that are not.
-    pub(super) fn look_up(
-        &mut self,
-        hashes: &[u64],
-        keys: &[[u8; 8]],
-        slots: &mut [Slot],
-        asked: &mut AskedKeys,
-    ) {
-        let sets: Option<&[Set; SETS]> = self.sets.as_slice().try_into().ok();
-        let Some(sets) = sets else { return };
-        for (record, ((hash, key), slot)) in hashes.iter().zip(keys).zip(slots.iter_mut()).enumerate() {
+    pub(super) fn look_up(&mut self, keys: &[[u8; 8]], slots: &mut [Slot], asked: &mut AskedKeys) {
+        for (record, (key, slot)) in keys.iter().zip(slots.iter_mut()).enumerate() {
             let number = u64::from_le_bytes(*key);
-            #[expect(
-                clippy::indexing_slicing,
-                clippy::cast_possible_truncation,
-                reason = "a remainder of the length"
-            )]
-            let set = &sets[*hash as usize % SETS];
+            let set = self.sets.get(set_of(number)).unwrap_or(&EMPTY);
             let way = usize::from(set.keys[0] != number);
             let found = if way == 0 { set.slots[0] } else { set.slots[1] };
             if (way == 0 || set.keys[1] == number) && !found.is_null() {
                 *slot = found;
             } else {
-                asked.push_key(*hash, key, record);
+                asked.push_key(key, record);
             }
         }
-        if asked.len() * 4 > hashes.len() * 3 {
+        if asked.len() * 4 > keys.len() * 3 {
             self.pause = self.next_pause;
             self.next_pause = (self.next_pause * 2).min(PAUSE_MAX);
         } else {
@@ -102,12 +84,10 @@ impl SlotCache {
         }
     }
 
-    fn insert(&mut self, hash: u64, key: &[u8], slot: Slot) {
-        let Some(number) = key.first_chunk().map(|key| u64::from_le_bytes(*key)) else {
-            return;
-        };
+    fn insert(&mut self, key: [u8; 8], slot: Slot) {
+        let number = u64::from_le_bytes(key);
         self.is_empty = false;
-        if let Some(set) = self.set(hash) {
+        if let Some(set) = self.sets.get_mut(set_of(number)) {
             // The newer one goes first, unless it is there already.
             if set.keys[0] != number || set.slots[0].is_null() {
                 set.keys = [number, set.keys[0]];
@@ -115,6 +95,13 @@ impl SlotCache {
             }
         }
     }
+}
+
+/// The set of a key, by Fibonacci hashing: keys that follow each other spread over all sets.
+#[inline]
+fn set_of(number: u64) -> usize {
+    const SHIFT: u32 = 64 - SETS.trailing_zeros();
+    usize::try_from(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> SHIFT).unwrap_or(0)
 }
 
 /// The keys of a batch that the backend is asked for, and what it said.
@@ -130,11 +117,11 @@ pub(super) struct AskedKeys {
 
 impl AskedKeys {
     pub(super) fn len(&self) -> usize {
-        self.hashes.len()
+        self.records.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.hashes.is_empty()
+        self.records.is_empty()
     }
 
     pub(super) fn clear(&mut self) {
@@ -146,8 +133,7 @@ impl AskedKeys {
     }
 
     #[inline]
-    pub(super) fn push_key(&mut self, hash: u64, key: &[u8], record: usize) {
-        self.hashes.push(hash);
+    pub(super) fn push_key(&mut self, key: &[u8], record: usize) {
         self.bytes.extend_from_slice(key);
         self.records.push(record);
     }
@@ -171,8 +157,13 @@ impl AskedKeys {
         &mut self,
         backend: &mut KeyedBackend,
         state: StateId,
-        max_parallelism: u32,
+        keys: &KeyColumn,
+        from: usize,
     ) -> Result<u64> {
+        let max_parallelism = keys.max_parallelism();
+        self.hashes.clear();
+        self.hashes
+            .extend(self.records.iter().map(|record| keys.hash(from + record)));
         self.groups.clear();
         self.groups
             .extend(self.hashes.iter().map(|hash| key_group(*hash, max_parallelism)));
@@ -185,25 +176,26 @@ impl AskedKeys {
     }
 
     /// Asks the backend for the slots of the keys, puts them into `slots` by record, and into the cache. Returns how many have no value.
+    /// Records count from record `from` of `keys`.
     pub(super) fn ask(
         &mut self,
         backend: &mut KeyedBackend,
         state: StateId,
-        max_parallelism: u32,
+        keys: &KeyColumn,
+        from: usize,
         slots: &mut [Slot],
         cache: &mut SlotCache,
     ) -> Result<u64> {
         if self.is_empty() {
             return Ok(0);
         }
-        let absent = self.ask_backend(backend, state, max_parallelism)?;
-        for (index, ((record, slot), hash)) in
-            self.records.iter().zip(&self.slots).zip(&self.hashes).enumerate()
-        {
+        let absent = self.ask_backend(backend, state, keys, from)?;
+        let (asked, _) = self.bytes.as_chunks::<8>();
+        for ((record, slot), key) in self.records.iter().zip(&self.slots).zip(asked) {
             if let Some(place) = slots.get_mut(*record) {
                 *place = *slot;
             }
-            cache.insert(*hash, self.bytes.get(index * 8..).unwrap_or_default(), *slot);
+            cache.insert(*key, *slot);
         }
         Ok(absent)
     }
@@ -213,9 +205,10 @@ impl AskedKeys {
         &mut self,
         backend: &mut KeyedBackend,
         state: StateId,
-        max_parallelism: u32,
+        keys: &KeyColumn,
+        from: usize,
     ) -> Result<()> {
-        self.ask_backend(backend, state, max_parallelism)?;
+        self.ask_backend(backend, state, keys, from)?;
         backend.end_batch(state, &self.batch(), &self.slots, true)
     }
 }
@@ -235,19 +228,23 @@ mod tests {
             .collect();
         let mut cache = SlotCache::new();
         // Three keys of one set: the oldest falls out.
-        for (key, slot) in [0_u64, 1, 2].into_iter().zip(&slots) {
-            cache.insert(5, &key.to_le_bytes(), *slot);
+        let same_set: Vec<u64> = (0..)
+            .filter(|number| set_of(*number) == set_of(0))
+            .take(4)
+            .collect();
+        let keys: Vec<[u8; 8]> = same_set.iter().map(|number| number.to_le_bytes()).collect();
+        for (key, slot) in keys.iter().zip(&slots).take(3) {
+            cache.insert(*key, *slot);
         }
-        let keys = [0_u64, 1, 2, 7].map(u64::to_le_bytes);
         let mut found = vec![Slot::NULL; 4];
         let mut asked = AskedKeys::default();
-        cache.look_up(&[5; 4], &keys, &mut found, &mut asked);
+        cache.look_up(&keys, &mut found, &mut asked);
         assert_eq!(found, [Slot::NULL, slots[1], slots[2], Slot::NULL]);
         assert_eq!(asked.records, [0, 3]);
         assert!(cache.is_worth_it());
         asked.clear();
         cache.clear();
-        cache.look_up(&[5; 4], &keys, &mut found, &mut asked);
+        cache.look_up(&keys, &mut found, &mut asked);
         assert_eq!(asked.len(), 4, "key 0 is not taken for an empty place");
         assert!(!cache.is_worth_it());
         assert!(cache.is_worth_it(), "a pause ends");

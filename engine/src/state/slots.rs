@@ -54,6 +54,12 @@ impl SlotColumn {
         !self.slots.is_empty()
     }
 
+    /// Whether there is a slot for `record`.
+    #[inline]
+    pub(crate) fn has(&self, record: usize) -> bool {
+        record < self.slots.len()
+    }
+
     /// Gets the slots of every record from `at` on: those of hot keys from the cache, the others from the backend.
     pub(crate) fn fetch(
         &mut self,
@@ -63,29 +69,29 @@ impl SlotColumn {
     ) -> Result<()> {
         self.from = keys.batch_start(at);
         self.slots.clear();
-        self.slots.resize(keys.len() - self.from, Slot::NULL);
+        // Records before the first one that is looked at have no slot, and need none.
+        self.slots.resize(keys.len(), Slot::NULL);
+        let slots = self.slots.get_mut(self.from..).unwrap_or_default();
         let is_cached = self.cache.as_mut().is_some_and(SlotCache::is_worth_it);
         let result = if is_cached
-            && let (Some(cache), Some((hashes, eight))) = (&mut self.cache, keys.eight_byte_keys(self.from))
+            && let (Some(cache), Some(eight)) = (&mut self.cache, keys.eight_byte_keys(self.from))
         {
             let asked = self.asked.get_or_insert_default();
             asked.clear();
-            cache.look_up(hashes, eight, &mut self.slots, asked);
-            asked.ask(
-                backend,
-                self.state,
-                keys.max_parallelism(),
-                &mut self.slots,
-                cache,
-            )
+            cache.look_up(eight, slots, asked);
+            asked.ask(backend, self.state, keys, self.from, slots, cache)
         } else {
             self.asked = None;
-            keys.compute_groups();
-            backend.slots(self.state, &keys.batch(self.from), &mut self.slots)
+            keys.complete();
+            backend.slots(self.state, &keys.batch(self.from), slots)
+        };
+        let given = match &self.asked {
+            Some(asked) => asked.slots(),
+            None => self.slots.get(self.from..).unwrap_or_default(),
         };
         match result {
             // A null slot would be a broken promise of the backend; it is told here and never followed.
-            Ok(absent) if !self.slots.iter().any(|slot| slot.is_null()) => {
+            Ok(absent) if !given.iter().any(|slot| slot.is_null()) => {
                 self.any_absent = absent > 0;
                 Ok(())
             }
@@ -107,16 +113,19 @@ impl SlotColumn {
     pub(crate) fn end_batch(&mut self, backend: &mut KeyedBackend, keys: &mut KeyColumn) -> Result<()> {
         let mut absent = Vec::new();
         if self.any_absent {
-            for (index, slot) in self.slots.iter().enumerate() {
+            for (index, slot) in self.slots.iter().enumerate().skip(self.from) {
                 // SAFETY: a slot of the current batch, see the type.
                 if !unsafe { slot.is_present() } {
-                    absent.push(self.from + index);
+                    absent.push(index);
                 }
             }
         }
         let any_absent = !absent.is_empty();
         match &self.asked {
-            None => backend.end_batch(self.state, &keys.batch(self.from), &self.slots, any_absent)?,
+            None => {
+                let slots = self.slots.get(self.from..).unwrap_or_default();
+                backend.end_batch(self.state, &keys.batch(self.from), slots, any_absent)?;
+            }
             Some(asked) if !asked.is_empty() => {
                 backend.end_batch(self.state, &asked.batch(), asked.slots(), any_absent)?;
             }
@@ -129,9 +138,9 @@ impl SlotColumn {
                 // Some of them may have come from the cache, and the backend does not know yet that they lost their value.
                 asked.clear();
                 for record in absent {
-                    asked.push_key(keys.hash(record), keys.key(record), record);
+                    asked.push_key(keys.key(record), record);
                 }
-                asked.free(backend, self.state, keys.max_parallelism())?;
+                asked.free(backend, self.state, keys, 0)?;
             }
         }
         Ok(())
@@ -146,7 +155,7 @@ impl SlotColumn {
 
     #[inline]
     fn slot(&self, record: usize) -> Option<Slot> {
-        self.slots.get(record.wrapping_sub(self.from)).copied()
+        self.slots.get(record).copied()
     }
 
     /// The value at `record`.
@@ -176,6 +185,33 @@ impl SlotColumn {
         // SAFETY: as above.
         unsafe { slot.set_present(true) };
         Ok(())
+    }
+
+    /// Sets the value at `record` to what `change` makes of it; returns the new one. `None`: there are no slots for this record yet.
+    #[inline]
+    pub(crate) fn modify<T: Data>(
+        &mut self,
+        record: usize,
+        change: impl FnOnce(Option<T>) -> T,
+    ) -> Option<Result<T>> {
+        let slot = self.slot(record)?;
+        // SAFETY: a slot of the current batch, see the type.
+        let is_present = unsafe { slot.is_present() };
+        // SAFETY: as above; the state's values have `width` bytes, and the reference ends with this call. `change` cannot reach the slot.
+        let bytes = unsafe { slot.value(self.width) };
+        let before = match is_present.then(|| codec::decode(bytes)).transpose() {
+            Ok(before) => before,
+            Err(error) => return Some(Err(error.into())),
+        };
+        let after = change(before);
+        if let Err(error) = codec::encode_fixed(&after, bytes) {
+            return Some(Err(error.into()));
+        }
+        if !is_present {
+            // SAFETY: as above.
+            unsafe { slot.set_present(true) };
+        }
+        Some(Ok(after))
     }
 
     /// Removes the value at `record`.

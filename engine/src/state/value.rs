@@ -52,6 +52,21 @@ impl<T: Data> ValueState<T> {
         context.put(self.state, &[], value)
     }
 
+    /// Sets the value of the current key to what `change` makes of it, and returns the new value: faster than
+    /// [`value`](Self::value) and [`update`](Self::update) one after the other.
+    ///
+    /// # Errors
+    /// As those of the two.
+    #[inline]
+    pub fn modify(&self, context: &mut KeyedContext, change: impl FnOnce(Option<T>) -> T) -> Result<T> {
+        if let Some(column) = self.column {
+            return context.slot_modify(column, change);
+        }
+        let after = change(self.value(context)?);
+        self.update(context, &after)?;
+        Ok(after)
+    }
+
     /// Removes the value of the current key.
     ///
     /// # Errors

@@ -166,6 +166,8 @@ fn connect_edges<'scope>(
                 EdgeRule::Forward if same => (Partitioning::Forward, None),
                 EdgeRule::Forward | EdgeRule::Rebalance => (Partitioning::Rebalance, None),
                 EdgeRule::Broadcast => (Partitioning::Broadcast, None),
+                // One subtask owns every key: nothing to decide, and hashes are computed where they are needed.
+                EdgeRule::Keyed(_) if plan.parallelism(index) == 1 => (Partitioning::Rebalance, None),
                 EdgeRule::Keyed(prepare) => (Partitioning::KeyGroups { max_parallelism }, Some(prepare())),
             };
             let edge_shape = EdgeShape {

@@ -141,10 +141,18 @@ where
             return Ok(());
         };
         context.keys.set(&batch.records, &*select, &mut batch.hashes)?;
+        let is_stamped = !batch.timestamps.is_empty();
+        outputs.collector.timestamp = None;
         for (index, record) in batch.records.drain(..).enumerate() {
             context.select(index);
-            let timestamp = batch.timestamps.get(index).copied();
-            outputs.collector.timestamp = timestamp;
+            let timestamp = if is_stamped {
+                batch.timestamps.get(index).copied()
+            } else {
+                None
+            };
+            if is_stamped {
+                outputs.collector.timestamp = timestamp;
+            }
             let mut process = ProcessContext::new(context, timestamp);
             function.process_element(record, &mut process, &mut outputs.collector)?;
             if outputs.collector.is_full() {
