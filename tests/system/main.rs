@@ -15,8 +15,6 @@ mod dataflow;
 #[cfg(test)]
 mod event_time;
 #[cfg(test)]
-mod failing_dataflow;
-#[cfg(test)]
 mod faults_of_storage;
 #[cfg(test)]
 mod kill_loop;
