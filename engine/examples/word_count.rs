@@ -97,6 +97,15 @@ fn run(args: &Args) -> Result<()> {
     let job = env.execute_async("word_count")?;
     show_progress(&job);
     let result = job.wait()?;
+    if result.had_finished_before {
+        #[expect(clippy::print_stderr, reason = "a program tells its user why it did nothing")]
+        {
+            eprintln!(
+                "word_count: this job had finished in an earlier run, so there was nothing to do; to count again, choose another \
+                 high-availability.cluster-id or high-availability.storageDir, and another output folder"
+            );
+        }
+    }
     #[expect(clippy::print_stdout, reason = "the result of the program")]
     {
         println!("{}", summary(&result));

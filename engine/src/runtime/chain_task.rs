@@ -1,18 +1,16 @@
 //! The task of a chain that reads from other tasks: alignment, snapshots, watermarks, notifications.
 
-use super::acks::AckPort;
 use super::batch::Batch;
 use super::channels::Channels;
-use super::port::Port;
+use super::outlets::{OutletShape, Outlets};
 use super::shape::InputEdge;
-use super::snapshot::{SnapshotContext, Uploads};
+use super::snapshot::SnapshotContext;
 use super::stage::Stage;
 use super::task::TaskContext;
-use super::time::{Time, epoch_of, epoch_start, least};
+use super::time::{Time, epoch_of, least};
 use crate::Result;
 use crate::api::Data;
 use crate::checkpoint::{CheckpointId, CheckpointingMode, Command, SnapshotOptions};
-use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Instant;
@@ -24,12 +22,8 @@ pub(crate) type CommandInput = Box<dyn FnMut(&mut dyn FnMut(Command))>;
 
 /// The parts of a task that its timely operator was built with.
 pub(crate) struct TaskPorts {
-    /// The data outputs by their number.
-    pub(crate) ports: Vec<(usize, Rc<RefCell<dyn Port>>)>,
-    /// The report output and its number.
-    pub(crate) acks: (usize, AckPort),
-    /// The number of the output that only shows progress, of a chain that ends here.
-    pub(crate) done: Option<usize>,
+    /// The outputs.
+    pub(crate) outlets: OutletShape,
     /// The commands.
     pub(crate) commands: CommandInput,
     /// The number of the command input.
@@ -38,14 +32,11 @@ pub(crate) struct TaskPorts {
 
 /// A chain that reads from other tasks.
 pub(crate) struct ChainTask<T: Data> {
-    task: TaskContext,
+    task: Rc<TaskContext>,
     chain: Box<dyn Stage<T>>,
     inputs: Vec<(usize, Box<dyn InputEdge<T>>)>,
     channels: Channels,
-    outputs: Vec<Rc<RefCell<dyn Port>>>,
-    acks: AckPort,
-    /// Held where the chain ends here, so that the frontier behind it tells what has been processed.
-    done: Option<Capability<Time>>,
+    outlets: Outlets,
     commands: CommandInput,
     command_input: usize,
     opened: bool,
@@ -57,7 +48,6 @@ pub(crate) struct ChainTask<T: Data> {
     stashed_since: Option<Instant>,
     /// Checkpoints whose barrier has not come.
     triggers: BTreeMap<u64, SnapshotOptions>,
-    uploads: Uploads,
     input_ended: bool,
 }
 
@@ -71,30 +61,14 @@ impl<T: Data> ChainTask<T> {
         ports: TaskPorts,
         capabilities: Vec<Capability<Time>>,
     ) -> Self {
-        let mut acks = ports.acks.1;
-        let mut done = None;
-        // A worker beyond the parallelism has the operator, as every worker must, but no subtask: it lets go at once.
-        if task.subtask < task.parallelism {
-            for (number, capability) in capabilities.into_iter().enumerate() {
-                if number == ports.acks.0 {
-                    acks.start(capability);
-                } else if ports.done == Some(number) {
-                    done = Some(capability);
-                } else if let Some((_, port)) = ports.ports.iter().find(|(index, _)| *index == number) {
-                    port.borrow_mut().start(capability);
-                }
-            }
-        }
+        let (outlets, _) = Outlets::start(ports.outlets, capabilities, &task);
         task.activate();
         Self {
-            uploads: Uploads::new(&task),
             epoch: task.job.first_epoch,
             channels: Channels::new(upstream),
-            outputs: ports.ports.into_iter().map(|(_, port)| port).collect(),
+            outlets,
             chain,
             inputs,
-            acks,
-            done,
             commands: ports.commands,
             command_input: ports.command_input,
             opened: false,
@@ -102,26 +76,18 @@ impl<T: Data> ChainTask<T> {
             stashed_since: None,
             triggers: BTreeMap::new(),
             input_ended: false,
-            task,
+            task: Rc::new(task),
         }
     }
 
     /// Does what there is to do; whether the task must stay although its input may have ended.
     pub(crate) fn schedule(&mut self, frontiers: &[MutableAntichain<Time>]) -> bool {
-        if self.task.subtask >= self.task.parallelism {
+        if !self.task.has_subtask() {
             (self.commands)(&mut |_| {});
             return false;
         }
-        if self.task.has_failed() || self.task.control.is_ended() {
-            return false;
-        }
-        match self.step(frontiers) {
-            Ok(busy) => busy,
-            Err(error) => {
-                self.task.fail(&error);
-                false
-            }
-        }
+        let task = Rc::clone(&self.task);
+        task.run(|| self.step(frontiers))
     }
 
     fn step(&mut self, frontiers: &[MutableAntichain<Time>]) -> Result<bool> {
@@ -140,30 +106,27 @@ impl<T: Data> ChainTask<T> {
         if !self.input_ended {
             self.pass_barriers(data, control)?;
         }
-        while let Some(uploaded) = self.uploads.take() {
-            self.acks.answer(uploaded.id, uploaded.acks);
-            if let Some(error) = uploaded.fatal {
-                return Err(error);
-            }
-        }
+        self.outlets.answer()?;
         if let Some(now) = self.task.take_due() {
             self.chain.processing_time(now, &self.task)?;
         }
         let busy = self.chain.poll(&self.task)?;
-        for output in &self.outputs {
-            output.borrow_mut().flush();
+        self.outlets.flush();
+        // Follows the input's frontier within the epoch.
+        if let Some(time) = data
+            && epoch_of(time) == self.epoch
+            && !self.input_ended
+        {
+            self.outlets.downgrade(time);
         }
-        if !self.input_ended {
-            self.downgrade(data);
-        }
-        Ok(busy || self.acks.is_open())
+        Ok(busy || self.outlets.is_writing())
     }
 
     fn take_commands(&mut self) -> Result<()> {
         let Self {
             commands,
             triggers,
-            uploads,
+            outlets,
             chain,
             task,
             epoch,
@@ -181,7 +144,7 @@ impl<T: Data> ChainTask<T> {
                 Command::Complete { id } => result = chain.complete(id, task),
                 Command::Abort { id, .. } => {
                     triggers.remove(&id.0);
-                    uploads.cancel(id);
+                    outlets.cancel(id);
                     result = chain.aborted(id, task);
                 }
                 Command::Trigger { .. } | Command::AdvanceEpoch { .. } | Command::Stop => {}
@@ -261,58 +224,24 @@ impl<T: Data> ChainTask<T> {
             .stashed_since
             .take()
             .map_or(0.0, |since| since.elapsed().as_secs_f64() * 1e3);
-        // The barrier goes on before the snapshot is taken: downstream may begin while this task writes.
-        for output in &self.outputs {
-            output.borrow_mut().flush();
-            output.borrow_mut().downgrade(epoch_start(id.0 + 1));
-        }
-        self.acks.hold(id);
+        self.outlets.send_barrier(id);
         let mut snapshot = SnapshotContext::new(id, options, alignment_ms);
         self.chain.snapshot(&mut snapshot, &self.task)?;
-        if !self.uploads.start(snapshot, &self.task) {
-            self.acks.answer(id, Vec::new());
-        }
+        self.outlets.upload(snapshot, &self.task);
         Ok(())
     }
 
     fn enter(&mut self, epoch: u64) {
-        if epoch <= self.epoch {
-            return;
-        }
-        self.epoch = epoch;
-        self.acks.enter(epoch);
-        self.downgrade_to(epoch_start(epoch));
-    }
-
-    /// Follows the input's frontier within the epoch.
-    fn downgrade(&mut self, data: Option<Time>) {
-        if let Some(time) = data
-            && epoch_of(time) == self.epoch
-        {
-            self.downgrade_to(time);
-        }
-    }
-
-    fn downgrade_to(&mut self, time: Time) {
-        for output in &self.outputs {
-            output.borrow_mut().downgrade(time);
-        }
-        if let Some(done) = &mut self.done
-            && *done.time() < time
-        {
-            done.downgrade(&time);
+        if epoch > self.epoch {
+            self.epoch = epoch;
+            self.outlets.enter(epoch);
         }
     }
 
     /// Nothing comes in any more.
     fn end(&mut self) {
         self.input_ended = true;
-        for output in &self.outputs {
-            output.borrow_mut().flush();
-            output.borrow_mut().close();
-        }
-        self.done = None;
-        self.acks.close();
+        self.outlets.close();
     }
 }
 

@@ -14,6 +14,7 @@ mod control;
 mod flow;
 pub(crate) mod job;
 pub(crate) mod metrics;
+mod outlets;
 mod partition;
 pub(crate) mod plan;
 mod port;

@@ -1,15 +1,14 @@
 //! The task of a source with the chain behind it: draws barriers, keeps within its window, records its positions.
 
-use super::acks::AckPort;
 use super::batch::{BATCH_RECORDS, Batch};
 use super::chain_task::CommandInput;
 use super::context::items;
 use super::flow::Flow;
 use super::metrics::JobMetrics;
-use super::port::Port;
+use super::outlets::{OutletShape, Outlets};
 use super::rate::Throttle;
 use super::report::Report;
-use super::snapshot::{OperatorName, SnapshotContext, Uploads};
+use super::snapshot::{OperatorName, SnapshotContext};
 use super::stage::{Next, Stage, StageControl};
 use super::task::TaskContext;
 use super::time::{Time, epoch_of, epoch_start, least, tick_of};
@@ -18,7 +17,6 @@ use crate::api::{
 };
 use crate::checkpoint::{CheckpointId, Command, OperatorStateSnapshot, Redistribution, SnapshotOptions};
 use crate::{Result, codec};
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -48,12 +46,8 @@ pub(crate) struct TickSync {
 
 /// The parts of a source task that its timely operator was built with.
 pub(crate) struct SourcePorts {
-    /// The data outputs by their number.
-    pub(crate) ports: Vec<(usize, Rc<RefCell<dyn Port>>)>,
-    /// The report output and its number.
-    pub(crate) acks: (usize, AckPort),
-    /// The number of the output that only shows progress, where the chain ends in this task.
-    pub(crate) done: Option<usize>,
+    /// The outputs.
+    pub(crate) outlets: OutletShape,
     /// The commands.
     pub(crate) commands: CommandInput,
     /// The numbers of the inputs whose frontiers tell what the ends of all chains have processed.
@@ -64,22 +58,19 @@ pub(crate) struct SourcePorts {
 
 /// A source with the chain behind it.
 pub(crate) struct SourceTask<S: Source> {
-    task: TaskContext,
+    task: Rc<TaskContext>,
     source: Arc<S>,
     name: OperatorName,
     reader: Option<S::Reader>,
     chain: Next<S::Record>,
     output: SourceOutput<S::Record>,
     batch: Batch<S::Record>,
-    outputs: Vec<Rc<RefCell<dyn Port>>>,
-    acks: AckPort,
-    done: Option<Capability<Time>>,
+    outlets: Outlets,
     commands: CommandInput,
     progress_inputs: Vec<usize>,
     ticks: Option<(TickSync, Capability<Time>)>,
     /// The tick that was told last, and when.
     told: (Time, Instant),
-    uploads: Uploads,
     flow: Flow,
     throttle: Option<Throttle>,
     epoch: u64,
@@ -102,35 +93,25 @@ impl<S: Source> SourceTask<S> {
         ports: SourcePorts,
         capabilities: Vec<Capability<Time>>,
     ) -> Self {
-        let mut acks = ports.acks.1;
-        let (mut done, mut tick_capability) = (None, None);
-        if task.subtask < task.parallelism {
-            for (number, capability) in capabilities.into_iter().enumerate() {
-                if number == ports.acks.0 {
-                    acks.start(capability);
-                } else if ports.done == Some(number) {
-                    done = Some(capability);
-                } else if ports.ticks.as_ref().is_some_and(|ticks| ticks.number == number) {
-                    tick_capability = Some(capability);
-                } else if let Some((_, port)) = ports.ports.iter().find(|(index, _)| *index == number) {
-                    port.borrow_mut().start(capability);
-                }
-            }
-        }
+        let (outlets, others) = Outlets::start(ports.outlets, capabilities, &task);
+        let ticks = ports.ticks.and_then(|ticks| {
+            let number = ticks.number;
+            let capability = others.into_iter().find(|(index, _)| *index == number)?.1;
+            Some((ticks, capability))
+        });
         task.activate();
         let now = Instant::now();
         let throttle = rate.map(|rate| Throttle::new(rate / f64::from(task.parallelism.max(1)), now));
         Self {
-            uploads: Uploads::new(&task),
             flow: Flow::new(task.job.in_flight_target),
             epoch: task.job.first_epoch,
             reader: None,
             output: SourceOutput::default(),
             batch: Batch::default(),
-            outputs: ports.ports.into_iter().map(|(_, port)| port).collect(),
+            outlets,
             commands: ports.commands,
             progress_inputs: ports.progress_inputs,
-            ticks: ports.ticks.zip(tick_capability),
+            ticks,
             told: (0, now),
             tick: 0,
             opened: false,
@@ -138,32 +119,22 @@ impl<S: Source> SourceTask<S> {
             finished: false,
             asked_for_epoch: false,
             stopped: false,
-            task,
+            task: Rc::new(task),
             source,
             name,
             chain,
-            acks,
-            done,
             throttle,
         }
     }
 
     /// Does what there is to do; whether the task must stay.
     pub(crate) fn schedule(&mut self, frontiers: &[MutableAntichain<Time>]) -> bool {
-        if self.task.subtask >= self.task.parallelism {
+        if !self.task.has_subtask() {
             (self.commands)(&mut |_| {});
             return false;
         }
-        if self.task.has_failed() || self.task.control.is_ended() {
-            return false;
-        }
-        match self.step(frontiers) {
-            Ok(busy) => busy,
-            Err(error) => {
-                self.task.fail(&error);
-                false
-            }
-        }
+        let task = Rc::clone(&self.task);
+        task.run(|| self.step(frontiers))
     }
 
     fn step(&mut self, frontiers: &[MutableAntichain<Time>]) -> Result<bool> {
@@ -186,26 +157,18 @@ impl<S: Source> SourceTask<S> {
         if !self.finished && !self.stopped {
             self.read(now)?;
         }
-        while let Some(uploaded) = self.uploads.take() {
-            self.acks.answer(uploaded.id, uploaded.acks);
-            if let Some(error) = uploaded.fatal {
-                return Err(error);
-            }
-        }
+        self.outlets.answer()?;
         if let Some(now) = self.task.take_due() {
             self.chain.processing_time(now, &self.task)?;
         }
         let busy = self.chain.poll(&self.task)?;
-        for output in &self.outputs {
-            output.borrow_mut().flush();
-        }
-        Ok(busy || self.acks.is_open())
+        self.outlets.flush();
+        Ok(busy || self.outlets.is_writing())
     }
 
     fn open(&mut self) -> Result<()> {
         self.opened = true;
-        self.downgrade();
-        self.acks.enter(self.epoch);
+        self.outlets.enter(self.epoch);
         self.chain.open(&self.task)?;
         let task = &self.task;
         let _entered = task.enter(&self.name.name);
@@ -249,19 +212,14 @@ impl<S: Source> SourceTask<S> {
             }
             Command::Complete { id } => self.chain.complete(id, &self.task),
             Command::Abort { id, .. } => {
-                self.uploads.cancel(id);
+                self.outlets.cancel(id);
                 self.chain.aborted(id, &self.task)
             }
             Command::Trigger { .. } => Ok(()),
             Command::Stop => {
                 self.stopped = true;
-                for output in &self.outputs {
-                    output.borrow_mut().flush();
-                    output.borrow_mut().close();
-                }
-                self.done = None;
+                self.outlets.close();
                 self.ticks = None;
-                self.acks.close();
                 Ok(())
             }
         }
@@ -269,11 +227,7 @@ impl<S: Source> SourceTask<S> {
 
     /// The barrier: records the position, and goes on in the next epoch.
     fn snapshot(&mut self, id: CheckpointId, options: SnapshotOptions) -> Result<()> {
-        for output in &self.outputs {
-            output.borrow_mut().flush();
-            output.borrow_mut().downgrade(epoch_start(id.0 + 1));
-        }
-        self.acks.hold(id);
+        self.outlets.send_barrier(id);
         let mut snapshot = SnapshotContext::new(id, options, 0.0);
         let started = Instant::now();
         let mut part = self.name.snapshot(&self.task);
@@ -293,9 +247,7 @@ impl<S: Source> SourceTask<S> {
         }
         snapshot.add(part, started, None);
         self.chain.snapshot(&mut snapshot, &self.task)?;
-        if !self.uploads.start(snapshot, &self.task) {
-            self.acks.answer(id, Vec::new());
-        }
+        self.outlets.upload(snapshot, &self.task);
         self.enter(id.0 + 1);
         Ok(())
     }
@@ -305,25 +257,12 @@ impl<S: Source> SourceTask<S> {
             self.epoch = epoch;
             self.tick = 0;
             self.asked_for_epoch = false;
-            self.acks.enter(epoch);
-            self.downgrade();
+            self.outlets.enter(epoch);
         }
     }
 
     fn time(&self) -> Time {
         epoch_start(self.epoch) + self.tick
-    }
-
-    fn downgrade(&mut self) {
-        let time = self.time();
-        for output in &self.outputs {
-            output.borrow_mut().downgrade(time);
-        }
-        if let Some(done) = &mut self.done
-            && *done.time() < time
-        {
-            done.downgrade(&time);
-        }
     }
 
     /// Follows the ticks of other sources.
@@ -339,7 +278,7 @@ impl<S: Source> SourceTask<S> {
         }
         if furthest > self.time() {
             self.tick = tick_of(furthest);
-            self.downgrade();
+            self.outlets.downgrade(self.time());
         }
     }
 
@@ -407,14 +346,12 @@ impl<S: Source> SourceTask<S> {
             self.chain.watermark(watermark, &self.task)?;
         }
         if records > 0 {
-            for output in &self.outputs {
-                output.borrow_mut().flush();
-            }
+            self.outlets.flush();
             self.tick += 1;
-            self.downgrade();
+            self.outlets.downgrade(self.time());
             if self.tick > TICKS_MAX && !self.asked_for_epoch {
                 self.asked_for_epoch = true;
-                self.acks.report(Report::NeedsEpoch { epoch: self.epoch });
+                self.outlets.report(Report::NeedsEpoch { epoch: self.epoch });
             }
             if now.saturating_duration_since(self.told.1) >= TICK_SYNC && self.flow.is_in_flight() {
                 self.tell_tick(now);
@@ -434,7 +371,7 @@ impl<S: Source> SourceTask<S> {
         self.finished = true;
         self.set_idle(false)?;
         self.chain.watermark(WATERMARK_MAX, &self.task)?;
-        self.acks.report(Report::SourceFinished {
+        self.outlets.report(Report::SourceFinished {
             operator: self.name.id.clone(),
             subtask: self.task.subtask,
         });

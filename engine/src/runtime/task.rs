@@ -71,6 +71,22 @@ impl TaskContext {
         }
     }
 
+    /// Whether this worker has a subtask of the task at all.
+    pub(crate) fn has_subtask(&self) -> bool {
+        self.subtask < self.parallelism
+    }
+
+    /// Runs one round of the task. Nothing is done any more once the task has failed or the attempt has ended.
+    pub(crate) fn run(&self, round: impl FnOnce() -> crate::Result<bool>) -> bool {
+        if self.failed.get() || self.control.is_ended() {
+            return false;
+        }
+        round().unwrap_or_else(|error| {
+            self.fail(&error);
+            false
+        })
+    }
+
     /// Has the task scheduled again in the next round.
     pub(crate) fn activate(&self) {
         self.activator.activate();
@@ -114,11 +130,6 @@ impl TaskContext {
             cause.subtask = Some(self.subtask);
             self.control.fail(cause);
         }
-    }
-
-    /// Whether the task has failed: it does nothing any more.
-    pub(crate) fn has_failed(&self) -> bool {
-        self.failed.get()
     }
 
     /// Notes that code of `operator` runs on this thread, so that a panic can be told with its name.

@@ -8,6 +8,7 @@ use crate::runtime::acks::AckPort;
 use crate::runtime::chain_task::{CommandInput, TaskPorts};
 use crate::runtime::context::JobContext;
 use crate::runtime::control::{Collected, CommandInlet, collect, commands};
+use crate::runtime::outlets::OutletShape;
 use crate::runtime::partition::Partitioning;
 use crate::runtime::report::Report;
 use crate::runtime::shape::{EdgeShape, OperatorShape};
@@ -311,15 +312,17 @@ fn build_task<'scope>(
         wiring.job,
         wiring.control,
     );
-    let ports = shape.ports;
+    let outlets = OutletShape {
+        ports: shape.ports,
+        acks: control.acks,
+        done: control.done,
+    };
     let make: Box<dyn FnOnce(_) -> Result<Schedule>> = match &node.kind {
         NodeKind::Source(source, rate) => {
             let next = source.output().next(consumers(plan, head, None, edges)?)?;
             let operator = operator_name(plan, head, node);
             let ports = SourcePorts {
-                ports,
-                acks: control.acks,
-                done: control.done,
+                outlets,
                 commands: control.commands,
                 progress_inputs: control.progress_inputs,
                 ticks: control.ticks,
@@ -336,9 +339,7 @@ fn build_task<'scope>(
             };
             let types = Arc::clone(&first.types);
             let ports = TaskPorts {
-                ports,
-                acks: control.acks,
-                done: control.done,
+                outlets,
                 commands: control.commands,
                 command_input: control.command_input,
             };
