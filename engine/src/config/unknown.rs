@@ -55,6 +55,27 @@ const REMARKS: &[(&str, Option<&str>, &str)] = &[
     ),
 ];
 
+/// Options that are read and checked and that nothing acts on in this version: the key or, with a `.` at its end, the family; and the only value that
+/// asks for something, where the others ask for what is done anyway.
+const WITHOUT_EFFECT_YET: &[(&str, Option<&str>)] = &[
+    ("execution.buffer-timeout.", None),
+    ("execution.checkpointing.cleaner.parallel-mode", None),
+    ("execution.checkpointing.incremental", Some("true")),
+    ("execution.checkpointing.savepoint-dir", None),
+    ("execution.checkpointing.snapshot-compression", Some("true")),
+    ("execution.state-recovery.claim-mode", Some("CLAIM")),
+    ("execution.state-recovery.claim-mode", Some("LEGACY")),
+    ("execution.state-recovery.on-damage", Some("previous")),
+    ("heartbeat.rpc-failure-threshold", None),
+    ("metrics.", None),
+    ("pipeline.name", None),
+    ("process.", None),
+    ("rest.", None),
+    ("sink.committer.retries", None),
+    ("taskmanager.memory.segment-size", None),
+    ("web.", None),
+];
+
 const LOCAL_RECOVERY: &str = "has no effect yet: state is restored from the checkpoint storage";
 
 /// How similar (0 to 1) a known key must be to be proposed for an unknown one.
@@ -70,7 +91,8 @@ impl Configuration {
         let mut warnings = self.notes().to_vec();
         for (key, value, origin) in self.iter() {
             let value = value.to_string();
-            if let Some(sentence) = remark(key, &value).or_else(|| sentence_about(key)) {
+            let sentence = remark(key, &value).or_else(|| without_effect_yet(key, &value));
+            if let Some(sentence) = sentence.or_else(|| sentence_about(key)) {
                 warnings.push(format!("{origin}: {key} {sentence}"));
             }
         }
@@ -115,6 +137,23 @@ fn remark(key: &str, value: &str) -> Option<String> {
             *known == key && only.is_none_or(|only| only.eq_ignore_ascii_case(value.trim()))
         })
         .map(|(_, _, text)| (*text).to_owned())
+}
+
+fn without_effect_yet(key: &str, value: &str) -> Option<String> {
+    let option = options::all().find(|option| option.info().names().any(|name| name == key))?;
+    let newest = option.info().key;
+    let is_meant = |(known, only): &(&str, Option<&str>)| {
+        let same = if known.ends_with('.') {
+            newest.starts_with(known)
+        } else {
+            newest == *known
+        };
+        same && only.is_none_or(|only| only.eq_ignore_ascii_case(value.trim()))
+    };
+    WITHOUT_EFFECT_YET
+        .iter()
+        .any(is_meant)
+        .then(|| "has no effect yet in this version".to_owned())
 }
 
 /// What is to be said of `key` whatever its value is; nothing if it is known, or belongs to somebody else.

@@ -4,20 +4,24 @@ use std::path::PathBuf;
 
 use super::{arguments, folder, without};
 use crate::ErrorKind;
-use crate::config::options::{recovery, rest};
+use crate::config::options::{cluster, recovery, rest};
 use crate::config::*;
 
 #[test]
 fn the_new_file_is_read_before_the_old_one() {
-    let dir = folder("flink-conf.yaml", "rest.port: 1\n");
+    let dir = folder("flink-conf.yaml", "taskmanager.numberOfTaskSlots: 1\n");
     assert_eq!(
         Configuration::from_dir(dir.path())
             .unwrap()
-            .get(&rest::PORT)
+            .get(&cluster::TASK_SLOTS)
             .unwrap(),
         1
     );
-    std::fs::write(dir.path().join("config.yaml"), "rest.port: 2\n").unwrap();
+    std::fs::write(
+        dir.path().join("config.yaml"),
+        "taskmanager.numberOfTaskSlots: 2\n",
+    )
+    .unwrap();
     let warnings = Configuration::from_dir(dir.path()).unwrap().warnings();
     assert_eq!(
         warnings
@@ -29,7 +33,7 @@ fn the_new_file_is_read_before_the_old_one() {
     assert_eq!(
         Configuration::from_dir(dir.path())
             .unwrap()
-            .get(&rest::PORT)
+            .get(&cluster::TASK_SLOTS)
             .unwrap(),
         2
     );

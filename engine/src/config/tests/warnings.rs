@@ -40,6 +40,13 @@ fn an_unknown_key_below_our_prefixes_is_a_warning_with_the_nearest_key() {
         // Known.
         ("state.backend", None),
         ("state.backend.rocksdb.metrics.estimate-num-keys", None),
+        // Ours, and not there yet.
+        (
+            "state.backend.incremental",
+            Some("has no effect yet in this version"),
+        ),
+        ("rest.port", Some("has no effect yet in this version")),
+        ("execution.checkpointing.create-subdir", None),
         // Flink's, without effect.
         (
             "state.changelog.enabled",

@@ -136,6 +136,11 @@ pub(crate) fn prepare(spec: JobSpec) -> Result<Prepared> {
         cluster,
         initial,
     };
+    if prepared.ha != HaSettings::None && prepared.checkpoints.interval.is_none() {
+        tracing::warn!(
+            "high availability is on, but execution.checkpointing.interval is not set: without checkpoints a killed program starts over"
+        );
+    }
     if let Some(initial) = &prepared.initial {
         prepared.restore_plan(&initial.metadata)?;
     }

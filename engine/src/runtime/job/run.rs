@@ -50,6 +50,9 @@ struct Lead {
     checked_sinks: bool,
 }
 
+/// What the names of working folders begin with.
+const WORKING_FOLDER: &str = "millpond-work-";
+
 /// Runs a job to its end.
 pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExecutionResult> {
     let started = Instant::now();
@@ -65,11 +68,20 @@ pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExec
             )
             .with_source(error)
         })?;
+    sweep_working_folders(&prepared.tmp_dir);
     let is_coordinator = prepared.cluster.process_index == 0;
     let mut lead = None;
     if is_coordinator {
         let session = ha::open(&prepared.ha, &prepared.job_name)?;
         if session.finished() {
+            if let ha::HaSettings::Filesystem { storage_dir, .. } = &prepared.ha {
+                tracing::warn!(
+                    "job '{}' finished in an earlier run, as '{}' remembers, and is not run again: give it another name, or another \
+                     high-availability.storageDir",
+                    prepared.job_name,
+                    storage_dir.display()
+                );
+            }
             return Ok(result(
                 &prepared.job_name,
                 session.job_id().as_str(),
@@ -368,7 +380,7 @@ fn run_attempt(
         prepared.chaining,
     );
     let local_dir = prepared.tmp_dir.join(format!(
-        "millpond-{}-{}-{}-{}",
+        "{WORKING_FOLDER}{}-{}-{}-{}",
         plan.job_id,
         plan.attempt,
         prepared.cluster.process_index,
@@ -475,6 +487,27 @@ fn operator_infos(prepared: &Prepared, max_parallelism: &[u32]) -> Vec<OperatorI
         .filter(|(_, node)| node.has_state)
         .map(info)
         .collect()
+}
+
+/// Removes the working folders of processes that were killed. A folder's name ends with the number of its process.
+fn sweep_working_folders(tmp_dir: &Path) {
+    let processes = Path::new("/proc");
+    let Ok(entries) = std::fs::read_dir(tmp_dir) else {
+        return;
+    };
+    if !processes.join(std::process::id().to_string()).exists() {
+        return;
+    }
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let process = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(WORKING_FOLDER)?.rsplit_once('-'))
+            .and_then(|(_, process)| process.parse::<u32>().ok());
+        if process.is_some_and(|process| !processes.join(process.to_string()).exists()) {
+            remove_folder(&entry.path());
+        }
+    }
 }
 
 /// Removes the working files of an attempt; what cannot be removed is only told.

@@ -79,6 +79,47 @@ where
         }
     }
 
+    /// Opens the keyed state, with what the subtask restores, and the function with it.
+    fn open_state(&mut self, task: &TaskContext) -> Result<()> {
+        let key_groups = KeyGroupRange::of_subtask(task.subtask, task.parallelism, self.max_parallelism)
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Bug,
+                    format!(
+                        "subtask {} of {} has no key groups of {}",
+                        task.subtask, task.parallelism, self.max_parallelism
+                    ),
+                )
+            })?;
+        let share = task
+            .job
+            .restored_share(&self.name.id, task.subtask)
+            .unwrap_or_default();
+        let (restore, source) = restore_handles(&task.job.storage, share.keyed);
+        let backend = task.job.backend.open_keyed(OpenSubtask {
+            job: task.job.job_name.clone(),
+            operator: self.name.id.uid().to_owned(),
+            subtask: task.subtask,
+            parallelism: task.parallelism,
+            max_parallelism: self.max_parallelism,
+            key_groups,
+            local_dir: task
+                .job
+                .local_dir
+                .join(format!("{:016x}-{}", self.name.id.hash(), task.subtask)),
+            restore,
+            source: Arc::new(source),
+        })?;
+        let shape = shape_of::<K>();
+        let mut context = KeyedContext::new(backend, key_width(&shape), self.max_parallelism);
+        let mut registry = StateRegistry::new(&mut context, CodecId::of_shape(&shape));
+        self.function.open(&mut registry)?;
+        context.timers.open(&mut context.backend)?;
+        context.watermark = WATERMARK_MIN;
+        self.context = Some(context);
+        Ok(())
+    }
+
     fn fire(&mut self, domain: TimerDomain, until: TimestampMs, task: &TaskContext) -> Result<()> {
         let _entered = task.enter(&self.name.name);
         let Self {
@@ -182,46 +223,14 @@ where
     fn open(&mut self, task: &TaskContext) -> Result<()> {
         self.outputs.open(task)?;
         let _entered = task.enter(&self.name.name);
-        let key_groups = KeyGroupRange::of_subtask(task.subtask, task.parallelism, self.max_parallelism)
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Bug,
-                    format!(
-                        "subtask {} of {} has no key groups of {}",
-                        task.subtask, task.parallelism, self.max_parallelism
-                    ),
-                )
-            })?;
-        let share = task
-            .job
-            .restored_share(&self.name.id, task.subtask)
-            .unwrap_or_default();
-        let (restore, source) = restore_handles(&task.job.storage, share.keyed);
-        let backend = task.job.backend.open_keyed(OpenSubtask {
-            job: task.job.job_name.clone(),
-            operator: self.name.id.uid().to_owned(),
-            subtask: task.subtask,
-            parallelism: task.parallelism,
-            max_parallelism: self.max_parallelism,
-            key_groups,
-            local_dir: task
-                .job
-                .local_dir
-                .join(format!("{:016x}-{}", self.name.id.hash(), task.subtask)),
-            restore,
-            source: Arc::new(source),
+        self.open_state(task).map_err(|error| match error.kind() {
+            // What is stored does not fit what the program has: no attempt will find it otherwise.
+            ErrorKind::State => Error::new(ErrorKind::Restore, error.to_string()),
+            _ => error,
         })?;
-        let shape = shape_of::<K>();
-        let mut context = KeyedContext::new(backend, key_width(&shape), self.max_parallelism);
-        let mut registry = StateRegistry::new(&mut context, CodecId::of_shape(&shape));
-        self.function.open(&mut registry)?;
-        context.timers.open(&mut context.backend)?;
-        context.watermark = WATERMARK_MIN;
-        self.context = Some(context);
         self.arm(task);
         Ok(())
     }
-
     fn watermark(&mut self, watermark: TimestampMs, task: &TaskContext) -> Result<()> {
         if let Some(context) = &mut self.context {
             context.watermark = watermark;
