@@ -187,6 +187,33 @@ fn any_process_may_be_killed_again_and_again() {
     assert_output(folder.path(), "kill loop");
 }
 
+#[test]
+fn a_kill_near_the_end_of_the_job_is_one_like_any_other() {
+    let mut random = Random::of_test("cluster, kills near the end");
+    for _ in 0..number("MILLPOND_KILLS", 5) {
+        let folder = tempfile::tempdir().unwrap();
+        let cluster = Cluster::word_count(folder.path(), 300, &mut random);
+        let mut running = cluster.start();
+        running[0].wait_for("attempt 1 starts");
+        std::thread::sleep(random.milliseconds(200..1200));
+        let victim = random.index(2);
+        running[victim].kill_now();
+        running[victim] = cluster.0[victim].start();
+        // Whoever has done its part may have ended by now, and is needed again if the other one has not. A process 1 that comes when all
+        // is over waits for nobody.
+        let began = Instant::now();
+        while !running[0].ends_within(Duration::from_millis(20)) {
+            assert!(began.elapsed() < 10 * SECONDS, "{}", running[0].log());
+            if running[1].ends_within(Duration::ZERO) {
+                running[1] = cluster.0[1].start();
+            }
+        }
+        let [first, _] = running;
+        first.wait().expect_code(0);
+        assert_output(folder.path(), "killed near the end");
+    }
+}
+
 /// Numbers into files, with a process 1 whose function panics `times` times at half of them.
 fn with_panics(folder: &Path, times: u64) -> Cluster {
     let program = |logs: &Path| {

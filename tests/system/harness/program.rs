@@ -161,6 +161,14 @@ impl Running {
         self.wait()
     }
 
+    /// `kill -9`, if it has not ended by itself; returns when it is gone.
+    pub(crate) fn kill_now(&mut self) {
+        if self.ended.is_none() {
+            self.kill_group();
+            self.ended = Some(self.child.wait().unwrap());
+        }
+    }
+
     /// The program may have been started by another one, which the kill must not leave without its child. It may have ended in this
     /// moment, which is as good.
     fn kill_group(&self) {
@@ -187,10 +195,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.ended.is_none() {
-            self.kill_group();
-            let _ = self.child.wait();
-        }
+        self.kill_now();
     }
 }
 
