@@ -4,7 +4,11 @@
 //! feeling for it, as TCP does: while records come through in less than half the target time the window doubles, and when they take longer
 //! than the target it shrinks in proportion. What is in flight is then worth about the target's time of processing, whatever the job
 //! does with a record; so is the time that a barrier waits under backpressure.
+//!
+//! A worker runs its operators in turn, and a barrier needs several rounds to get through. So a source also emits no more at a time than
+//! what keeps a round within a small part of the target: the *quantum*, found in the same way from how long its rounds take.
 
+use super::batch::BATCH_RECORDS;
 use super::time::Time;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -14,10 +18,18 @@ const WINDOW_START: u64 = 128;
 /// More in flight would only fill memory: at a hundred million records a second this is milliseconds of work.
 const WINDOW_MAX: u64 = 256 * 1024;
 
+/// The quantum that a source begins with, in records.
+const QUANTUM_START: u64 = 64;
+/// The part of the target that a round of the worker may take.
+const ROUNDS_PER_TARGET: u32 = 8;
+
 /// The window of one source subtask.
 #[derive(Debug)]
 pub(crate) struct Flow {
     target: Duration,
+    quantum: u64,
+    /// When the source emitted last, if it went on at once: what it sees of a round.
+    round: Option<Round>,
     window: u64,
     in_flight: u64,
     /// What is in flight, in the order of time: when it was emitted, how many records.
@@ -25,6 +37,13 @@ pub(crate) struct Flow {
     /// The window was used up since it was changed last: only then says a short way something about the window.
     exhausted: bool,
     changed: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    began: Instant,
+    /// The quantum was used up.
+    is_full: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +58,8 @@ impl Flow {
     pub(crate) fn new(target: Duration) -> Self {
         Self {
             target,
+            quantum: QUANTUM_START,
+            round: None,
             window: WINDOW_START,
             in_flight: 0,
             sent: VecDeque::new(),
@@ -52,6 +73,29 @@ impl Flow {
         let available = self.window.saturating_sub(self.in_flight);
         self.exhausted |= available == 0;
         available
+    }
+
+    /// How many records may be emitted in the round that begins `now`; at least 1.
+    pub(crate) fn quantum(&mut self, now: Instant) -> u64 {
+        if let Some(round) = self.round.take() {
+            let took = now.saturating_duration_since(round.began);
+            let wanted = self.target / ROUNDS_PER_TARGET;
+            if took > wanted {
+                let share = wanted.as_secs_f64() / took.as_secs_f64();
+                self.quantum = scale(self.quantum, share.max(0.1)).max(1);
+            } else if took * 2 < wanted && round.is_full {
+                self.quantum = (self.quantum * 2).min(BATCH_RECORDS as u64);
+            }
+        }
+        self.quantum
+    }
+
+    /// Notes that `records` were emitted in a round that began at `began`, and that the source goes on with the next one.
+    pub(crate) fn goes_on(&mut self, records: u64, began: Instant) {
+        self.round = (records > 0).then_some(Round {
+            began,
+            is_full: records >= self.quantum,
+        });
     }
 
     /// Whether anything is in flight.
@@ -167,6 +211,28 @@ mod tests {
     fn a_fast_sink_gets_the_largest_window() {
         let (window, _) = steady_state(Duration::from_nanos(10), 20_000_000);
         assert_eq!(window, WINDOW_MAX);
+    }
+
+    #[test]
+    fn a_round_takes_a_small_part_of_the_target_whatever_a_record_costs() {
+        for (record, expected) in [
+            (Duration::from_millis(1), 10..=25),
+            (Duration::from_secs(1), 1..=1),
+            (Duration::from_nanos(20), 4096..=4096),
+        ] {
+            let mut flow = Flow::new(Duration::from_millis(200));
+            let mut now = Instant::now();
+            for _ in 0..100 {
+                let records = flow.quantum(now);
+                flow.goes_on(records, now);
+                now += record * u32::try_from(records).unwrap();
+            }
+            assert!(
+                expected.contains(&flow.quantum),
+                "{record:?} a record: {}",
+                flow.quantum
+            );
+        }
     }
 
     #[test]

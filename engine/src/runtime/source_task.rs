@@ -320,7 +320,7 @@ impl<S: Source> SourceTask<S> {
             self.tell_tick(now);
             return Ok(());
         }
-        let mut most = window.min(BATCH_RECORDS as u64);
+        let mut most = window.min(self.flow.quantum(now));
         if let Some(throttle) = &mut self.throttle {
             match throttle.available(now) {
                 Ok(records) => most = most.min(records),
@@ -337,9 +337,12 @@ impl<S: Source> SourceTask<S> {
             };
             reader.poll(usize::try_from(most).unwrap_or(BATCH_RECORDS), &mut self.output)?
         };
-        self.emit(now)?;
+        let emitted = self.emit(now)?;
         match status {
-            ReaderStatus::More => self.task.activate(),
+            ReaderStatus::More => {
+                self.flow.goes_on(emitted, now);
+                self.task.activate();
+            }
             ReaderStatus::Idle => {}
             ReaderStatus::IdleFor(wait) => self.task.activate_after(wait),
             ReaderStatus::Finished => self.finish()?,
@@ -347,7 +350,8 @@ impl<S: Source> SourceTask<S> {
         self.set_idle(matches!(status, ReaderStatus::Idle | ReaderStatus::IdleFor(_)))
     }
 
-    fn emit(&mut self, now: Instant) -> Result<()> {
+    /// Hands on what the reader has emitted, and returns how many records it was.
+    fn emit(&mut self, now: Instant) -> Result<u64> {
         let records = self.output.records.len();
         if records > 0 {
             self.set_idle(false)?;
@@ -376,7 +380,7 @@ impl<S: Source> SourceTask<S> {
                 self.tell_tick(now);
             }
         }
-        Ok(())
+        Ok(records as u64)
     }
 
     fn set_idle(&mut self, idle: bool) -> Result<()> {
