@@ -294,7 +294,14 @@ fn files_that_are_no_backends_are_refused_for_what_they_are() {
     write("text", b"not a library\n");
     write("empty", b"");
     write("binary", b"\0\x01\x02\x03");
-    write("cut", &std::fs::read(&library).unwrap()[..100]);
+    let whole = std::fs::read(&library).unwrap();
+    for (name, len) in [
+        ("cut", 100),
+        ("cut_later", 5000),
+        ("cut_at_the_end", whole.len() - 1),
+    ] {
+        write(name, &whole[..len]);
+    }
     std::fs::create_dir(folder.path().join(file_name("folder"))).unwrap();
     let loader = PluginLoader::new([folder.path()]);
     for (stem, reason) in [
@@ -302,7 +309,9 @@ fn files_that_are_no_backends_are_refused_for_what_they_are() {
         ("text", "a text file that starts with 'not a library'"),
         ("empty", "the file is empty"),
         ("binary", "not a shared library but a file of another kind"),
-        ("cut", "the system cannot load it"),
+        ("cut", "it is cut: it has 100 bytes"),
+        ("cut_later", "it is cut: it has 5000 bytes"),
+        ("cut_at_the_end", "it is cut"),
         ("folder", "it is not a file"),
     ] {
         let path = folder.path().join(file_name(stem));

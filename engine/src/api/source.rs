@@ -137,6 +137,7 @@ pub struct SourceOutput<T> {
     pub(crate) records: Vec<T>,
     pub(crate) timestamps: Vec<TimestampMs>,
     pub(crate) watermark: Option<TimestampMs>,
+    pub(crate) is_idle: bool,
 }
 
 impl<T> Default for SourceOutput<T> {
@@ -145,6 +146,7 @@ impl<T> Default for SourceOutput<T> {
             records: Vec::new(),
             timestamps: Vec::new(),
             watermark: None,
+            is_idle: false,
         }
     }
 }
@@ -179,6 +181,12 @@ impl<T> SourceOutput<T> {
     /// The watermark goes out behind the records collected so far in this poll.
     pub fn emit_watermark(&mut self, watermark: TimestampMs) {
         self.watermark = Some(self.watermark.map_or(watermark, |old| old.max(watermark)));
+    }
+
+    /// Says that no record is to be expected for a while, so that watermarks elsewhere do not wait for this subtask. Records that come
+    /// nevertheless may be late; the next one ends the idleness. Being without records for a moment ([`ReaderStatus::Idle`]) says nothing of the kind.
+    pub fn mark_idle(&mut self) {
+        self.is_idle = true;
     }
 
     /// The records that were collected, as tests of readers look at them.

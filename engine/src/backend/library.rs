@@ -139,6 +139,53 @@ fn check_file(path: &Path) -> Result<(), String> {
         };
         return Err(format!("it is not a shared library but {found}"));
     }
+    check_length(path, &start, metadata.len())
+}
+
+/// Checks that a 64-bit ELF file is as long as its header says. The loader maps what the header names, and what is missing would end the
+/// process with a signal; a copy that is still under way looks just like that.
+fn check_length(path: &Path, header: &[u8], len: u64) -> Result<(), String> {
+    const CLASS_64: u8 = 2;
+    if header.get(4) != Some(&CLASS_64) {
+        return Ok(());
+    }
+    let number = |at: usize, bytes: usize, from: &[u8]| {
+        let part = from.get(at..at + bytes).unwrap_or_default();
+        part.iter()
+            .rev()
+            .fold(0_u64, |number, byte| (number << 8) | u64::from(*byte))
+    };
+    let cut =
+        |needed: u64| format!("it is cut: it has {len} bytes and needs {needed}; is it still being copied?");
+    // The table of sections is the last thing in a file as linkers write it.
+    let (sections, section_bytes, section_count) = (
+        number(40, 8, header),
+        number(58, 2, header),
+        number(60, 2, header),
+    );
+    let end = sections.saturating_add(section_bytes * section_count);
+    if end > len || header.len() < 64 {
+        return Err(cut(end.max(64)));
+    }
+    let (segments, segment_bytes, segment_count) = (
+        number(32, 8, header),
+        number(54, 2, header),
+        number(56, 2, header),
+    );
+    let mut table = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|mut file| {
+            std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(segments))?;
+            file.take(segment_bytes * segment_count).read_to_end(&mut table)
+        })
+        .map_err(|error| format!("it cannot be read: {error}"))?;
+    let step = usize::try_from(segment_bytes).unwrap_or(0).max(1);
+    for segment in table.chunks(step) {
+        let end = number(8, 8, segment).saturating_add(number(32, 8, segment));
+        if end > len {
+            return Err(cut(end));
+        }
+    }
     Ok(())
 }
 

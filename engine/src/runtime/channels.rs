@@ -1,7 +1,7 @@
 //! The watermark of a task: the minimum over its input channels.
 
 use super::batch::Mark;
-use crate::api::{TimestampMs, WATERMARK_MIN};
+use crate::api::{TimestampMs, WATERMARK_MAX, WATERMARK_MIN};
 
 /// What the upstream subtasks of all inputs of a task have said.
 #[derive(Debug)]
@@ -61,12 +61,17 @@ impl Channels {
         channel.watermark = channel.watermark.max(mark.watermark);
         channel.idle = mark.idle;
         let all = || self.inputs.iter().flatten();
-        let idle = all().all(|channel| channel.idle);
-        // A channel that has ended says so by the highest watermark, and so never holds the others back.
-        let active = all()
-            .filter(|channel| !channel.idle)
-            .map(|channel| channel.watermark)
-            .min();
+        // A channel that has ended holds nobody back, but only when all have is the input at its end: an idle one may go on.
+        let ended = |channel: &Channel| channel.watermark == WATERMARK_MAX;
+        let open = || all().filter(|channel| !ended(channel));
+        let idle = open().next().is_some() && open().all(|channel| channel.idle);
+        let active = match open().next() {
+            None => Some(WATERMARK_MAX),
+            Some(_) => open()
+                .filter(|channel| !channel.idle)
+                .map(|channel| channel.watermark)
+                .min(),
+        };
         let mut change = Change::default();
         if let Some(minimum) = active
             && minimum > self.watermark
@@ -123,6 +128,32 @@ mod tests {
                 watermark: Some(21),
                 idle: Some(false)
             }
+        );
+    }
+
+    #[test]
+    fn the_input_is_at_its_end_only_when_every_channel_is() {
+        let mut channels = Channels::new(&[2]);
+        assert_eq!(channels.update(0, mark(1, 5, true)), Change::default());
+        let ended = channels.update(0, mark(0, WATERMARK_MAX, false));
+        assert_eq!(
+            ended,
+            Change {
+                watermark: None,
+                idle: Some(true)
+            },
+            "the other channel is idle and may go on"
+        );
+        assert_eq!(
+            channels.update(0, mark(1, 9, false)),
+            Change {
+                watermark: Some(9),
+                idle: Some(false)
+            }
+        );
+        assert_eq!(
+            channels.update(0, mark(1, WATERMARK_MAX, false)).watermark,
+            Some(WATERMARK_MAX)
         );
     }
 

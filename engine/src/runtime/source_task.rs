@@ -347,7 +347,10 @@ impl<S: Source> SourceTask<S> {
             ReaderStatus::IdleFor(wait) => self.task.activate_after(wait),
             ReaderStatus::Finished => self.finish()?,
         }
-        self.set_idle(matches!(status, ReaderStatus::Idle | ReaderStatus::IdleFor(_)))
+        if std::mem::take(&mut self.output.is_idle) && status != ReaderStatus::Finished {
+            self.set_idle(true)?;
+        }
+        Ok(())
     }
 
     /// Hands on what the reader has emitted, and returns how many records it was.

@@ -7,6 +7,7 @@ use crate::runtime::time::Time;
 use crate::{Error, ErrorKind, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 use timely::WorkerConfig;
 use timely::worker::Worker;
 
@@ -26,6 +27,7 @@ pub(super) struct AttemptSetup {
 
 /// Runs the dataflow on the workers of this process and waits for them. How the attempt came out is told by its control.
 pub(super) fn run(attempt: Attempt, setup: AttemptSetup) -> Result<()> {
+    let tokio = setup.job.tokio.clone();
     let control = attempt.control;
     let (builders, guard) = attempt.transport.into_timely()?;
     let worker_control = control.clone();
@@ -65,7 +67,10 @@ pub(super) fn run(attempt: Attempt, setup: AttemptSetup) -> Result<()> {
             format!("cannot start the workers of an attempt: {text}"),
         )
     })?;
-    for worker in guards.join() {
+    let watch = tokio.spawn(tell_of_blocked_workers(control.clone()));
+    let results = guards.join();
+    watch.abort();
+    for worker in results {
         if let Err(text) = worker {
             control.fail(FailureCause::of(&Error::new(
                 ErrorKind::Bug,
@@ -74,6 +79,23 @@ pub(super) fn run(attempt: Attempt, setup: AttemptSetup) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Says, now and then, that an attempt has ended and its workers have not: a function that blocks cannot be stopped from outside.
+async fn tell_of_blocked_workers(control: AttemptControl) {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let mut rounds = 0_u32;
+    loop {
+        tokio::time::sleep(PATIENCE).await;
+        rounds = if control.is_ended() { rounds + 1 } else { 0 };
+        if rounds > 1 {
+            tracing::warn!(
+                "attempt {} has ended, but a worker is still in the code of a function, source or sink that does not return; \
+                 the next attempt waits for it",
+                control.attempt()
+            );
+        }
+    }
 }
 
 fn work(worker: &mut Worker, setup: &AttemptSetup, control: &AttemptControl) -> Result<()> {

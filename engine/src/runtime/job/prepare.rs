@@ -256,7 +256,11 @@ impl Prepared {
         for (index, node) in self.plan.nodes.iter().enumerate() {
             if let NodeKind::Source(source, _) = &node.kind {
                 let parallelism = self.parallelism.get(index).copied().unwrap_or(1);
-                splits.push((self.plan.uid(index), source.splits(parallelism)?));
+                let of_source = source.splits(parallelism).map_err(|error| {
+                    // The job does not start, whatever the source calls it.
+                    refuse(format!("source '{}' cannot list its input: {error}", node.name))
+                })?;
+                splits.push((self.plan.uid(index), of_source));
             }
         }
         Ok(splits)
