@@ -15,7 +15,7 @@ use millpond_engine::state::{
 use millpond_engine::{Error, ErrorKind, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 fn environment(parallelism: usize) -> StreamExecutionEnvironment {
@@ -218,6 +218,26 @@ fn side_outputs_unions_and_new_partitions_lose_and_double_nothing_in_a_failure()
         .flat_map(|number| [number, number])
         .collect();
     assert_eq!(copies, expected);
+}
+
+#[test]
+fn sources_of_different_parallelism_that_wait_for_a_slow_sink_end() {
+    let env = environment(1);
+    let few = env.from_sequence(0, 500);
+    let many = env.from_sequence(500, 2000).set_parallelism(3);
+    let seen = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&seen);
+    few.union(&many)
+        .rebalance()
+        .map(|number| number)
+        .set_parallelism(4)
+        .sink_to(ForEachSink::new(move |_: u64| {
+            std::thread::sleep(Duration::from_micros(500));
+            counter.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }));
+    env.execute("sources in step").unwrap();
+    assert_eq!(seen.load(Ordering::Relaxed), 2000);
 }
 
 #[test]

@@ -31,13 +31,16 @@ const TICK_SYNC: Duration = Duration::from_millis(2);
 /// A source asks for a new epoch when it has used this many ticks of the 2^32.
 const TICKS_MAX: u64 = 1 << 31;
 
+/// Hands out the ticks that have arrived.
+pub(crate) type TickInput = Box<dyn FnMut(&mut dyn FnMut(Time))>;
+
 /// How the sources of a job keep in step, where there are several subtasks of sources.
 ///
 /// The frontier at the sinks is the least over all sources, so one that emits little would make the others wait for its ticks. Whoever
 /// waits therefore tells its tick, and the others catch up at once; an idle source costs nothing while nobody waits.
 pub(crate) struct TickSync {
     /// Hands out the times that have arrived.
-    pub(crate) input: Box<dyn FnMut(&mut dyn FnMut(Time))>,
+    pub(crate) input: TickInput,
     /// Tells a time to every source.
     pub(crate) output: Output<Time, Vec<Time>>,
     /// The number of the output.
@@ -68,7 +71,10 @@ pub(crate) struct SourceTask<S: Source> {
     outlets: Outlets,
     commands: CommandInput,
     progress_inputs: Vec<usize>,
-    ticks: Option<(TickSync, Capability<Time>)>,
+    /// Emptied as long as the dataflow stands, also where there is no subtask or it has stopped: a message that nobody takes would keep
+    /// the dataflow from its end.
+    tick_input: Option<TickInput>,
+    tick_output: Option<(Output<Time, Vec<Time>>, Capability<Time>)>,
     /// The tick that was told last, and when.
     told: (Time, Instant),
     flow: Flow,
@@ -94,11 +100,20 @@ impl<S: Source> SourceTask<S> {
         capabilities: Vec<Capability<Time>>,
     ) -> Self {
         let (outlets, others) = Outlets::start(ports.outlets, capabilities, &task);
-        let ticks = ports.ticks.and_then(|ticks| {
-            let number = ticks.number;
-            let capability = others.into_iter().find(|(index, _)| *index == number)?.1;
-            Some((ticks, capability))
-        });
+        let (tick_input, tick_output) = match ports.ticks {
+            Some(TickSync {
+                input,
+                output,
+                number,
+            }) => {
+                let capability = others.into_iter().find(|(index, _)| *index == number);
+                (
+                    Some(input),
+                    capability.map(|(_, capability)| (output, capability)),
+                )
+            }
+            None => (None, None),
+        };
         task.activate();
         let now = Instant::now();
         let throttle = rate.map(|rate| Throttle::new(rate / f64::from(task.parallelism.max(1)), now));
@@ -111,7 +126,8 @@ impl<S: Source> SourceTask<S> {
             outlets,
             commands: ports.commands,
             progress_inputs: ports.progress_inputs,
-            ticks,
+            tick_input,
+            tick_output,
             told: (0, now),
             tick: 0,
             opened: false,
@@ -131,6 +147,9 @@ impl<S: Source> SourceTask<S> {
     pub(crate) fn schedule(&mut self, frontiers: &[MutableAntichain<Time>]) -> bool {
         if !self.task.has_subtask() {
             (self.commands)(&mut |_| {});
+            if let Some(input) = &mut self.tick_input {
+                input(&mut |_| {});
+            }
             return false;
         }
         let task = Rc::clone(&self.task);
@@ -219,7 +238,7 @@ impl<S: Source> SourceTask<S> {
             Command::Stop => {
                 self.stopped = true;
                 self.outlets.close();
-                self.ticks = None;
+                self.tick_output = None;
                 Ok(())
             }
         }
@@ -268,9 +287,9 @@ impl<S: Source> SourceTask<S> {
     /// Follows the ticks of other sources.
     fn catch_up(&mut self) {
         let mut furthest = self.time();
-        if let Some((ticks, _)) = &mut self.ticks {
+        if let Some(input) = &mut self.tick_input {
             let epoch = self.epoch;
-            (ticks.input)(&mut |time| {
+            input(&mut |time| {
                 if epoch_of(time) == epoch {
                     furthest = furthest.max(time);
                 }
@@ -285,11 +304,11 @@ impl<S: Source> SourceTask<S> {
     /// Tells the others that this source waits for them.
     fn tell_tick(&mut self, now: Instant) {
         let time = self.time();
-        if let Some((ticks, capability)) = &mut self.ticks
+        if let Some((output, capability)) = &mut self.tick_output
             && self.told.0 < time
         {
-            ticks.output.give(&*capability, &mut vec![time]);
-            drop(ticks.output.activate());
+            output.give(&*capability, &mut vec![time]);
+            drop(output.activate());
             self.told = (time, now);
         }
     }
