@@ -159,6 +159,26 @@ fn a_broadcast_reaches_every_subtask_and_a_rebalance_spreads_evenly() {
 }
 
 #[test]
+fn sources_of_different_parallelism_that_wait_for_a_slow_sink_end() {
+    let env = environment(1);
+    let few = env.from_sequence(0, 500);
+    let many = env.from_sequence(500, 2000).set_parallelism(3);
+    let seen = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&seen);
+    few.union(&many)
+        .rebalance()
+        .map(|number| number)
+        .set_parallelism(4)
+        .sink_to(ForEachSink::new(move |_: u64| {
+            std::thread::sleep(Duration::from_micros(500));
+            counter.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }));
+    env.execute("sources in step").unwrap();
+    assert_eq!(seen.load(Ordering::Relaxed), 2000);
+}
+
+#[test]
 fn side_outputs_unions_and_new_partitions_lose_and_double_nothing_in_a_failure() {
     const NUMBERS: u64 = 4000;
     let interrupted = Interrupted::at(NUMBERS / 2);
@@ -218,26 +238,6 @@ fn side_outputs_unions_and_new_partitions_lose_and_double_nothing_in_a_failure()
         .flat_map(|number| [number, number])
         .collect();
     assert_eq!(copies, expected);
-}
-
-#[test]
-fn sources_of_different_parallelism_that_wait_for_a_slow_sink_end() {
-    let env = environment(1);
-    let few = env.from_sequence(0, 500);
-    let many = env.from_sequence(500, 2000).set_parallelism(3);
-    let seen = Arc::new(AtomicU64::new(0));
-    let counter = Arc::clone(&seen);
-    few.union(&many)
-        .rebalance()
-        .map(|number| number)
-        .set_parallelism(4)
-        .sink_to(ForEachSink::new(move |_: u64| {
-            std::thread::sleep(Duration::from_micros(500));
-            counter.fetch_add(1, Ordering::Relaxed);
-            Ok(())
-        }));
-    env.execute("sources in step").unwrap();
-    assert_eq!(seen.load(Ordering::Relaxed), 2000);
 }
 
 #[test]

@@ -179,7 +179,7 @@ impl StreamExecutionEnvironment {
     }
 
     /// The elements of a collection.
-    pub fn from_collection<T: Data + Sync>(&self, elements: impl IntoIterator<Item = T>) -> DataStream<T> {
+    pub fn from_collection<T: Data>(&self, elements: impl IntoIterator<Item = T>) -> DataStream<T> {
         self.from_source(FromCollection::new(elements), "Source: Collection")
     }
 
