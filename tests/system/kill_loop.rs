@@ -8,8 +8,8 @@ use std::path::Path;
 
 /// How long a program lives before it is killed: long enough for a checkpoint or two in most lives, not in all.
 const LIFE_MS: Range<u64> = 60..1000;
-/// A full run lasts this long for each kill, so that most kills hit it.
-const RUN_MS_PER_KILL: u64 = 300;
+/// A full run lasts this long for each kill: longer than a life in the mean, so that most kills hit it on any machine.
+const RUN_MS_PER_KILL: u64 = 800;
 const TEXT_BYTES: usize = 3_000_000;
 const LINE_BYTES: u64 = 45;
 
