@@ -34,7 +34,7 @@ pub(crate) struct Flow {
     in_flight: u64,
     /// What is in flight, in the order of time: when it was emitted, how many records.
     sent: VecDeque<Sent>,
-    /// The window was used up since it was changed last: only then says a short way something about the window.
+    /// The window stood in the way since it was changed last: only then says a short way something about the window.
     exhausted: bool,
     changed: Option<Instant>,
 }
@@ -71,7 +71,8 @@ impl Flow {
     /// How many records may be emitted now.
     pub(crate) fn available(&mut self) -> u64 {
         let available = self.window.saturating_sub(self.in_flight);
-        self.exhausted |= available == 0;
+        // A window that does not hold another round is too small to tell how long a way is.
+        self.exhausted |= available < self.quantum;
         available
     }
 
@@ -233,6 +234,21 @@ mod tests {
                 flow.quantum
             );
         }
+    }
+
+    #[test]
+    fn window_and_quantum_grow_together_where_a_round_passes_the_frontier_of_the_one_before() {
+        let mut flow = Flow::new(Duration::from_millis(200));
+        let mut now = Instant::now();
+        for time in 0..100 {
+            flow.passed(Some(time), now);
+            let records = flow.available().min(flow.quantum(now));
+            flow.sent(time, records, now);
+            flow.goes_on(records, now);
+            now += Duration::from_nanos(20) * u32::try_from(records).unwrap();
+        }
+        assert_eq!(flow.quantum, 4096);
+        assert!(flow.window >= 4096, "{}", flow.window);
     }
 
     #[test]
