@@ -26,20 +26,25 @@ pub trait Lower: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`get`](Self::get), and those of `each`.
-    fn visit_map(&self, group: KeyGroup, map: &Parts<'_>, each: &mut VisitEntry<'_>) -> BackendResult<()>;
+    fn visit_map<'a>(
+        &'a self,
+        group: KeyGroup,
+        map: &Parts<'_>,
+        each: &mut VisitEntry<'_, 'a>,
+    ) -> BackendResult<()>;
 
     /// Calls `each` with every entry of a group; those of a sorted map in order.
     ///
     /// # Errors
     /// As [`get`](Self::get), and those of `each`.
-    fn visit(&self, group: KeyGroup, each: &mut VisitEntry<'_>) -> BackendResult<()>;
+    fn visit<'a>(&'a self, group: KeyGroup, each: &mut VisitEntry<'_, 'a>) -> BackendResult<()>;
 
     /// What a group's entries come to.
     fn counters(&self, group: KeyGroup) -> Counters;
 }
 
-/// What is done with each entry of a visit.
-pub type VisitEntry<'a> = dyn FnMut(Entry<'_>) -> BackendResult<()> + 'a;
+/// What is done with each entry of a visit, whose bytes lie in a layer that lives for `'a`.
+pub type VisitEntry<'f, 'a> = dyn FnMut(Entry<'a>) -> BackendResult<()> + 'f;
 
 /// A lower layer, if there is one.
 pub type LowerLayer = Option<Arc<dyn Lower>>;

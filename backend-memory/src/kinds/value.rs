@@ -10,6 +10,8 @@ use millpond_backend_api::{
     BackendError, BackendErrorKind, BackendResult, Cell, Entry, KeyBatch, KeyGroup, KeyGroupRange, Slot,
 };
 
+use std::collections::HashSet;
+
 /// What an entry of a fixed width takes beside key and value: header, share of the index.
 const OVERHEAD_BYTES: usize = 32;
 
@@ -152,11 +154,15 @@ impl ValueState {
                 absent.push(index);
             }
         }
+        // A key that comes twice in the batch is one entry, and may be there as a deletion once it is removed.
+        let mut removed = HashSet::new();
         for index in absent {
             if let Some(cell) = keys.cell(index) {
                 let group = cell.group.index() - self.first.index();
                 let parts = Parts::of_cell(&cell);
-                if let Some(placed) = self.find(group, &parts) {
+                if let Some(placed) = self.find(group, &parts)
+                    && removed.insert(parts.key)
+                {
                     self.remove(group, &parts, placed);
                 }
             }
