@@ -34,6 +34,7 @@ impl Configuration {
             write_buffer: in_memory(self.get(&storage::WRITE_BUFFER_SIZE)?.into()),
             create_subdir: self.get(&storage::CREATE_SUBDIR)?,
             ack_bytes_max: self.get(&storage::MESSAGE_SIZE_MAX)?.bytes(),
+            incremental: self.get_optional(&storage::INCREMENTAL)?.unwrap_or(true),
             final_checkpoint: self.get(&checkpointing::AFTER_TASKS_FINISH)?,
         })
     }
@@ -182,6 +183,7 @@ mod tests {
             ("execution.checkpointing.write-buffer-size", "7"),
             ("execution.checkpointing.create-subdir", "false"),
             ("pekko.framesize", "8 kb"),
+            ("state.backend.incremental", "false"),
             ("execution.checkpointing.checkpoints-after-tasks-finish", "false"),
         ]);
         assert_eq!(
@@ -199,6 +201,7 @@ mod tests {
                 write_buffer: 7,
                 create_subdir: false,
                 ack_bytes_max: 8 * 1024,
+                incremental: false,
                 final_checkpoint: false,
             }
         );

@@ -60,9 +60,7 @@ const REMARKS: &[(&str, Option<&str>, &str)] = &[
 const WITHOUT_EFFECT_YET: &[(&str, Option<&str>)] = &[
     ("execution.buffer-timeout.", None),
     ("execution.checkpointing.cleaner.parallel-mode", None),
-    ("execution.checkpointing.incremental", Some("true")),
     ("execution.checkpointing.savepoint-dir", None),
-    ("execution.checkpointing.snapshot-compression", Some("true")),
     ("execution.state-recovery.claim-mode", Some("CLAIM")),
     ("execution.state-recovery.claim-mode", Some("LEGACY")),
     ("execution.state-recovery.on-damage", Some("previous")),

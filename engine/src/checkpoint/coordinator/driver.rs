@@ -120,7 +120,6 @@ pub fn spawn(
         started: Instant::now(),
         requests: HashMap::new(),
         next_request: 0,
-        orphans_deleted: false,
     };
     runtime.spawn(driver.run(receiver));
     Ok(CoordinatorHandle {
@@ -231,7 +230,6 @@ struct Driver {
     started: Instant,
     requests: HashMap<RequestId, oneshot::Sender<Triggered>>,
     next_request: u64,
-    orphans_deleted: bool,
 }
 
 impl Driver {
@@ -379,9 +377,7 @@ impl Driver {
             .await?;
         let settled = self.core.settled();
         self.carry_out(settled, &mut VecDeque::new()).await;
-        if !std::mem::replace(&mut self.orphans_deleted, true) {
-            self.delete_orphans().await;
-        }
+        self.delete_orphans().await;
         let restored = self.core.latest().cloned();
         Ok(AttemptStart {
             attempt,
@@ -392,7 +388,7 @@ impl Driver {
         })
     }
 
-    /// Before the first attempt nothing of the job writes, so what nobody names now was left by a crash.
+    /// Between attempts nothing is under way, so what nobody names now was left by a crash, or its acknowledgement was lost with the last attempt.
     async fn delete_orphans(&mut self) {
         let store = self.core.store();
         let (retained, next_id) = (store.retained(), self.core.next_id());
@@ -400,7 +396,7 @@ impl Driver {
         let storage = Arc::clone(&self.storage);
         let task = tokio::task::spawn_blocking(move || storage.delete_orphans(&retained, next_id, &shared));
         if let Ok(Err(error)) = task.await {
-            tracing::warn!(%error, "files that an earlier crash has left could not be deleted");
+            tracing::warn!(%error, "files that nobody knows of could not be deleted");
         }
     }
 
@@ -413,6 +409,7 @@ impl Driver {
         let (done, cleaned) = oneshot::channel();
         self.clean(Clean::Barrier(done));
         let _ = cleaned.await;
+        self.delete_orphans().await;
         let storage = Arc::clone(&self.storage);
         let removed = tokio::task::spawn_blocking(move || storage.remove_empty_folders()).await;
         if let Ok(Err(error)) = removed {

@@ -152,8 +152,8 @@ pub trait CheckpointStorage: fmt::Debug + Send + Sync {
     /// [`ErrorKind::Storage`] when it is there and cannot be deleted.
     fn discard_file(&self, path: &str) -> Result<()>;
 
-    /// Deletes what a crash has left: folders of checkpoints below `next_id` that are not among `retained`, and shared files that are not among `shared` (paths
-    /// below the job's folder). Only called while nothing of the job runs. A folder that the job may share with others is left alone.
+    /// Deletes what nobody knows of, as a crash leaves it: folders of checkpoints below `next_id` that are not among `retained`, and shared files that are not among `shared` (paths
+    /// below the job's folder). Only called while no attempt runs; what the uploads of the last one are still writing may go too. A folder that the job may share with others is left alone.
     ///
     /// # Errors
     /// [`ErrorKind::Storage`] when something cannot be deleted; the rest is tried all the same.

@@ -41,10 +41,8 @@ fn an_unknown_key_below_our_prefixes_is_a_warning_with_the_nearest_key() {
         ("state.backend", None),
         ("state.backend.rocksdb.metrics.estimate-num-keys", None),
         // Ours, and not there yet.
-        (
-            "state.backend.incremental",
-            Some("has no effect yet in this version"),
-        ),
+        ("state.backend.incremental", None),
+        ("execution.checkpointing.snapshot-compression", None),
         ("rest.port", Some("has no effect yet in this version")),
         ("execution.checkpointing.create-subdir", None),
         // Flink's, without effect.

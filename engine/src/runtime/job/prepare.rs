@@ -53,6 +53,11 @@ pub(crate) struct StorageSetup {
 }
 
 impl StorageSetup {
+    /// Whether snapshots are files, which later checkpoints may name again.
+    pub(crate) fn keeps_files(&self) -> bool {
+        self.kind == StorageKind::FileSystem
+    }
+
     /// The storage of the job `id`.
     pub(crate) fn storage(&self, id: &JobId) -> Result<Arc<dyn CheckpointStorage>> {
         match (self.kind, &self.dir) {

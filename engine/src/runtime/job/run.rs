@@ -214,7 +214,7 @@ fn end_in_failure(lead: Option<&Lead>, runtime: &Runtime, session: &ClusterSessi
 fn is_refusal(error: &Error) -> bool {
     matches!(
         error.kind(),
-        ErrorKind::Configuration | ErrorKind::Plugin | ErrorKind::Restore
+        ErrorKind::Configuration | ErrorKind::Plugin | ErrorKind::Restore | ErrorKind::Damaged
     )
 }
 
@@ -392,6 +392,7 @@ fn run_attempt(
         attempt: plan.attempt.0,
         mode: prepared.checkpoints.mode,
         storage: prepared.storage.storage(&job_id)?,
+        incremental: prepared.checkpoints.incremental && prepared.storage.keeps_files(),
         backend: Arc::clone(&prepared.backend),
         restored,
         splits: extra

@@ -85,6 +85,8 @@ struct Pending {
     request: Option<RequestId>,
     triggered_ms: u64,
     timestamp_ms: u64,
+    /// The oldest checkpoint whose files its snapshots may name: the oldest that was retained at the trigger, else itself.
+    builds_on: CheckpointId,
     phase: Phase,
 }
 
@@ -205,6 +207,7 @@ impl Coordinator {
             Event::Persisted { id, result } => self.persisted(now, id, result, &mut out),
             Event::ReserveFailed { reason } => self.reserve_failed(now, &reason, &mut out),
         }
+        self.discard_unused_files(&mut out);
         self.persist_next(&mut out);
         self.trigger_what_is_due(now, &mut out);
         out
@@ -228,6 +231,17 @@ impl Coordinator {
         let unused = self.store.finish(end, self.settings.retention);
         discard(unused, &mut out);
         out
+    }
+
+    /// A file goes as soon as nothing can need it: no retained checkpoint, none under way that was triggered while one was retained that names it, and none
+    /// of which nobody knows whether it was published.
+    fn discard_unused_files(&mut self, out: &mut Vec<Action>) {
+        let under_way = self.pending.values().map(|pending| pending.builds_on);
+        let others = under_way.chain(self.uncertain.iter().copied()).min();
+        let files = self.store.take_unused_files(others.unwrap_or(self.next_id));
+        if !files.is_empty() {
+            out.push(Action::DiscardFiles(files));
+        }
     }
 
     fn phase(&self, id: CheckpointId) -> Option<&Phase> {
