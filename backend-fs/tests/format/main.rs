@@ -5,5 +5,11 @@
     reason = "helpers of tests fail by panicking, outside of test functions too"
 )]
 
+mod compressed;
+mod damage;
+mod edges;
 mod model;
+mod repair;
 mod sample;
+mod speed;
+mod touch;
