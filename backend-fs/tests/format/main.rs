@@ -6,8 +6,11 @@
 )]
 
 mod compressed;
+mod corpus;
 mod damage;
 mod edges;
+mod fuzzed;
+mod golden;
 mod model;
 mod repair;
 mod sample;

@@ -97,3 +97,24 @@ fn seal(bytes: &mut [u8], at: usize, len: usize) {
     let crc32 = crc32fast::hash(&bytes[at..at + len]);
     put(bytes, at + len, &crc32.to_le_bytes());
 }
+
+/// Puts the right mark, version and checksums into a compressed file, frame by frame up to the first that does not fit.
+pub(crate) fn repair_frames(bytes: &mut [u8]) {
+    if bytes.len() < HEADER {
+        return;
+    }
+    put(bytes, 0, b"mpframes\x01\0\0\0");
+    seal(bytes, 0, 12);
+    let mut at = HEADER;
+    while let Some(stored) = bytes.get(at + 4..).and_then(|rest| rest.first_chunk::<4>()) {
+        let stored = u32::from_le_bytes(*stored) as usize;
+        let Some(frame) = bytes.get(at..).and_then(|rest| rest.get(..12 + stored)) else {
+            return;
+        };
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&frame[..8]);
+        hasher.update(&frame[12..]);
+        put(bytes, at + 8, &hasher.finalize().to_le_bytes());
+        at += 12 + stored;
+    }
+}
