@@ -62,3 +62,12 @@ pub(super) fn unreadable(name: &str, offset: u64, error: &std::io::Error) -> Bac
 pub(super) fn misuse(what: impl Display) -> BackendError {
     BackendError::new(BackendErrorKind::Misuse, format!("a snapshot file: {what}"))
 }
+
+/// A helper thread ended before its work did.
+#[cold]
+pub(super) fn thread_failed() -> BackendError {
+    BackendError::new(
+        BackendErrorKind::Other,
+        "a snapshot file: the thread that compresses it ended early",
+    )
+}

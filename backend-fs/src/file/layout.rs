@@ -53,9 +53,9 @@ pub(super) fn blocks(bytes: u64) -> u64 {
     bytes.div_ceil(BLOCK_BYTES)
 }
 
-/// The header of a new file.
-pub(super) fn header() -> Vec<u8> {
-    let mut bytes = HEADER_MAGIC.to_vec();
+/// The header of a new file that begins with `magic`.
+pub(super) fn header(magic: [u8; 8]) -> Vec<u8> {
+    let mut bytes = magic.to_vec();
     bytes.extend_from_slice(&VERSION_CURRENT.to_le_bytes());
     seal(&mut bytes);
     bytes
@@ -107,9 +107,9 @@ impl Trailer {
     }
 }
 
-/// Checks the header.
-pub(super) fn check_header(name: &str, bytes: &[u8]) -> BackendResult<()> {
-    sealed(name, "header", 0, HEADER_MAGIC, bytes).map(|_| ())
+/// Checks the header of a file that must begin with `magic`.
+pub(super) fn check_header(name: &str, magic: [u8; 8], bytes: &[u8]) -> BackendResult<()> {
+    sealed(name, "header", 0, magic, bytes).map(|_| ())
 }
 
 /// Appends the CRC32 of what is there.
@@ -133,8 +133,8 @@ fn sealed<'a>(
             name,
             part,
             offset,
-            format_args!("the mark {magic:02x?} of the format {FORMAT}"),
-            format_args!("{found:02x?}"),
+            format_args!("the mark {:?}", magic.escape_ascii().to_string()),
+            format_args!("{:?}", found.escape_ascii().to_string()),
         ));
     }
     let (body, crc32) = bytes.split_last_chunk::<4>().unwrap_or((bytes, &[0; 4]));
@@ -178,9 +178,9 @@ mod tests {
         let mut bytes = HEADER_MAGIC.to_vec();
         bytes.extend_from_slice(&(VERSION_CURRENT + 1).to_le_bytes());
         seal(&mut bytes);
-        let error = check_header("f", &bytes).unwrap_err();
+        let error = check_header("f", HEADER_MAGIC, &bytes).unwrap_err();
         assert_eq!(error.kind(), BackendErrorKind::Incompatible, "{error}");
-        check_header("f", &header()).unwrap();
+        check_header("f", HEADER_MAGIC, &header(HEADER_MAGIC)).unwrap();
     }
 
     #[test]

@@ -24,9 +24,11 @@
 //! ```
 
 mod blocks;
+mod compress;
 mod damage;
 mod directory;
 mod entry;
+mod expand;
 mod index;
 mod layout;
 mod map;
@@ -36,7 +38,9 @@ mod section;
 mod verify;
 mod writer;
 
+pub use compress::{CompressedFigures, Compressor, FORMAT_COMPRESSED};
 pub use entry::FileEntry;
+pub use expand::{expand, expand_into};
 pub use layout::{BLOCK_BYTES, FORMAT, VERSION_CURRENT, VERSION_OLDEST};
 pub use output::Output;
 pub use reader::{SnapshotFile, Source};

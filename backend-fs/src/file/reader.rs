@@ -2,7 +2,9 @@
 
 use super::damage::{damaged_file, damaged_section, unreadable};
 use super::directory::{Directory, Extent, SectionInfo};
-use super::layout::{BLOCK_BYTES, CHECK_BYTES, HEADER_BYTES, TRAILER_BYTES, Trailer, check_header, index_of};
+use super::layout::{
+    BLOCK_BYTES, CHECK_BYTES, HEADER_BYTES, HEADER_MAGIC, TRAILER_BYTES, Trailer, check_header, index_of,
+};
 use super::map::Region;
 use super::section::Section;
 use super::verify::GrowingSet;
@@ -70,7 +72,7 @@ impl SnapshotFile {
                 .map(|()| bytes)
                 .map_err(|error| cut_or_unreadable(name, offset, len, &error))
         };
-        check_header(name, &read(0, HEADER_BYTES)?)?;
+        check_header(name, HEADER_MAGIC, &read(0, HEADER_BYTES)?)?;
         let trailer = Trailer::read(name, size, &read(size - TRAILER_BYTES, TRAILER_BYTES)?)?;
         // No longer than the file, as the trailer's reader has seen to.
         let bytes = read(trailer.directory_offset, trailer.directory_len)?;

@@ -245,7 +245,7 @@ impl<'a> Section<'a> {
     /// Where the word of `number`, modulo the words, lies in the section.
     #[inline]
     fn word_offset(&self, index: IndexPart, number: u64) -> u64 {
-        index.offset + (number & index.words.wrapping_sub(1)) * WORD_BYTES
+        index.offset + (number & index.words.saturating_sub(1)) * WORD_BYTES
     }
 
     #[inline]

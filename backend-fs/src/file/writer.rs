@@ -5,7 +5,7 @@ use super::damage::misuse;
 use super::directory::{Extent, SectionInfo, put_states};
 use super::entry::{FileEntry, write_entry};
 use super::index::IndexBuilder;
-use super::layout::{HEADER_BYTES, OFFSET_MASK, TRAILER_BYTES, Trailer, header};
+use super::layout::{HEADER_BYTES, HEADER_MAGIC, OFFSET_MASK, TRAILER_BYTES, Trailer, header};
 use super::output::Output;
 use millpond_backend_api::{
     BackendError, BackendErrorKind, BackendResult, Entry, KeyGroup, StateDescriptor, StateKind,
@@ -126,7 +126,7 @@ impl<O: Output> FileWriter<O> {
             }
         }
         let mut sink = Sink::new(output);
-        sink.append(&header())?;
+        sink.append(&header(HEADER_MAGIC))?;
         Ok(Self {
             sink,
             states: states.to_vec(),

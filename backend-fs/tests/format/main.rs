@@ -5,5 +5,14 @@
     reason = "helpers of tests fail by panicking, outside of test functions too"
 )]
 
+mod compressed;
+mod corpus;
+mod damage;
+mod edges;
+mod fuzzed;
+mod golden;
 mod model;
+mod repair;
 mod sample;
+mod speed;
+mod touch;
