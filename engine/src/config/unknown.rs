@@ -63,7 +63,6 @@ const WITHOUT_EFFECT_YET: &[(&str, Option<&str>)] = &[
     ("execution.checkpointing.savepoint-dir", None),
     ("execution.state-recovery.claim-mode", Some("CLAIM")),
     ("execution.state-recovery.claim-mode", Some("LEGACY")),
-    ("execution.state-recovery.on-damage", Some("previous")),
     ("heartbeat.rpc-failure-threshold", None),
     ("metrics.", None),
     ("pipeline.name", None),

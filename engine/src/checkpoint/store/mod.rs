@@ -153,6 +153,33 @@ impl CompletedStore {
         self.registry.take_unused(lowest)
     }
 
+    /// Drops every checkpoint that is newer than `to`, which is kept; returns them. Shared files stay known by the newest checkpoint that named them, dropped or
+    /// not, so they go when checkpoints of the new lineage are the only ones left.
+    pub fn go_back(&mut self, to: CheckpointId) -> Vec<CheckpointId> {
+        let kept = self
+            .completed
+            .iter()
+            .take_while(|checkpoint| checkpoint.id() <= to)
+            .count();
+        self.completed.drain(kept..).map(|dropped| dropped.id()).collect()
+    }
+
+    /// The snapshot of somebody else that is restored as long as the job has no checkpoint of its own.
+    #[must_use]
+    pub fn initial(&self) -> Option<&CompletedCheckpoint> {
+        self.initial.as_ref()
+    }
+
+    /// Replaces that snapshot.
+    pub fn set_initial(&mut self, initial: CompletedCheckpoint) {
+        self.initial = Some(initial);
+    }
+
+    /// The checkpoints of this job that are kept, oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &CompletedCheckpoint> {
+        self.completed.iter()
+    }
+
     /// What can be deleted at the job's end; the store is empty then if that is everything.
     pub fn finish(&mut self, end: JobEnd, retention: Retention) -> Unused {
         if retention.keeps(end) {

@@ -1,6 +1,6 @@
 //! Everything that is decided, and refused, before a job runs.
 
-use super::JobSpec;
+use super::{JobSpec, damage};
 use crate::backend::{Backend, BackendSettings, PluginLoader, StorageKind};
 use crate::checkpoint::ha::HaSettings;
 use crate::checkpoint::restore::{self, OperatorPlan, RestorePlan};
@@ -10,8 +10,8 @@ use crate::checkpoint::storage::{
 use crate::checkpoint::store::CompletedCheckpoint;
 use crate::checkpoint::{CheckpointMetadata, CheckpointSettings, JobId};
 use crate::cluster::ClusterSettings;
-use crate::config::Configuration;
 use crate::config::options::{checkpointing, cluster, execution, recovery};
+use crate::config::{Configuration, OnDamage};
 use crate::restart::RestartSettings;
 use crate::runtime::plan::Plan;
 use crate::runtime::plan::node::NodeKind;
@@ -39,6 +39,9 @@ pub(crate) struct Prepared {
     pub(crate) cluster: ClusterSettings,
     /// What the job was told to start from.
     pub(crate) initial: Option<CompletedCheckpoint>,
+    /// How often a damaged snapshot was passed over to find that one.
+    pub(crate) went_back: u64,
+    pub(crate) on_damage: OnDamage,
     pub(crate) ignore_unclaimed: bool,
     pub(crate) in_flight_target: Duration,
     pub(crate) tmp_dir: PathBuf,
@@ -117,10 +120,14 @@ pub(crate) fn prepare(spec: JobSpec) -> Result<Prepared> {
     check_uids(&plan, config.get(&execution::AUTO_GENERATE_UIDS)?)?;
     let (parallelism, max_parallelism) = parallelisms(&plan, &config)?;
     let cluster = cluster_settings(&config, &parallelism)?;
-    let initial = config
-        .location(&recovery::PATH)?
-        .map(|path| restore::load(&path))
-        .transpose()?;
+    let on_damage = config.get(&recovery::ON_DAMAGE)?;
+    let (initial, went_back) = match config.location(&recovery::PATH)? {
+        Some(path) => {
+            let (initial, went_back) = damage::load_initial(&path, on_damage)?;
+            (Some(initial), went_back)
+        }
+        None => (None, 0),
+    };
     let prepared = Prepared {
         chaining: config.get(&execution::OPERATOR_CHAINING)?,
         restart: config.restart_settings()?,
@@ -140,6 +147,8 @@ pub(crate) fn prepare(spec: JobSpec) -> Result<Prepared> {
         checkpoints,
         cluster,
         initial,
+        went_back,
+        on_damage,
     };
     if prepared.ha != HaSettings::None && prepared.checkpoints.interval.is_none() {
         tracing::warn!(

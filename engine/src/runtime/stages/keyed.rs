@@ -224,8 +224,8 @@ where
         self.outputs.open(task)?;
         let _entered = task.enter(&self.name.name);
         self.open_state(task).map_err(|error| match error.kind() {
-            // What is stored does not fit what the program has: no attempt will find it otherwise.
-            ErrorKind::State => Error::new(ErrorKind::Restore, error.to_string()),
+            // What is stored does not fit what the program has, or is not what was written: the attempt has not begun.
+            ErrorKind::State | ErrorKind::Damaged => Error::new(ErrorKind::Restore, error.to_string()),
             _ => error,
         })?;
         self.arm(task);

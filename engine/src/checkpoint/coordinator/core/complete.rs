@@ -162,6 +162,7 @@ impl Coordinator {
             self.fail(now, older, CheckpointFailure::Subsumed { by: id }, true, out);
         }
         out.extend(self.settled());
+        out.extend(self.discard_left_behind());
         out.extend(subsumed.into_iter().map(Action::DiscardCheckpoint));
     }
 
