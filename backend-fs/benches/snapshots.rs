@@ -69,7 +69,7 @@ impl Keys {
         Self {
             keys,
             next: 0,
-            step: 7_777_777_777 % keys | 1,
+            step: (7_777_777_777 % keys) | 1,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The factory and the backend.
 
 use crate::options::Options;
-use crate::restore::restore;
+use crate::restore::{Opener, restore};
 use crate::snapshots::ChainSnapshots;
 use millpond_backend_api::{
     BackendConfig, BackendResult, Capabilities, OpenKeyed, StateBackend, StateBackendFactory,
@@ -59,8 +59,10 @@ impl StateBackend for FsStateBackend {
     }
 
     fn open_keyed(&self, open: OpenKeyed) -> BackendResult<FsKeyedState> {
-        let restored = restore(&open)?;
-        let snapshots = ChainSnapshots::new(self.options, open.files, &restored);
+        let (files, local_dir) = (open.files, open.local_dir.as_str());
+        let opener = Opener::new(files, local_dir);
+        let restored = restore(open.key_groups, &open.restore, &opener)?;
+        let snapshots = ChainSnapshots::new(self.options, opener, &restored);
         Ok(PagedKeyedState::new(restored.tables, snapshots))
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct ChainFile {
     pub(crate) groups: KeyGroupRange,
     /// Whether it has every entry of its groups.
     pub(crate) base: bool,
+    /// The length of the plain file; 0 if the file is not compressed.
+    pub(crate) plain_bytes: u64,
     /// What it has, if it was written in this run; a restored file cannot be folded by itself.
     pub(crate) own: Option<Own>,
 }
@@ -119,6 +121,7 @@ mod tests {
             },
             groups: KeyGroupRange::new(0, 127).unwrap(),
             base,
+            plain_bytes: 0,
             own,
         }
     }

@@ -5,6 +5,7 @@
 //!             framed name | kind (1 byte) | varint value width | framed codec
 //! varint  number of layers, oldest first, and for each
 //!             varint index in the handle's files | flags (1 byte: bit 0 base) | varint first key group | varint last key group
+//!             | varint length of the plain file (0: the file is not compressed)
 //! u32     CRC32 of all of this
 //! ```
 //!
@@ -35,6 +36,8 @@ pub(crate) struct Layer {
     pub(crate) base: bool,
     /// The key groups.
     pub(crate) groups: KeyGroupRange,
+    /// The length of the plain file; 0 if the file is not compressed.
+    pub(crate) plain_bytes: u64,
 }
 
 impl Payload {
@@ -54,6 +57,7 @@ impl Payload {
             bytes.push(if layer.base { BASE } else { 0 });
             put_varint(&mut bytes, u64::from(layer.groups.first.0));
             put_varint(&mut bytes, u64::from(layer.groups.last.0));
+            put_varint(&mut bytes, layer.plain_bytes);
         }
         let crc32 = crc32fast::hash(&bytes);
         bytes.extend_from_slice(&crc32.to_le_bytes());
@@ -107,6 +111,7 @@ impl Payload {
             let flags = bytes.byte()?;
             let first = u16::try_from(bytes.varint()?).ok()?;
             let last = u16::try_from(bytes.varint()?).ok()?;
+            let plain_bytes = bytes.varint()?;
             if file as usize >= files || flags > BASE {
                 return None;
             }
@@ -114,6 +119,7 @@ impl Payload {
                 file,
                 base: flags == BASE,
                 groups: KeyGroupRange::new(first, last)?,
+                plain_bytes,
             });
         }
         Some(payload)
@@ -138,6 +144,7 @@ mod tests {
             file,
             base,
             groups: KeyGroupRange::new(first, last).unwrap(),
+            plain_bytes: u64::from(first) * 100,
         };
         Payload {
             states: vec![count, StateDescriptor::new("timers", StateKind::SortedMap, 0)],

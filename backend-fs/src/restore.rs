@@ -1,24 +1,74 @@
 //! From the handles of a snapshot to tables over mapped files.
 
 use crate::chain::{Chain, ChainFile};
-use crate::file::{FORMAT, SnapshotFile, Source};
+use crate::file::{FORMAT, SnapshotFile, Source, expand};
 use crate::layers::Layers;
 use crate::payload::Payload;
 use millpond_backend_api::{
-    BackendError, BackendErrorKind, BackendResult, FileRef, OpenKeyed, RestoreFiles, SnapshotHandle,
+    BackendError, BackendErrorKind, BackendResult, FileRef, KeyGroupRange, RestoreFiles, SnapshotHandle,
     StateDescriptor,
 };
 use millpond_backend_memory::Tables;
 use millpond_backend_memory::lower::LowerLayer;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Opens a file where it lies, or in memory if the engine carries it inline.
-pub(crate) fn open_file(files: &RestoreFiles, file: &FileRef) -> BackendResult<Arc<SnapshotFile>> {
-    let source = match files.local_path(file)? {
-        Some(path) => Source::File(path),
-        None => Source::Bytes(files.read_all(file)?),
-    };
-    SnapshotFile::open(source, file.token.as_str(), file.size)
+/// Opens files: where they lie, in memory if the engine carries them inline, or expanded if they are compressed.
+#[derive(Debug)]
+pub(crate) struct Opener {
+    files: RestoreFiles,
+    /// Where files are expanded.
+    local_dir: PathBuf,
+}
+
+impl Opener {
+    pub(crate) fn new(files: RestoreFiles, local_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            files,
+            local_dir: local_dir.into(),
+        }
+    }
+
+    /// Opens the file `file`; `plain_bytes` is the length of the plain file if it is compressed, else 0.
+    pub(crate) fn open(&self, file: &FileRef, plain_bytes: u64) -> BackendResult<Arc<SnapshotFile>> {
+        let name = file.token.as_str();
+        if plain_bytes > 0 {
+            return self.open_compressed(file, plain_bytes);
+        }
+        let source = match self.files.local_path(file)? {
+            Some(path) => Source::File(path),
+            None => Source::Bytes(self.files.read_all(file)?),
+        };
+        SnapshotFile::open(source, name, file.size)
+    }
+
+    fn open_compressed(&self, file: &FileRef, plain_bytes: u64) -> BackendResult<Arc<SnapshotFile>> {
+        let name = file.token.as_str();
+        let folder = &self.local_dir;
+        let failed = |error: std::io::Error| {
+            BackendError::from(error).context(format_args!("{} for expanded snapshots", folder.display()))
+        };
+        fs::create_dir_all(folder).map_err(failed)?;
+        let plain = folder.join(format!("{:08x}.expanded", file.crc32));
+        // Nobody else has this folder: what a killed process left there is of no use.
+        remove_if_there(&plain).map_err(failed)?;
+        let mut stream = self.files.open(file)?;
+        expand(|buffer| stream.read(buffer), name, plain_bytes, &plain)?;
+        let opened = SnapshotFile::open(Source::File(plain.clone()), name, plain_bytes);
+        // The mapping keeps the bytes; without a name nothing is left of them, however the process ends.
+        remove_if_there(&plain).map_err(failed)?;
+        // Others may be at work in it.
+        let _ = fs::remove_dir(folder);
+        opened
+    }
+}
+
+fn remove_if_there(path: &Path) -> std::io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// What was restored.
@@ -36,15 +86,19 @@ struct OpenLayer {
     file: Arc<SnapshotFile>,
 }
 
-/// Opens the files of `open.restore` and puts empty tables over them. Takes time in proportion to the number of files, states and key groups,
+/// Opens the files of `handles` that have key groups of `range` and puts empty tables over them. Takes time in proportion to the number of files, states and key groups,
 /// not to the state.
-pub(crate) fn restore(open: &OpenKeyed) -> BackendResult<Restored> {
-    let mut tables = Tables::for_increments(open.key_groups);
+pub(crate) fn restore(
+    range: KeyGroupRange,
+    handles: &[SnapshotHandle],
+    opener: &Opener,
+) -> BackendResult<Restored> {
+    let mut tables = Tables::for_increments(range);
     let mut layers = Vec::new();
     let mut states: Vec<StateDescriptor> = Vec::new();
-    for handle in &open.restore {
+    for handle in handles {
         let payload = payload_of(handle)?;
-        open_layers(handle, &payload, open, &mut layers)?;
+        open_layers(handle, &payload, range, opener, &mut layers)?;
         for state in payload.states {
             // Also refuses two handles that disagree about a state.
             tables.kind_of(&state)?;
@@ -54,7 +108,7 @@ pub(crate) fn restore(open: &OpenKeyed) -> BackendResult<Restored> {
         }
     }
     for state in &states {
-        let mut below = Layers::new(state.kind, open.key_groups);
+        let mut below = Layers::new(state.kind, range);
         for layer in &layers {
             check_state(&layer.file, state)?;
             below.put_on_top(
@@ -98,11 +152,12 @@ fn payload_of(handle: &SnapshotHandle) -> BackendResult<Payload> {
 fn open_layers(
     handle: &SnapshotHandle,
     payload: &Payload,
-    open: &OpenKeyed,
+    range: KeyGroupRange,
+    opener: &Opener,
     layers: &mut Vec<OpenLayer>,
 ) -> BackendResult<()> {
     for layer in &payload.layers {
-        let Some(groups) = layer.groups.intersection(&open.key_groups) else {
+        let Some(groups) = layer.groups.intersection(&range) else {
             continue;
         };
         let Some(reference) = handle.files.get(layer.file as usize) else {
@@ -114,13 +169,14 @@ fn open_layers(
             .map(|known| Arc::clone(&known.file));
         let file = match known {
             Some(file) => file,
-            None => open_file(&open.files, reference)?,
+            None => opener.open(reference, layer.plain_bytes)?,
         };
         layers.push(OpenLayer {
             chain: ChainFile {
                 file: reference.clone(),
                 groups,
                 base: layer.base,
+                plain_bytes: layer.plain_bytes,
                 own: None,
             },
             file,

@@ -2,10 +2,10 @@
 
 use crate::chain::{Chain, Next};
 use crate::options::Options;
-use crate::restore::{Restored, open_file, over_base};
+use crate::restore::{Opener, Restored, over_base};
 use crate::sweep::Sweep;
 use crate::writer::{ChainWriter, How, Written};
-use millpond_backend_api::{BackendResult, CheckpointEvent, RestoreFiles, SnapshotRequest};
+use millpond_backend_api::{BackendResult, CheckpointEvent, SnapshotRequest};
 use millpond_backend_memory::{Snapshots, Tables};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct ChainSnapshots {
     options: Options,
-    files: RestoreFiles,
+    opener: Opener,
     /// The chain of the latest completed checkpoint that later ones may build on; empty if there is none.
     chain: Chain,
     /// The checkpoint that has it.
@@ -43,11 +43,11 @@ struct Figures {
 }
 
 impl ChainSnapshots {
-    /// The snapshots of what was restored, with `files` to open files by.
-    pub(crate) fn new(options: Options, files: RestoreFiles, restored: &Restored) -> Self {
+    /// The snapshots of what was restored, with `opener` to open files by.
+    pub(crate) fn new(options: Options, opener: Opener, restored: &Restored) -> Self {
         Self {
             options,
-            files,
+            opener,
             chain: restored.chain.clone().if_shared(),
             completed: 0,
             pending: BTreeMap::new(),
@@ -84,12 +84,8 @@ impl ChainSnapshots {
     /// Lets the tables lie over the base that was just completed, instead of over what was restored: so the restored files can go. Whether it
     /// did; if the base cannot be opened, which the next restore will find out, all stays as it is.
     fn put_over_base(&mut self, tables: &mut Tables) -> bool {
-        match self
-            .chain
-            .0
-            .first()
-            .map(|base| open_file(&self.files, &base.file))
-        {
+        let base = self.chain.0.first();
+        match base.map(|base| self.opener.open(&base.file, base.plain_bytes)) {
             Some(Ok(file)) => over_base(tables, &file),
             Some(Err(_)) => return false,
             // There was nothing to be written.

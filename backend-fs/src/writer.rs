@@ -7,10 +7,10 @@ use crate::chain::{Chain, ChainFile, Next, Own};
 use crate::file::FORMAT;
 use crate::payload::{Layer, Payload};
 use millpond_backend_api::{
-    BackendResult, FileRef, KeyGroupRange, SnapshotHandle, SnapshotStreams, SnapshotWriter, StreamHint,
+    BackendResult, KeyGroupRange, SnapshotHandle, SnapshotStreams, SnapshotWriter, StreamHint,
 };
 use millpond_backend_memory::snapshot::FrozenState;
-use output::LazyFile;
+use output::{LazyFile, WrittenFile};
 use std::sync::{Arc, OnceLock};
 
 /// What the writer of a snapshot leaves for the subtask: its chain, once it is written.
@@ -63,6 +63,7 @@ impl ChainWriter {
                 file: u32::try_from(file).ok()?,
                 base: layer.base,
                 groups: layer.groups,
+                plain_bytes: layer.plain_bytes,
             })
         });
         let payload = Payload {
@@ -99,7 +100,7 @@ impl ChainWriter {
     }
 
     /// Writes the file, unless there is nothing to write.
-    fn write_file(&self, streams: &SnapshotStreams) -> BackendResult<Option<FileRef>> {
+    fn write_file(&self, streams: &SnapshotStreams) -> BackendResult<Option<WrittenFile>> {
         let descriptors: Vec<_> = self.states.iter().map(|state| state.descriptor.clone()).collect();
         let hint = || self.hint();
         let mut file = LazyFile::new(streams, &hint, &descriptors, self.how.compressed);
@@ -122,10 +123,11 @@ impl SnapshotWriter for ChainWriter {
         streams.check_cancelled()?;
         let file = self.write_file(streams)?;
         let mut chain = std::mem::take(&mut self.next.kept);
-        let new_bytes = file.as_ref().map_or(0, |file| file.size);
-        if let Some(file) = file {
+        let new_bytes = file.as_ref().map_or(0, |written| written.file.size);
+        if let Some(WrittenFile { file, plain_bytes }) = file {
             chain.0.push(ChainFile {
                 file,
+                plain_bytes,
                 groups: self.range,
                 base: self.next.since.is_none(),
                 own: Some(Own {

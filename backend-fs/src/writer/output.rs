@@ -1,6 +1,6 @@
 //! A file that is opened when its first entry is written, and sections that begin with theirs.
 
-use crate::file::{FileWriter, GroupTotals, Hashes, Output};
+use crate::file::{Compressor, FileWriter, GroupTotals, Hashes, Output};
 use millpond_backend_api::{
     BackendResult, Entry, FileRef, KeyGroup, SnapshotStream, SnapshotStreams, StateDescriptor, StreamHint,
 };
@@ -8,12 +8,21 @@ use millpond_backend_api::{
 /// Where the bytes go: as they are, or compressed.
 enum Target {
     Plain(SnapshotStream),
+    Compressed(Compressor<SnapshotStream>),
+}
+
+/// A file that was written.
+pub(super) struct WrittenFile {
+    pub(super) file: FileRef,
+    /// The length of the plain file; 0 if the file is not compressed.
+    pub(super) plain_bytes: u64,
 }
 
 impl Output for Target {
     fn write(&mut self, bytes: &[u8]) -> BackendResult<()> {
         match self {
             Self::Plain(stream) => stream.write(bytes),
+            Self::Compressed(frames) => frames.write(bytes),
         }
     }
 }
@@ -23,6 +32,7 @@ pub(super) struct LazyFile<'a> {
     streams: &'a SnapshotStreams,
     hint: &'a dyn Fn() -> StreamHint,
     states: &'a [StateDescriptor],
+    compressed: bool,
     writer: Option<FileWriter<Target>>,
 }
 
@@ -32,12 +42,13 @@ impl<'a> LazyFile<'a> {
         streams: &'a SnapshotStreams,
         hint: &'a dyn Fn() -> StreamHint,
         states: &'a [StateDescriptor],
-        _compressed: bool,
+        compressed: bool,
     ) -> Self {
         Self {
             streams,
             hint,
             states,
+            compressed,
             writer: None,
         }
     }
@@ -57,22 +68,33 @@ impl<'a> LazyFile<'a> {
         let writer = match &mut self.writer {
             Some(writer) => writer,
             None => {
-                let stream = Target::Plain(self.streams.open((self.hint)())?);
-                self.writer.insert(FileWriter::new(stream, self.states)?)
+                let stream = self.streams.open((self.hint)())?;
+                let target = if self.compressed {
+                    Target::Compressed(Compressor::new(stream)?)
+                } else {
+                    Target::Plain(stream)
+                };
+                self.writer.insert(FileWriter::new(target, self.states)?)
             }
         };
         writer.begin_section(state, group, 0)
     }
 
     /// Ends the file and makes it durable. `None` if nothing was written.
-    pub(super) fn finish(self) -> BackendResult<Option<FileRef>> {
+    pub(super) fn finish(self) -> BackendResult<Option<WrittenFile>> {
         let Some(writer) = self.writer else {
             return Ok(None);
         };
         let (target, _) = writer.finish()?;
-        match target {
-            Target::Plain(stream) => stream.finish().map(Some),
-        }
+        let (stream, plain_bytes) = match target {
+            Target::Plain(stream) => (stream, 0),
+            Target::Compressed(frames) => {
+                let (stream, figures) = frames.finish()?;
+                (stream, figures.plain_bytes)
+            }
+        };
+        let file = stream.finish()?;
+        Ok(Some(WrittenFile { file, plain_bytes }))
     }
 }
 

@@ -1,4 +1,9 @@
 //! Chains of snapshots over many checkpoints: what they restore, how long and how large they get.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails where it panics"
+)]
 
 mod folder;
 mod walk;
@@ -178,4 +183,28 @@ fn what_is_forgotten_of_many_deletions_is_what_no_file_has() {
     }
     assert!(bases >= 4, "{bases} bases");
     walk.check();
+}
+
+#[test]
+fn compressed_chains_restore_and_leave_nothing_in_the_local_folder() {
+    let config = [("execution.checkpointing.snapshot-compression", "true")];
+    let mut random = Random::new(seed());
+    let (mut plain, mut walk) = (Walk::new(&[]), Walk::new(&config));
+    plain.change(&mut random.clone(), 4000);
+    walk.change(&mut random, 4000);
+    assert!(new_bytes(&walk.begin(1, true)()) < new_bytes(&plain.begin(1, true)()));
+    for id in 2..=12 {
+        walk.change(&mut random, 30);
+        let handles = walk.begin(id, true)();
+        walk.notify(id, CheckpointEvent::Completed);
+        walk.folder.keep_only(&handles);
+        // Also without the option: the files say how they are written.
+        walk.check_restored(&handles, &walk.model);
+        if id % 5 == 0 {
+            let model = walk.model.clone();
+            walk.restore(&config, &handles, &model);
+            walk.check();
+        }
+    }
+    assert!(!walk.folder.path("local").exists());
 }
