@@ -407,6 +407,31 @@ fn damaged_copy_is_not_read_as_a_stream() {
 }
 
 #[test]
+fn damaged_copy_is_not_mapped_without_local_recovery() {
+    let fixture = fixture(1 << 20);
+    let backup = |settings: &mut CacheSettings| settings.backup = true;
+    let storage = fixture.open_with(backup);
+    let file = write(&storage, 1, Scope::Shared, &[&[7; 1000]]);
+    fs::write(&fixture.entries()[0], [8; 1000]).unwrap();
+    let path = storage.local_path(&file).unwrap();
+    assert_eq!(fs::read(path).unwrap(), [7; 1000]);
+    assert_eq!(fixture.opened(), 1);
+}
+
+#[test]
+fn damaged_copy_that_local_recovery_maps_is_gone_when_the_checkpoint_has_been_verified() {
+    let fixture = fixture(1 << 20);
+    let (attempt, coordinator) = (fixture.open_with(both), fixture.open_with(both));
+    let file = write(&attempt, 1, Scope::Shared, &[&[7; 1000]]);
+    fs::write(&fixture.entries()[0], [8; 1000]).unwrap();
+    let path = attempt.local_path(&file).unwrap();
+    assert_eq!(fs::read(path).unwrap(), [8; 1000], "it was not read on the way");
+    read_all(&coordinator, &file).unwrap();
+    let path = attempt.local_path(&file).unwrap();
+    assert_eq!(fs::read(path).unwrap(), [7; 1000]);
+}
+
+#[test]
 fn dropped_copy_is_fetched_anew_although_it_is_in_use() {
     let fixture = fixture(1 << 20);
     let (storage, other) = (fixture.open_with(both), fixture.open_with(both));
