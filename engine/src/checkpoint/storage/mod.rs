@@ -13,6 +13,7 @@ mod job_manager;
 mod location;
 mod object;
 mod paths;
+mod writeback;
 
 pub use cache::{CacheSettings, CachedStorage, LocalCache};
 pub use file::{FileStorage, FileStorageOptions};
