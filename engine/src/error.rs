@@ -18,6 +18,9 @@ pub enum ErrorKind {
     Plugin,
     /// A checkpoint, savepoint or its metadata is missing, damaged or of another job. Restore another one.
     Restore,
+    /// State that the job was working with turned out to be damaged: a file of a checkpoint has not the bytes that were written, or is gone. The message names the
+    /// checkpoint and the older ones that are there. Restore one of them.
+    Damaged,
     /// Storage refused an operation (disk full, permission, failed fsync). The checkpoint failed; it may be retried.
     Storage,
     /// A snapshot grew over a limit of its storage. Choose another storage.

@@ -28,6 +28,8 @@ impl BackendRegistry {
         let factories: Vec<FactoryObject> = vec![
             #[cfg(feature = "memory")]
             factory_object(millpond_backend_memory::MemoryStateBackendFactory),
+            #[cfg(feature = "fs")]
+            millpond_backend_fs::factory(),
         ];
         Self {
             factories: factories

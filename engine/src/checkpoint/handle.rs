@@ -210,13 +210,18 @@ pub enum DeclineKind {
     Closing,
     /// The coordinator had aborted the checkpoint before. Not counted.
     Aborted,
+    /// State that the snapshot needs is damaged. Counted.
+    Damaged,
 }
 
 impl DeclineKind {
     /// Whether a checkpoint declined for this reason counts against `execution.checkpointing.tolerable-failed-checkpoints`.
     #[must_use]
     pub fn counts(self) -> bool {
-        matches!(self, Self::Storage | Self::StateTooLarge | Self::SnapshotFailed)
+        matches!(
+            self,
+            Self::Storage | Self::StateTooLarge | Self::SnapshotFailed | Self::Damaged
+        )
     }
 
     /// The kind that a failure of writing a snapshot is declined with.
@@ -226,6 +231,7 @@ impl DeclineKind {
             ErrorKind::Storage => Self::Storage,
             ErrorKind::StateTooLarge => Self::StateTooLarge,
             ErrorKind::Cancelled => Self::Aborted,
+            ErrorKind::Damaged => Self::Damaged,
             _ => Self::SnapshotFailed,
         }
     }
@@ -236,6 +242,7 @@ impl DeclineKind {
         match self {
             Self::StateTooLarge => ErrorKind::StateTooLarge,
             Self::Storage => ErrorKind::Storage,
+            Self::Damaged => ErrorKind::Damaged,
             _ => ErrorKind::State,
         }
     }

@@ -30,6 +30,8 @@ pub struct CheckpointSettings {
     pub create_subdir: bool,
     /// `pekko.framesize`: the most state bytes that one subtask's acknowledgement may carry inline.
     pub ack_bytes_max: u64,
+    /// `execution.checkpointing.incremental`: whether snapshots may name files of earlier checkpoints, if the backend can.
+    pub incremental: bool,
     /// `execution.checkpointing.checkpoints-after-tasks-finish`: take a last checkpoint when all sources have ended.
     pub final_checkpoint: bool,
 }
@@ -49,6 +51,7 @@ impl Default for CheckpointSettings {
             write_buffer: 4096,
             create_subdir: true,
             ack_bytes_max: 10 * 1024 * 1024,
+            incremental: true,
             final_checkpoint: true,
         }
     }

@@ -105,7 +105,7 @@ mod kind_code {
 
     use crate::ErrorKind;
 
-    const CODES: [(ErrorKind, u8); 11] = [
+    const CODES: [(ErrorKind, u8); 12] = [
         (ErrorKind::Configuration, 1),
         (ErrorKind::Plugin, 2),
         (ErrorKind::Restore, 3),
@@ -117,6 +117,7 @@ mod kind_code {
         (ErrorKind::Cancelled, 9),
         (ErrorKind::JobFailed, 10),
         (ErrorKind::Bug, 11),
+        (ErrorKind::Damaged, 12),
     ];
 
     pub(super) fn serialize<S: Serializer>(kind: &ErrorKind, serializer: S) -> Result<S::Ok, S::Error> {

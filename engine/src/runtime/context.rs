@@ -22,6 +22,8 @@ pub(crate) struct JobContext {
     pub(crate) mode: CheckpointingMode,
     /// Where snapshots go.
     pub(crate) storage: Arc<dyn CheckpointStorage>,
+    /// Whether snapshots may name files of earlier checkpoints, if the backend can. Never where checkpoints have no files: their bytes travel whole each time.
+    pub(crate) incremental: bool,
     /// Where keyed state lives.
     pub(crate) backend: Arc<Backend>,
     /// What the attempt starts from.

@@ -1,13 +1,14 @@
 //! Snapshots of a task: the stages add their synchronous results, and what is slow runs beside the worker.
 
 use super::context::JobContext;
+use super::stages::SharedFilesWritten;
 use super::task::{TaskContext, Waker};
-use crate::Result;
 use crate::backend::adapter::CancelFlag;
 use crate::checkpoint::storage::check_ack;
 use crate::checkpoint::{
     Ack, CheckpointId, DeclineKind, OperatorId, SnapshotKind, SnapshotOptions, SubtaskSnapshot,
 };
+use crate::{Error, ErrorKind, Result};
 use std::collections::VecDeque;
 
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -44,6 +45,8 @@ pub(crate) struct SnapshotRun {
     pub(crate) cancelled: CancelFlag,
     /// The job.
     pub(crate) job: Arc<JobContext>,
+    /// The files that nobody but this task knows of yet.
+    pub(crate) written: SharedFilesWritten,
 }
 
 impl SnapshotContext {
@@ -96,7 +99,7 @@ pub(crate) struct Uploaded {
     /// What to answer.
     pub(crate) acks: Vec<Ack>,
     /// The attempt has to end, whatever becomes of the checkpoint.
-    pub(crate) fatal: Option<crate::Error>,
+    pub(crate) fatal: Option<Error>,
 }
 
 impl Uploads {
@@ -129,11 +132,16 @@ impl Uploads {
             id: snapshot.id,
             cancelled,
             job: Arc::clone(&task.job),
+            written: SharedFilesWritten::default(),
         };
         let parts = snapshot.parts;
         task.job.tokio.spawn_blocking(move || {
+            let uploaded = upload(&run, parts, &must_finish);
+            let comes_to_nothing = uploaded.acks.iter().any(|ack| matches!(ack, Ack::Decline { .. }));
             // The receiver is gone when the attempt has ended; then nobody wants the result.
-            let _ = sender.send(upload(&run, parts, &must_finish));
+            if sender.send(uploaded).is_err() || comes_to_nothing {
+                run.written.delete(run.job.storage.as_ref());
+            }
             waker.wake();
         });
         true
@@ -174,11 +182,28 @@ fn upload(run: &SnapshotRun, parts: Vec<Part>, must_finish: &Mutex<VecDeque<Must
             fatal: Some(error),
         };
     }
-    let acks = parts.into_iter().map(|part| upload_part(run, part)).collect();
+    let mut fatal = None;
+    let acks = parts
+        .into_iter()
+        .map(|part| {
+            let mut snapshot = part.snapshot;
+            match upload_part(run, part.upload, &mut snapshot) {
+                Ok(()) => Ack::Snapshot(snapshot),
+                Err(error) => {
+                    let ack = decline(&snapshot, &error);
+                    // What cannot be read for a snapshot is state that the job needs.
+                    if error.kind() == ErrorKind::Damaged {
+                        fatal = Some(error);
+                    }
+                    ack
+                }
+            }
+        })
+        .collect();
     Uploaded {
         id: run.id,
         acks,
-        fatal: None,
+        fatal,
     }
 }
 
@@ -191,21 +216,17 @@ fn finish_all(must_finish: &Mutex<VecDeque<MustFinish>>) -> Result<()> {
     Ok(())
 }
 
-fn upload_part(run: &SnapshotRun, part: Part) -> Ack {
-    let mut snapshot = part.snapshot;
+fn upload_part(run: &SnapshotRun, upload: Option<Upload>, snapshot: &mut SubtaskSnapshot) -> Result<()> {
     let started = Instant::now();
-    let result = match part.upload {
-        Some(upload) => upload(run, &mut snapshot),
+    let result = match upload {
+        Some(upload) => upload(run, snapshot),
         None => Ok(()),
     };
     snapshot.async_ms = started.elapsed().as_secs_f64() * 1e3;
-    match result.and_then(|()| check_ack(run.job.storage.as_ref(), &snapshot)) {
-        Ok(()) => Ack::Snapshot(snapshot),
-        Err(error) => decline(&snapshot, &error),
-    }
+    result.and_then(|()| check_ack(run.job.storage.as_ref(), snapshot))
 }
 
-fn decline(snapshot: &SubtaskSnapshot, error: &crate::Error) -> Ack {
+fn decline(snapshot: &SubtaskSnapshot, error: &Error) -> Ack {
     Ack::Decline {
         operator: snapshot.operator.clone(),
         operator_name: snapshot.operator_name.clone(),

@@ -33,7 +33,7 @@ pub(super) fn engine_kind(kind: BackendErrorKind) -> ErrorKind {
     match kind {
         BackendErrorKind::Configuration => ErrorKind::Configuration,
         BackendErrorKind::Io => ErrorKind::Storage,
-        BackendErrorKind::Corrupted => ErrorKind::Restore,
+        BackendErrorKind::Corrupted => ErrorKind::Damaged,
         BackendErrorKind::TooLarge => ErrorKind::StateTooLarge,
         BackendErrorKind::Cancelled => ErrorKind::Cancelled,
         BackendErrorKind::Misuse => ErrorKind::Bug,
@@ -44,7 +44,33 @@ pub(super) fn engine_kind(kind: BackendErrorKind) -> ErrorKind {
 /// A backend's error as the engine's, with its place in front.
 #[cold]
 pub(super) fn failed(place: &Place, error: &BackendError) -> Error {
-    Error::new(engine_kind(error.kind()), format!("{place}: {}", error.message()))
+    Error::new(
+        engine_kind(error.kind()),
+        format!("{place}: {}", shortened(error.message())),
+    )
+}
+
+/// A backend names files by their tokens, which hold the bytes of those that ride inline as hexadecimal digits: long runs of these are cut.
+fn shortened(message: &str) -> String {
+    /// Room for any checksum and any random name.
+    const DIGITS_MAX: usize = 64;
+    let mut short = String::with_capacity(message.len().min(4096));
+    let mut rest = message;
+    while let Some(first) = rest.find(|c: char| c.is_ascii_hexdigit()) {
+        let (before, from) = rest.split_at(first);
+        let end = from.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(from.len());
+        let (run, behind) = from.split_at(end);
+        short.push_str(before);
+        match run.split_at_checked(DIGITS_MAX) {
+            Some((kept, cut)) if !cut.is_empty() => {
+                short.push_str(&format!("{kept}.. ({} more)", cut.len()));
+            }
+            _ => short.push_str(run),
+        }
+        rest = behind;
+    }
+    short.push_str(rest);
+    short
 }
 
 /// An error of the engine's storage as a backend sees it. The kinds that the engine acts on survive the way back.
@@ -52,7 +78,7 @@ pub(super) fn to_backend(error: &Error) -> BackendError {
     let kind = match error.kind() {
         ErrorKind::Configuration => BackendErrorKind::Configuration,
         ErrorKind::Storage => BackendErrorKind::Io,
-        ErrorKind::Restore => BackendErrorKind::Corrupted,
+        ErrorKind::Restore | ErrorKind::Damaged => BackendErrorKind::Corrupted,
         ErrorKind::StateTooLarge => BackendErrorKind::TooLarge,
         ErrorKind::Cancelled => BackendErrorKind::Cancelled,
         _ => BackendErrorKind::Other,
@@ -80,4 +106,19 @@ pub(super) fn guarded<R>(call: &str, body: impl FnOnce() -> BackendResult<R>) ->
             format!("checkpoint storage panicked in {call}: {text}"),
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_carry_the_bytes_of_a_file_are_cut_in_errors() {
+        let digits = "0123456789abcdef".repeat(1000);
+        let cut = format!("file 'inline:{}.. (15936 more)', block 7", &digits[..64]);
+        assert_eq!(shortened(&format!("file 'inline:{digits}', block 7")), cut);
+        for text in ["", "no digits? é", "checksum 0xdeadbeef", &digits[..64]] {
+            assert_eq!(shortened(text), text);
+        }
+    }
 }

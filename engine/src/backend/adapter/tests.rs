@@ -200,11 +200,11 @@ fn a_damaged_or_missing_file_fails_the_restore() {
     let parts = task.write(Arc::new(storage.clone()), CancelFlag::new()).unwrap();
     storage.files.lock().unwrap().get_mut("file-0").unwrap()[0] ^= 1;
     let error = open(&storage, (0, 9), parts.clone()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Restore);
+    assert_eq!(error.kind(), ErrorKind::Damaged);
     assert!(error.message().contains("file-0"), "{error}");
     storage.files.lock().unwrap().clear();
     let error = open(&storage, (0, 9), parts).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Restore);
+    assert_eq!(error.kind(), ErrorKind::Damaged);
     assert!(
         error.message().contains("there is no snapshot file file-0"),
         "{error}"

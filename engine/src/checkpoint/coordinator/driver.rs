@@ -19,6 +19,7 @@ use super::{
 };
 use crate::checkpoint::ha::{HaSession, JobEnd};
 use crate::checkpoint::metadata;
+use crate::checkpoint::restore;
 use crate::checkpoint::storage::CheckpointStorage;
 use crate::checkpoint::store::{CompletedCheckpoint, CompletedStore};
 use crate::checkpoint::{
@@ -27,6 +28,7 @@ use crate::checkpoint::{
 use crate::{Error, ErrorKind, Result};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
@@ -46,6 +48,8 @@ pub struct CoordinatorConfig {
     pub session: Box<dyn HaSession>,
     /// The snapshot of somebody else that the job is to start from; ignored if the session found checkpoints of the job itself.
     pub initial: Option<CompletedCheckpoint>,
+    /// How often a damaged checkpoint was passed over already, to be counted.
+    pub went_back: u64,
 }
 
 /// What the coordinator wants of the runtime.
@@ -75,6 +79,8 @@ enum Message {
     Event(Event),
     Trigger(SnapshotKind, oneshot::Sender<Triggered>),
     BeginAttempt(u64, oneshot::Sender<Result<AttemptStart>>),
+    Kept(oneshot::Sender<Vec<CompletedCheckpoint>>),
+    GoBack(oneshot::Sender<Result<Option<CompletedCheckpoint>>>),
     Finish(JobEnd, oneshot::Sender<Result<()>>),
 }
 
@@ -107,7 +113,8 @@ pub fn spawn(
         job_id.clone(),
         session.next_id(),
         store,
-    );
+    )
+    .after_going_back(config.went_back);
     let (messages, receiver) = mpsc::unbounded_channel();
     let (stats_sender, stats) = watch::channel(core.stats());
     let driver = Driver {
@@ -120,7 +127,6 @@ pub fn spawn(
         started: Instant::now(),
         requests: HashMap::new(),
         next_request: 0,
-        orphans_deleted: false,
     };
     runtime.spawn(driver.run(receiver));
     Ok(CoordinatorHandle {
@@ -199,6 +205,23 @@ impl CoordinatorHandle {
             .map_err(|failure| Error::new(failure.error_kind(), failure.to_string()))
     }
 
+    /// What a restart could begin from: the checkpoints of this job that are kept, oldest first; if there are none, the snapshot that it was started from.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`] when the coordinator has ended.
+    pub async fn kept(&self) -> Result<Vec<CompletedCheckpoint>> {
+        self.ask(Message::Kept).await
+    }
+
+    /// Gives up the latest checkpoint, which is damaged, for the newest one before it whose files are all whole: a new lineage. Every file of those that come
+    /// into question is read. Only between attempts. None, and nothing is changed, if there is no such checkpoint.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] when high availability cannot be told, [`ErrorKind::Cancelled`] when the coordinator has ended.
+    pub async fn go_back(&self) -> Result<Option<CompletedCheckpoint>> {
+        self.ask(Message::GoBack).await?
+    }
+
     /// Records how the job ended, deletes what is not to be kept, and ends the coordinator.
     ///
     /// # Errors
@@ -231,7 +254,6 @@ struct Driver {
     started: Instant,
     requests: HashMap<RequestId, oneshot::Sender<Triggered>>,
     next_request: u64,
-    orphans_deleted: bool,
 }
 
 impl Driver {
@@ -255,6 +277,14 @@ impl Driver {
                     let start = self.begin_attempt(at_least).await;
                     // Whoever asked may have gone; the next attempt has a higher number anyway.
                     let _ = reply.send(start);
+                }
+                Some(Message::Kept(reply)) => {
+                    let _ = reply.send(self.kept());
+                }
+                Some(Message::GoBack(reply)) => {
+                    let result = self.go_back().await;
+                    self.stats.send_replace(self.core.stats());
+                    let _ = reply.send(result);
                 }
                 Some(Message::Finish(end, reply)) => {
                     let result = self.finish(end).await;
@@ -379,9 +409,7 @@ impl Driver {
             .await?;
         let settled = self.core.settled();
         self.carry_out(settled, &mut VecDeque::new()).await;
-        if !std::mem::replace(&mut self.orphans_deleted, true) {
-            self.delete_orphans().await;
-        }
+        self.delete_orphans().await;
         let restored = self.core.latest().cloned();
         Ok(AttemptStart {
             attempt,
@@ -392,15 +420,76 @@ impl Driver {
         })
     }
 
-    /// Before the first attempt nothing of the job writes, so what nobody names now was left by a crash.
+    fn kept(&self) -> Vec<CompletedCheckpoint> {
+        let own: Vec<_> = self.core.store().iter().cloned().collect();
+        if own.is_empty() {
+            return self.core.store().initial().cloned().into_iter().collect();
+        }
+        own
+    }
+
+    async fn go_back(&mut self) -> Result<Option<CompletedCheckpoint>> {
+        // Nothing of the attempt that found the damage is under way any more.
+        self.handle(Event::AttemptFailed).await;
+        let kept = self.kept();
+        let Some((damaged, older)) = kept.split_last() else {
+            return Ok(None);
+        };
+        let is_own = self.core.store().contains(damaged.id());
+        let (storage, older) = (Arc::clone(&self.storage), older.to_vec());
+        let damaged = damaged.path.clone();
+        let found = tokio::task::spawn_blocking(move || {
+            let is_whole = |candidate: &CompletedCheckpoint| {
+                let verified = restore::verify_bytes(storage.as_ref(), &candidate.metadata);
+                if let Err(error) = &verified {
+                    tracing::warn!(checkpoint = %candidate.id(), %error, "an older checkpoint is damaged too");
+                }
+                verified.is_ok()
+            };
+            if is_own {
+                return older.into_iter().rev().find(is_whole);
+            }
+            let beside = damaged.map(|path| restore::older_than(Path::new(&path)));
+            let loaded = beside.into_iter().flatten().filter_map(|path| {
+                restore::load(&path)
+                    .inspect_err(|error| tracing::warn!(%error, "an older checkpoint is damaged too"))
+                    .ok()
+            });
+            loaded.into_iter().find(is_whole)
+        })
+        .await
+        .map_err(|error| {
+            Error::new(ErrorKind::Bug, "the search for a checkpoint that is whole did not come back")
+                .with_source(error)
+        })?;
+        let Some(to) = found else {
+            return Ok(None);
+        };
+        if is_own {
+            let retained: Vec<_> = kept
+                .iter()
+                .map(CompletedCheckpoint::id)
+                .filter(|id| *id <= to.id())
+                .collect();
+            // The pointer goes first: a crash from here on goes on from the older one, too.
+            self.with_session(move |session| session.go_back(&retained))
+                .await?;
+        }
+        self.core.go_back(to.clone());
+        Ok(Some(to))
+    }
+
+    /// Between attempts nothing is under way, so what nobody names now was left by a crash, or its acknowledgement was lost with the last attempt.
     async fn delete_orphans(&mut self) {
         let store = self.core.store();
-        let (retained, next_id) = (store.retained(), self.core.next_id());
+        let mut retained = store.retained();
+        retained.extend(self.core.left_behind());
+        let next_id = self.core.next_id();
         let shared = store.registry().paths().map(str::to_owned).collect();
         let storage = Arc::clone(&self.storage);
         let task = tokio::task::spawn_blocking(move || storage.delete_orphans(&retained, next_id, &shared));
         if let Ok(Err(error)) = task.await {
-            tracing::warn!(%error, "files that an earlier crash has left could not be deleted");
+            tracing::warn!(%error, "files that nobody knows of could not be deleted");
         }
     }
 
@@ -413,6 +502,7 @@ impl Driver {
         let (done, cleaned) = oneshot::channel();
         self.clean(Clean::Barrier(done));
         let _ = cleaned.await;
+        self.delete_orphans().await;
         let storage = Arc::clone(&self.storage);
         let removed = tokio::task::spawn_blocking(move || storage.remove_empty_folders()).await;
         if let Ok(Err(error)) = removed {

@@ -25,6 +25,7 @@ fn job(root: &Path, settings: CheckpointSettings, session: Box<dyn HaSession>) -
         storage: Arc::clone(&storage) as Arc<dyn CheckpointStorage>,
         session,
         initial: None,
+        went_back: 0,
     };
     let handle = spawn(&Handle::current(), config, move |output| {
         let _ = sender.send(output);
@@ -286,4 +287,62 @@ async fn killed_program_goes_on_from_what_was_complete_and_leaves_no_orphans() {
     second.handle.finish(JobEnd::Finished).await.unwrap();
     assert_eq!(fs::read_dir(&checkpoints).unwrap().count(), 0);
     assert!(session().finished());
+}
+
+fn shared_file(job: &Job, id: CheckpointId) -> FileRef {
+    let mut stream = job
+        .storage
+        .open_stream(id, Scope::Shared, &StreamHint::default())
+        .unwrap();
+    stream.write(b"shared").unwrap();
+    stream.finish().unwrap()
+}
+
+fn shared_names(job: &Job) -> usize {
+    fs::read_dir(job.storage.paths().shared()).map_or(0, Iterator::count)
+}
+
+#[tokio::test]
+async fn shared_files_whose_acknowledgement_was_lost_with_the_attempt_are_deleted_before_the_next_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut job = job(dir.path(), settings(5), Box::new(NoHa::new()));
+    let start = job.handle.begin_attempt(1).await.unwrap();
+    job.handle.attempt_started(start.attempt, plan());
+    let complete = job.triggered().await;
+    let named = shared_file(&job, complete);
+    job.handle.acks(complete, vec![ack(named.clone())]);
+    assert_eq!(job.command().await, Command::Complete { id: complete });
+    let lost = job.triggered().await;
+    shared_file(&job, lost);
+    assert_eq!(shared_names(&job), 2);
+
+    job.handle.attempt_failed();
+    job.handle.begin_attempt(2).await.unwrap();
+    assert_eq!(shared_names(&job), 1);
+    assert!(job.storage.local_path(&named).unwrap().exists());
+}
+
+#[tokio::test]
+async fn the_end_of_a_job_leaves_only_what_its_retained_checkpoints_name() {
+    for (retention, left) in [
+        (Retention::RetainOnCancellation, 1),
+        (Retention::NoExternalized, 0),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = CheckpointSettings {
+            retention,
+            ..settings(5)
+        };
+        let mut job = job(dir.path(), settings, Box::new(NoHa::new()));
+        let start = job.handle.begin_attempt(1).await.unwrap();
+        job.handle.attempt_started(start.attempt, plan());
+        let complete = job.triggered().await;
+        let named = shared_file(&job, complete);
+        job.handle.acks(complete, vec![ack(named)]);
+        assert_eq!(job.command().await, Command::Complete { id: complete });
+        let lost = job.triggered().await;
+        shared_file(&job, lost);
+        job.handle.finish(JobEnd::Cancelled).await.unwrap();
+        assert_eq!(shared_names(&job), left, "{retention:?}");
+    }
 }

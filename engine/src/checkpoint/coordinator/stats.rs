@@ -23,4 +23,6 @@ pub struct CheckpointStats {
     pub last_path: Option<String>,
     /// Why the last one that failed did so.
     pub last_failure: Option<String>,
+    /// How often recovery went back to an older checkpoint because a newer one was damaged (`execution.state-recovery.on-damage: previous`).
+    pub went_back: u64,
 }

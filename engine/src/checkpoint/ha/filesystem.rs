@@ -7,6 +7,7 @@ use super::pointer::Pointer;
 use super::{HaSession, JobEnd, PublishError, RecoveredCheckpoint};
 use crate::checkpoint::storage::durable::{self, PublishFailed, create_dirs};
 use crate::checkpoint::{CheckpointId, CheckpointMetadata, JobId, metadata};
+use crate::config::OnDamage;
 use crate::{Error, ErrorKind, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,16 +24,31 @@ pub struct FilesystemHa {
     folder: PathBuf,
     pointer: Pointer,
     recovered: Vec<RecoveredCheckpoint>,
+    unreadable: Vec<CheckpointId>,
     _lock: JobLock,
 }
 
 impl FilesystemHa {
-    /// Takes hold of job `job_name` of cluster `cluster_id` under `storage_dir`, an absolute path.
+    /// Takes hold of job `job_name` of cluster `cluster_id` under `storage_dir`, an absolute path. A checkpoint that cannot be read is an error.
+    ///
+    /// # Errors
+    /// As [`open_or_go_back`](Self::open_or_go_back) with [`OnDamage::Fail`].
+    pub fn open(storage_dir: &Path, cluster_id: &str, job_name: &str) -> Result<Self> {
+        Self::open_or_go_back(storage_dir, cluster_id, job_name, OnDamage::Fail)
+    }
+
+    /// The same, where `on_damage` says what becomes of checkpoints that cannot be read: with [`OnDamage::Previous`] they are left out, as long as there is one
+    /// that can be.
     ///
     /// # Errors
     /// [`ErrorKind::Configuration`] when another program holds the job (named), or the folder cannot be used; [`ErrorKind::Restore`] when the pointer or
-    /// a checkpoint that it names is missing or damaged. Nothing is skipped: a sink may have committed what the damaged checkpoint says.
-    pub fn open(storage_dir: &Path, cluster_id: &str, job_name: &str) -> Result<Self> {
+    /// a checkpoint that it names is missing or damaged. Nothing is skipped unasked: a sink may have committed what the damaged checkpoint says.
+    pub fn open_or_go_back(
+        storage_dir: &Path,
+        cluster_id: &str,
+        job_name: &str,
+        on_damage: OnDamage,
+    ) -> Result<Self> {
         let folder = storage_dir
             .join(escape(cluster_id.trim_matches('/')))
             .join(escape(job_name));
@@ -64,18 +80,18 @@ impl FilesystemHa {
                 };
             }
         }
-        let recovered = pointer
-            .retained
-            .iter()
-            .map(|id| recover(&folder, *id, &pointer.job_id))
-            .collect::<Result<_>>()?;
+        let (recovered, unreadable) = recover_all(&folder, &pointer, on_damage)?;
+        pointer.retained = recovered.iter().map(|recovered| recovered.metadata.id).collect();
         let session = Self {
             folder,
             pointer,
             recovered,
+            unreadable,
             _lock: lock,
         };
-        session.delete_unnamed();
+        if session.unreadable.is_empty() {
+            session.delete_unnamed();
+        }
         Ok(session)
     }
 
@@ -122,6 +138,10 @@ impl HaSession for FilesystemHa {
 
     fn recovered(&self) -> &[RecoveredCheckpoint] {
         &self.recovered
+    }
+
+    fn unreadable(&self) -> &[CheckpointId] {
+        &self.unreadable
     }
 
     fn next_id(&self) -> CheckpointId {
@@ -190,6 +210,16 @@ impl HaSession for FilesystemHa {
             }),
             Err(failed) => unnamed(failed.error),
         }
+    }
+
+    fn go_back(&mut self, retained: &[CheckpointId]) -> Result<()> {
+        let pointer = Pointer {
+            retained: retained.to_vec(),
+            ..self.pointer.clone()
+        };
+        self.publish_pointer(pointer).map_err(|failed| failed.error)?;
+        self.delete_unnamed();
+        Ok(())
     }
 
     fn finish(&mut self, end: JobEnd) -> Result<()> {
@@ -263,6 +293,43 @@ fn read_pointer(folder: &Path) -> Result<Pointer> {
     }
 }
 
+/// Reads the checkpoints that the pointer names; returns those that can be read and the ids of the others, which are an error unless `on_damage` says otherwise.
+fn recover_all(
+    folder: &Path,
+    pointer: &Pointer,
+    on_damage: OnDamage,
+) -> Result<(Vec<RecoveredCheckpoint>, Vec<CheckpointId>)> {
+    let mut recovered = Vec::new();
+    let mut unreadable = Vec::new();
+    for id in &pointer.retained {
+        match recover(folder, *id, &pointer.job_id) {
+            Ok(checkpoint) => recovered.push(checkpoint),
+            Err(error) => unreadable.push((*id, error)),
+        }
+    }
+    let Some((_, first)) = unreadable.first() else {
+        return Ok((recovered, Vec::new()));
+    };
+    let Some(newest) = recovered.last() else {
+        let what = format!("{first}. No other checkpoint of the job can be read");
+        return Err(with_way_out(Error::new(first.kind(), what), folder));
+    };
+    let newest = newest.metadata.id;
+    if on_damage == OnDamage::Fail {
+        let what = format!(
+            "{first}. Checkpoint {newest} can be read: `-D execution.state-recovery.on-damage=previous` goes on from it"
+        );
+        return Err(with_way_out(Error::new(first.kind(), what), folder));
+    }
+    for (id, error) in &unreadable {
+        tracing::warn!(
+            "checkpoint {id} is damaged and given up, the job goes on from checkpoint {newest} \
+             (execution.state-recovery.on-damage: previous); what was committed later may be committed again: {error}"
+        );
+    }
+    Ok((recovered, unreadable.into_iter().map(|(id, _)| id).collect()))
+}
+
 fn recover(folder: &Path, id: CheckpointId, job_id: &JobId) -> Result<RecoveredCheckpoint> {
     let path = folder.join(CHECKPOINTS).join(checkpoint_name(id));
     let checked = |metadata: CheckpointMetadata| {
@@ -279,9 +346,7 @@ fn recover(folder: &Path, id: CheckpointId, job_id: &JobId) -> Result<RecoveredC
             ),
         ))
     };
-    let metadata = metadata::read_file(&path)
-        .and_then(checked)
-        .map_err(|error| with_way_out(error, folder))?;
+    let metadata = metadata::read_file(&path).and_then(checked)?;
     Ok(RecoveredCheckpoint {
         metadata: Arc::new(metadata),
         source: path,

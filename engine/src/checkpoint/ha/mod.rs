@@ -12,6 +12,7 @@ pub use filesystem::FilesystemHa;
 pub use none::NoHa;
 
 use super::{CheckpointId, CheckpointMetadata, JobId};
+use crate::config::OnDamage;
 use crate::{Error, Result};
 use std::fmt;
 use std::path::PathBuf;
@@ -32,18 +33,23 @@ pub enum HaSettings {
     },
 }
 
-/// Takes hold of a job.
+/// Takes hold of a job. `on_damage` says what becomes of a checkpoint of it that cannot be read.
 ///
 /// # Errors
 /// [`crate::ErrorKind::Configuration`] when another program holds the job or the storage folder cannot be used, [`crate::ErrorKind::Restore`] when what
 /// was stored is damaged.
-pub fn open(settings: &HaSettings, job_name: &str) -> Result<Box<dyn HaSession>> {
+pub fn open(settings: &HaSettings, job_name: &str, on_damage: OnDamage) -> Result<Box<dyn HaSession>> {
     Ok(match settings {
         HaSettings::None => Box::new(NoHa::new()),
         HaSettings::Filesystem {
             storage_dir,
             cluster_id,
-        } => Box::new(FilesystemHa::open(storage_dir, cluster_id, job_name)?),
+        } => Box::new(FilesystemHa::open_or_go_back(
+            storage_dir,
+            cluster_id,
+            job_name,
+            on_damage,
+        )?),
     })
 }
 
@@ -84,6 +90,9 @@ pub trait HaSession: fmt::Debug + Send {
     /// The checkpoints found at start, in rising order.
     fn recovered(&self) -> &[RecoveredCheckpoint];
 
+    /// The checkpoints that should have been found and could not be read; they and those newer than them are left out, for good as soon as an attempt begins.
+    fn unreadable(&self) -> &[CheckpointId];
+
     /// The first checkpoint number that nobody has used.
     fn next_id(&self) -> CheckpointId;
 
@@ -115,6 +124,12 @@ pub trait HaSession: fmt::Debug + Send {
         retained: &[CheckpointId],
         next_id: CheckpointId,
     ) -> Result<(), PublishError>;
+
+    /// Names exactly `retained` from now on, which were all named before: the newer ones are damaged, or build on one that is.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Storage`]; then nobody knows which are named, and the call is to be repeated.
+    fn go_back(&mut self, retained: &[CheckpointId]) -> Result<()>;
 
     /// Records how the job ended; no checkpoint is named any more.
     ///

@@ -37,6 +37,10 @@ impl HaSession for NoHa {
         &[]
     }
 
+    fn unreadable(&self) -> &[CheckpointId] {
+        &[]
+    }
+
     fn next_id(&self) -> CheckpointId {
         CheckpointId::FIRST
     }
@@ -61,6 +65,10 @@ impl HaSession for NoHa {
         _retained: &[CheckpointId],
         _next_id: CheckpointId,
     ) -> Result<(), PublishError> {
+        Ok(())
+    }
+
+    fn go_back(&mut self, _retained: &[CheckpointId]) -> Result<()> {
         Ok(())
     }
 

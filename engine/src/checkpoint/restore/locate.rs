@@ -4,6 +4,7 @@ use crate::checkpoint::storage::{CheckpointPaths, CheckpointStorage};
 use crate::checkpoint::store::CompletedCheckpoint;
 use crate::checkpoint::{CheckpointId, CheckpointMetadata, FileLocation, metadata};
 use crate::{Error, ErrorKind, Result};
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -56,6 +57,23 @@ fn checkpoints_below(folder: &Path) -> Vec<PathBuf> {
     found.sort_unstable_by(|(a, a_path), (b, b_path)| b.cmp(a).then_with(|| a_path.cmp(b_path)));
     found.truncate(LISTED_MAX);
     found.into_iter().map(|(_, path)| path).collect()
+}
+
+/// The checkpoints that lie beside the one at `path`, a checkpoint's folder or the metadata in it, and are older; newest first. Nothing beside a savepoint.
+#[must_use]
+pub fn older_than(path: &Path) -> Vec<PathBuf> {
+    let id_of = |path: &Path| CheckpointPaths::parse_checkpoint_name(path.file_name()?.to_str()?);
+    let folder = match id_of(path) {
+        Some(_) => Some(path),
+        None => path.parent(),
+    };
+    let Some((id, parent)) = folder.and_then(|folder| Some((id_of(folder)?, folder.parent()?))) else {
+        return Vec::new();
+    };
+    let mut older = checkpoints_in(parent);
+    older.retain(|(other, _)| *other < id);
+    older.sort_unstable_by_key(|(other, _)| std::cmp::Reverse(*other));
+    older.into_iter().map(|(_, path)| path).collect()
 }
 
 fn checkpoints_in(folder: &Path) -> Vec<(CheckpointId, PathBuf)> {
@@ -126,6 +144,28 @@ pub fn verify_files(storage: &dyn CheckpointStorage, metadata: &CheckpointMetada
         storage
             .open_input(file)
             .map_err(|error| error.context(format!("checkpoint {}", metadata.id)))?;
+    }
+    Ok(())
+}
+
+/// Reads every file that the checkpoint names, once, and checks its length and checksum.
+///
+/// # Errors
+/// [`ErrorKind::Restore`], naming the first file that is missing or has other bytes than were written.
+pub fn verify_bytes(storage: &dyn CheckpointStorage, metadata: &CheckpointMetadata) -> Result<()> {
+    const CHUNK_BYTES: usize = 256 * 1024;
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut seen = HashSet::new();
+    for file in metadata.subtasks().flat_map(|subtask| subtask.files()) {
+        let FileLocation::File(path) = &file.location else {
+            // The metadata's own checksums are over these bytes.
+            continue;
+        };
+        if !seen.insert(path) {
+            continue;
+        }
+        let mut input = storage.open_input(file)?;
+        while input.read(&mut chunk)? > 0 {}
     }
     Ok(())
 }

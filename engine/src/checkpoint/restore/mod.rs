@@ -8,7 +8,7 @@ mod locate;
 mod redistribute;
 
 pub use assign::{OperatorPlan, OperatorRestore, RestorePlan, SubtaskRestore, assign};
-pub use locate::{load, locate, verify_files};
+pub use locate::{load, locate, older_than, verify_bytes, verify_files};
 
 #[cfg(test)]
 mod tests;

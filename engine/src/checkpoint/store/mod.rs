@@ -38,7 +38,7 @@ impl From<RecoveredCheckpoint> for CompletedCheckpoint {
     }
 }
 
-/// What nobody needs any more.
+/// What the end of a job leaves that nobody needs any more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unused {
     /// Checkpoints whose folders can go.
@@ -92,6 +92,12 @@ impl CompletedStore {
         self.completed.iter().any(|checkpoint| checkpoint.id() == id)
     }
 
+    /// The oldest checkpoint of this job that is kept.
+    #[must_use]
+    pub fn oldest_own(&self) -> Option<CheckpointId> {
+        self.completed.front().map(CompletedCheckpoint::id)
+    }
+
     /// The newest checkpoint of this job itself.
     #[must_use]
     pub fn latest_own(&self) -> Option<CheckpointId> {
@@ -128,20 +134,50 @@ impl CompletedStore {
             .collect()
     }
 
-    /// Adds the newest checkpoint, drops the oldest above the number to keep, and says what became unused.
-    pub fn add(&mut self, checkpoint: CompletedCheckpoint) -> Unused {
+    /// Adds the newest checkpoint and drops the oldest above the number to keep, which are returned. The files that became unused are to be asked for
+    /// by [`take_unused_files`](Self::take_unused_files).
+    pub fn add(&mut self, checkpoint: CompletedCheckpoint) -> Vec<CheckpointId> {
         self.completed.push_back(checkpoint);
         self.initial = None;
-        let mut unused = Unused::default();
-        while self.completed.len() > self.num_retained {
-            unused
-                .checkpoints
-                .extend(self.completed.pop_front().map(|dropped| dropped.id()));
-        }
-        if let Some(oldest) = self.completed.front() {
-            unused.files = self.registry.take_unused(oldest.id());
-        }
-        unused
+        let surplus = self.completed.len().saturating_sub(self.num_retained);
+        self.completed
+            .drain(..surplus)
+            .map(|dropped| dropped.id())
+            .collect()
+    }
+
+    /// Forgets and returns the shared files that neither a retained checkpoint needs nor anything else that has named a file since `others` (the lowest
+    /// checkpoint that is needed though it is not retained, or the first number never used).
+    pub fn take_unused_files(&mut self, others: CheckpointId) -> Vec<String> {
+        let lowest = self.oldest_own().map_or(others, |oldest| oldest.min(others));
+        self.registry.take_unused(lowest)
+    }
+
+    /// Drops every checkpoint that is newer than `to`, which is kept; returns them. Shared files stay known by the newest checkpoint that named them, dropped or
+    /// not, so they go when checkpoints of the new lineage are the only ones left.
+    pub fn go_back(&mut self, to: CheckpointId) -> Vec<CheckpointId> {
+        let kept = self
+            .completed
+            .iter()
+            .take_while(|checkpoint| checkpoint.id() <= to)
+            .count();
+        self.completed.drain(kept..).map(|dropped| dropped.id()).collect()
+    }
+
+    /// The snapshot of somebody else that is restored as long as the job has no checkpoint of its own.
+    #[must_use]
+    pub fn initial(&self) -> Option<&CompletedCheckpoint> {
+        self.initial.as_ref()
+    }
+
+    /// Replaces that snapshot.
+    pub fn set_initial(&mut self, initial: CompletedCheckpoint) {
+        self.initial = Some(initial);
+    }
+
+    /// The checkpoints of this job that are kept, oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &CompletedCheckpoint> {
+        self.completed.iter()
     }
 
     /// What can be deleted at the job's end; the store is empty then if that is everything.

@@ -1,7 +1,10 @@
 //! Which shared files are still in use.
 //!
-//! As Flink's `SharedStateRegistryImpl`: no reference counts, but the newest checkpoint that named a file. Files of a checkpoint that was given
-//! up are registered too, since a file may be named by a checkpoint that is still under way; they go when a newer checkpoint is the oldest retained.
+//! As Flink's `SharedStateRegistryImpl`: no reference counts, but the newest checkpoint that named a file. A file goes when that checkpoint is older than
+//! every checkpoint that is needed. Files of a checkpoint that was given up, or was answered too late, are registered too, so that they are found and deleted.
+//!
+//! Which checkpoints are needed is for the caller to say: those that are retained, and for each one under way those that were retained when it was triggered,
+//! since its subtasks may build on any of these, and nobody hears of it before they answer.
 
 use crate::checkpoint::{CheckpointId, SubtaskSnapshot};
 use std::collections::HashMap;
@@ -42,6 +45,8 @@ struct Entry {
 #[derive(Debug, Default)]
 pub struct SharedFileRegistry {
     files: HashMap<String, Entry>,
+    /// No file that is known was named last by a checkpoint below this one.
+    swept_below: Option<CheckpointId>,
 }
 
 impl SharedFileRegistry {
@@ -71,6 +76,7 @@ impl SharedFileRegistry {
                 });
             }
             entry.last_used = entry.last_used.max(id);
+            self.swept_below = self.swept_below.min(Some(entry.last_used));
         }
         Ok(())
     }
@@ -80,9 +86,13 @@ impl SharedFileRegistry {
         self.files.keys().map(String::as_str)
     }
 
-    /// Forgets and returns the files that no checkpoint from `lowest_retained` on has named, sorted.
-    pub fn take_unused(&mut self, lowest_retained: CheckpointId) -> Vec<String> {
-        self.take(|entry| entry.last_used < lowest_retained)
+    /// Forgets and returns the files that no checkpoint from `lowest_needed` on has named, sorted. Costs nothing where nothing can have changed.
+    pub fn take_unused(&mut self, lowest_needed: CheckpointId) -> Vec<String> {
+        if Some(lowest_needed) <= self.swept_below {
+            return Vec::new();
+        }
+        self.swept_below = Some(lowest_needed);
+        self.take(|entry| entry.last_used < lowest_needed)
     }
 
     /// Forgets and returns all files, sorted.

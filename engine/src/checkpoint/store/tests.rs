@@ -52,7 +52,11 @@ fn add(store: &mut CompletedStore, checkpoint: CompletedCheckpoint) -> Unused {
         .registry_mut()
         .register(checkpoint.id(), checkpoint.metadata.subtasks())
         .unwrap();
-    store.add(checkpoint)
+    let next = checkpoint.id().next();
+    Unused {
+        checkpoints: store.add(checkpoint),
+        files: store.take_unused_files(next),
+    }
 }
 
 fn ids(ids: &[u64]) -> Vec<CheckpointId> {

@@ -11,7 +11,8 @@ options! {
     STORAGE: String = "execution.checkpointing.storage"
         .with_old_keys(&["state.checkpoint-storage"]);
 
-    /// Folder of all checkpoints, a path or a URI; every process must reach it. Checkpoints of a job are in `<folder>/<job id>/chk-<n>`.
+    /// Folder of all checkpoints, a path or a URI; every process must reach it. Checkpoints of a job are in `<folder>/<job id>/chk-<n>`. `memory://<name>/<folder>`
+    /// is an object store in the memory of the process, for tests.
     DIR: String = "execution.checkpointing.dir"
         .with_old_keys(&["state.checkpoints.dir", "state.backend.fs.checkpointdir"]);
 
@@ -46,12 +47,12 @@ options! {
         .with_default("4096")
         .with_old_keys(&["state.storage.fs.write-buffer-size", "state.backend.fs.write-buffer-size"]);
 
-    /// Whether full snapshots are compressed, key group by key group.
+    /// Whether snapshots are compressed. Up to the backend: `filesystem` does it; a compressed snapshot is expanded on the local disk before it is restored.
     SNAPSHOT_COMPRESSION: bool = "execution.checkpointing.snapshot-compression".with_default("false");
 
-    /// Whether a checkpoint writes only what has changed since the one before, if the backend can.
+    /// Whether a checkpoint writes only what has changed since an earlier one. Unset: as the backend can, which is to say yes for `filesystem`. False:
+    /// every checkpoint is whole, whatever the backend can.
     INCREMENTAL: bool = "execution.checkpointing.incremental"
-        .with_default("false")
         .with_old_keys(&["state.backend.incremental"]);
 
     /// Largest message of the coordinator in bytes: with `jobmanager` storage, all state of a subtask must fit into one.

@@ -41,10 +41,8 @@ fn an_unknown_key_below_our_prefixes_is_a_warning_with_the_nearest_key() {
         ("state.backend", None),
         ("state.backend.rocksdb.metrics.estimate-num-keys", None),
         // Ours, and not there yet.
-        (
-            "state.backend.incremental",
-            Some("has no effect yet in this version"),
-        ),
+        ("state.backend.incremental", None),
+        ("execution.checkpointing.snapshot-compression", None),
         ("rest.port", Some("has no effect yet in this version")),
         ("execution.checkpointing.create-subdir", None),
         // Flink's, without effect.
@@ -60,10 +58,7 @@ fn an_unknown_key_below_our_prefixes_is_a_warning_with_the_nearest_key() {
             "state.backend.async",
             Some("is ignored: snapshots are always asynchronous"),
         ),
-        (
-            "state.backend.local-recovery",
-            Some("has no effect yet: state is restored from the checkpoint storage"),
-        ),
+        ("state.backend.local-recovery", None),
     ];
     for (key, warning) in cases {
         let mut config = Configuration::new();

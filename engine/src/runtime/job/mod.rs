@@ -1,6 +1,7 @@
 //! A job from its start to its end: what is decided before anything runs, the attempts, and the end.
 
 mod attempt;
+mod damage;
 mod prepare;
 mod run;
 mod shared;

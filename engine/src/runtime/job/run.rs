@@ -1,6 +1,7 @@
 //! The life of a job: attempt after attempt, until it has finished, was cancelled, or its restart strategy gives up.
 
 use super::attempt::{self, AttemptSetup};
+use super::damage::{self, DamageLog, Finding, Verdict};
 use super::prepare::Prepared;
 use super::shared::{JobShared, cancelled};
 use crate::api::JobExecutionResult;
@@ -8,11 +9,14 @@ use crate::checkpoint::coordinator::{self, CoordinatorConfig, CoordinatorHandle,
 use crate::checkpoint::ha::{self, JobEnd};
 use crate::checkpoint::metadata;
 use crate::checkpoint::restore::RestorePlan;
+use crate::checkpoint::storage::CheckpointStorage;
+use crate::checkpoint::store::CompletedCheckpoint;
 use crate::checkpoint::{CheckpointId, JobId, OperatorId};
 use crate::cluster::{
     Attempt, AttemptControl, AttemptEnd, AttemptNumber, AttemptPlan, ClusterSession, FailureCause, Finish,
     JobIdentity,
 };
+use crate::config::OnDamage;
 use crate::restart::{Decision, RestartStrategy};
 use crate::runtime::context::{JobContext, RestoredJob};
 use crate::runtime::control::{Collected, CommandInlet};
@@ -45,6 +49,8 @@ struct Route {
 /// The coordinator's side, in the first process only.
 struct Lead {
     coordinator: CoordinatorHandle,
+    storage: Arc<dyn CheckpointStorage>,
+    damage: DamageLog,
     route: Arc<Mutex<Route>>,
     splits: Option<Vec<(String, Vec<Vec<u8>>)>>,
     checked_sinks: bool,
@@ -72,7 +78,7 @@ pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExec
     let is_coordinator = prepared.cluster.process_index == 0;
     let mut lead = None;
     if is_coordinator {
-        let session = ha::open(&prepared.ha, &prepared.job_name)?;
+        let session = ha::open(&prepared.ha, &prepared.job_name, prepared.on_damage)?;
         if session.finished() {
             if let ha::HaSettings::Filesystem { storage_dir, .. } = &prepared.ha {
                 tracing::warn!(
@@ -114,14 +120,25 @@ pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExec
                 job_id = String::new();
                 break;
             }
-            // A disk that refuses the number of the attempt now may take it in a while.
-            Err(error) if error.kind() == ErrorKind::Storage => {
-                match decide(&mut strategy, None, &error, started, shared) {
+            Err(error) => {
+                let give_up = match error.kind() {
+                    ErrorKind::Restore => answer_damage(&prepared, lead.as_mut(), &runtime, error),
+                    _ => Next::Failure(error),
+                };
+                let give_up = match give_up {
+                    Next::Attempt => continue,
+                    Next::End(error) => Some(error),
+                    // A disk that refuses the number of the attempt now may take it in a while.
+                    Next::Failure(error) if error.kind() == ErrorKind::Storage => {
+                        decide(&mut strategy, None, &error, started, shared)
+                    }
+                    Next::Failure(error) => Some(error),
+                };
+                match give_up {
                     None => continue,
-                    Some(give_up) => return Err(end_in_failure(lead.as_ref(), &runtime, &session, give_up)),
+                    Some(error) => return Err(end_in_failure(lead.as_ref(), &runtime, &session, error)),
                 }
             }
-            Err(error) => return Err(end_in_failure(lead.as_ref(), &runtime, &session, error)),
         };
         JobMetrics::add(&shared.metrics.attempts, 1);
         let id = attempt.plan.job_id.clone();
@@ -135,7 +152,7 @@ pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExec
             job_id = id;
             break;
         };
-        let Some(lead) = &lead else {
+        let Some(lead) = &mut lead else {
             // What follows is decided by the first process.
             tracing::warn!("the attempt ended: {}", end.to_error());
             continue;
@@ -146,8 +163,12 @@ pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExec
             runtime.block_on(lead.coordinator.finish(JobEnd::Cancelled))?;
             return Err(cancelled());
         }
-        let cause = end.to_error();
-        if let Some(give_up) = decide(&mut strategy, Some(&end), &cause, started, shared) {
+        let next = match answer_damage(&prepared, Some(lead), &runtime, end.to_error()) {
+            Next::Attempt => None,
+            Next::End(error) => Some(error),
+            Next::Failure(cause) => decide(&mut strategy, Some(&end), &cause, started, shared),
+        };
+        if let Some(give_up) = next {
             return Err(end_in_failure(Some(lead), &runtime, &session, give_up));
         }
     }
@@ -155,6 +176,26 @@ pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExec
         runtime.block_on(lead.coordinator.finish(JobEnd::Finished))?;
     }
     Ok(result(&prepared.job_name, &job_id, started, shared, false))
+}
+
+/// What follows an attempt that has ended, or could not begin.
+enum Next {
+    /// Another one, at once.
+    Attempt,
+    /// The end of the job.
+    End(Error),
+    /// What the restart strategy says of this failure.
+    Failure(Error),
+}
+
+/// Looks into `cause` if it tells of damage, and goes back to an older checkpoint if that is wanted. Only in the first process.
+fn answer_damage(prepared: &Prepared, lead: Option<&mut Lead>, runtime: &Runtime, cause: Error) -> Next {
+    match lead {
+        Some(lead) if matches!(cause.kind(), ErrorKind::Restore | ErrorKind::Damaged) => lead
+            .answer_damage(prepared, runtime, cause)
+            .unwrap_or_else(Next::Failure),
+        _ => Next::Failure(cause),
+    }
 }
 
 /// Waits as the restart strategy says, or tells with what error the job ends. `end` is that of an attempt that has begun.
@@ -201,9 +242,9 @@ fn random_share() -> f64 {
 fn end_in_failure(lead: Option<&Lead>, runtime: &Runtime, session: &ClusterSession, error: Error) -> Error {
     if let Some(lead) = lead {
         session.give_up(&FailureCause::of(&error));
-        if !is_refusal(&error)
-            && let Err(end) = runtime.block_on(lead.coordinator.finish(JobEnd::Failed))
-        {
+        // Of a job whose checkpoint is damaged, the older ones are what is left.
+        let goes_on = is_refusal(&error) || error.kind() == ErrorKind::Damaged;
+        if !goes_on && let Err(end) = runtime.block_on(lead.coordinator.finish(JobEnd::Failed)) {
             tracing::error!("the end of the job could not be recorded: {end}");
         }
     }
@@ -244,17 +285,20 @@ impl Lead {
         runtime: &Runtime,
         shared: &JobShared,
     ) -> Result<Self> {
-        let storage = prepared.storage.storage(session.job_id())?;
+        let storage = prepared.storage.storage(session.job_id(), runtime.handle())?;
         storage.probe()?;
         for recovered in session.recovered().iter().rev().take(1) {
             prepared.restore_plan(&recovered.metadata)?;
         }
         let route = Arc::new(Mutex::new(Route::default()));
         let output = Arc::clone(&route);
+        let found = session.recovered().last().map(|recovered| recovered.metadata.id);
+        let passed_over = session.unreadable().iter().any(|id| Some(*id) > found);
         let config = CoordinatorConfig {
             job_name: prepared.job_name.clone(),
             settings: prepared.checkpoints.clone(),
-            storage,
+            storage: Arc::clone(&storage),
+            went_back: u64::from(passed_over) + prepared.went_back,
             session,
             initial: prepared.initial.clone(),
         };
@@ -276,6 +320,8 @@ impl Lead {
         shared.set_stats(coordinator.stats());
         Ok(Self {
             coordinator,
+            storage,
+            damage: DamageLog::default(),
             route,
             splits: None,
             checked_sinks: false,
@@ -296,6 +342,7 @@ impl Lead {
         };
         let restore = match &start.restored {
             Some(restored) => {
+                damage::verify_lengths(&prepared.storage, self.storage.as_ref(), restored)?;
                 let place = restored.path.as_deref().unwrap_or("memory");
                 tracing::info!(
                     "attempt {} starts from checkpoint {} ({place})",
@@ -327,6 +374,48 @@ impl Lead {
             restore,
             extra: codec::to_vec(&extra)?,
         })
+    }
+
+    /// Decides what follows a report of damage.
+    fn answer_damage(&mut self, prepared: &Prepared, runtime: &Runtime, cause: Error) -> Result<Next> {
+        let kept = runtime.block_on(self.coordinator.kept())?;
+        let verified = kept.last().map_or(Ok(()), |latest| {
+            damage::verify(&prepared.storage, self.storage.as_ref(), latest)
+        });
+        let verdict = self.damage.judge(&Finding {
+            checkpoint: kept.last().map(CompletedCheckpoint::id),
+            text: cause.message(),
+            at_start: cause.kind() == ErrorKind::Restore,
+            is_whole: verified.is_ok(),
+        });
+        match verdict {
+            Verdict::RefuseJob | Verdict::RestartFromIt => return Ok(Next::Failure(cause)),
+            Verdict::GiveItUp => {}
+        }
+        let cause = match verified {
+            Err(error) if !cause.to_string().contains(error.message()) => {
+                Error::new(cause.kind(), format!("{cause}; {error}"))
+            }
+            _ => cause,
+        };
+        if prepared.on_damage == OnDamage::Previous
+            && let Some(to) = runtime.block_on(self.coordinator.go_back())?
+        {
+            tracing::warn!(
+                "the latest checkpoint is damaged: recovery goes back to checkpoint {} ({}), and everything newer is given up \
+                 (execution.state-recovery.on-damage: previous); what was committed later may be committed again: {cause}",
+                to.id(),
+                to.path.as_deref().unwrap_or("memory")
+            );
+            return Ok(Next::Attempt);
+        }
+        Ok(Next::End(damage::way_out(
+            &cause,
+            &kept,
+            self.storage.as_ref(),
+            &prepared.ha,
+            prepared.on_damage,
+        )))
     }
 
     /// The splits of the sources that start afresh, which `is_new` tells by their uid. Listed once: every attempt that starts them reads
@@ -391,7 +480,8 @@ fn run_attempt(
         job_id: plan.job_id.clone(),
         attempt: plan.attempt.0,
         mode: prepared.checkpoints.mode,
-        storage: prepared.storage.storage(&job_id)?,
+        storage: prepared.storage.storage(&job_id, runtime.handle())?,
+        incremental: prepared.checkpoints.incremental && prepared.storage.keeps_files(),
         backend: Arc::clone(&prepared.backend),
         restored,
         splits: extra

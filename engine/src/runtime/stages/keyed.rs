@@ -1,6 +1,6 @@
 //! Functions with keyed state, as a stage.
 
-use super::keyed_storage::{StorageSink, restore_handles};
+use super::keyed_storage::{StorageSink, keyed_handle, restore_handles};
 use super::outputs::Outputs;
 use crate::api::{Data, KeyedProcessFunction, ProcessContext, Timer, TimestampMs, WATERMARK_MIN};
 use crate::backend::adapter::OpenSubtask;
@@ -224,8 +224,8 @@ where
         self.outputs.open(task)?;
         let _entered = task.enter(&self.name.name);
         self.open_state(task).map_err(|error| match error.kind() {
-            // What is stored does not fit what the program has: no attempt will find it otherwise.
-            ErrorKind::State => Error::new(ErrorKind::Restore, error.to_string()),
+            // What is stored does not fit what the program has, or is not what was written: the attempt has not begun.
+            ErrorKind::State | ErrorKind::Damaged => Error::new(ErrorKind::Restore, error.to_string()),
             _ => error,
         })?;
         self.arm(task);
@@ -251,7 +251,8 @@ where
             snapshot.add(self.name.snapshot(task), started, None);
         } else if let Some(context) = &mut self.context {
             let _entered = task.enter(&self.name.name);
-            let writer = context.snapshot(snapshot.id.0, snapshot.may_share())?;
+            let may_share = snapshot.may_share() && task.job.incremental;
+            let writer = context.snapshot(snapshot.id.0, may_share)?;
             let mut part = self.name.snapshot(task);
             part.states = context.backend.states()?.iter().map(describe).collect();
             let name = Rc::clone(&self.name.name).to_string();
@@ -261,18 +262,17 @@ where
                 part,
                 started,
                 Some(Box::new(move |run, part| {
-                    let sink = Arc::new(StorageSink::new(
-                        Arc::clone(&run.job.storage),
-                        run.id,
-                        name,
+                    let sink = StorageSink {
+                        storage: Arc::clone(&run.job.storage),
+                        id: run.id,
+                        operator: name,
                         subtask,
-                    ));
-                    let target: Arc<dyn crate::backend::adapter::SnapshotSink> =
-                        Arc::<StorageSink>::clone(&sink);
-                    let handles = writer.write(target, run.cancelled.clone())?;
+                        written: run.written.clone(),
+                    };
+                    let handles = writer.write(Arc::new(sink), run.cancelled.clone())?;
                     part.keyed = handles
                         .into_iter()
-                        .map(|handle| sink.handle(&backend, handle))
+                        .map(|handle| keyed_handle(&backend, handle))
                         .collect();
                     Ok(())
                 })),

@@ -1,4 +1,7 @@
 //! The files of keyed snapshots: between the backend, which knows them by tokens, and the checkpoint storage.
+//!
+//! A backend keeps tokens of shared files from checkpoint to checkpoint and over restores, so a token says all by itself where the bytes are: it is the
+//! file's path, or the bytes themselves where they ride inline. No table has to outlive a snapshot, or to forget.
 
 use crate::Result;
 use crate::backend::adapter::{
@@ -6,70 +9,115 @@ use crate::backend::adapter::{
 };
 use crate::checkpoint::storage::{CheckpointStorage, Scope, SnapshotInput, SnapshotStream, StreamHint};
 use crate::checkpoint::{CheckpointId, FileLocation, FileRef, KeyedHandle};
-use std::collections::HashMap;
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The prefix of the tokens of files that ride inline; a path never begins with it.
+/// What the token of a file that rides inline begins with, before its bytes as hexadecimal digits. A path never begins so.
 const INLINE: &str = "inline:";
 
-/// Where a backend writes the files of one subtask's snapshot.
-pub(crate) struct StorageSink {
-    storage: Arc<dyn CheckpointStorage>,
-    id: CheckpointId,
-    operator: String,
-    subtask: u32,
-    /// The files that ride inline, by the number in their token.
-    inline: Arc<Mutex<Vec<FileRef>>>,
+/// The name under which a backend keeps the file.
+fn token(location: &FileLocation) -> String {
+    match location {
+        FileLocation::File(path) => path.clone(),
+        FileLocation::Inline(bytes) => {
+            let mut token = String::with_capacity(INLINE.len() + 2 * bytes.len());
+            token.push_str(INLINE);
+            for byte in bytes {
+                for digit in [byte >> 4, byte & 15] {
+                    token.extend(char::from_digit(u32::from(digit), 16));
+                }
+            }
+            token
+        }
+    }
 }
 
-impl StorageSink {
-    pub(crate) fn new(
-        storage: Arc<dyn CheckpointStorage>,
-        id: CheckpointId,
-        operator: String,
-        subtask: u32,
-    ) -> Self {
-        Self {
-            storage,
-            id,
-            operator,
-            subtask,
-            inline: Arc::default(),
+/// Where the file of a token is.
+fn location(token: String) -> FileLocation {
+    match token.strip_prefix(INLINE).and_then(bytes_of_digits) {
+        Some(bytes) => FileLocation::Inline(bytes),
+        None => FileLocation::File(token),
+    }
+}
+
+fn bytes_of_digits(digits: &str) -> Option<Vec<u8>> {
+    let digit = |digit: u8| u8::try_from(char::from(digit).to_digit(16)?).ok();
+    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() {
+        return None;
+    }
+    pairs
+        .iter()
+        .map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?))
+        .collect()
+}
+
+fn stored(file: &FileRef) -> StoredFile {
+    StoredFile {
+        token: token(&file.location),
+        size: file.size,
+        crc32: file.crc32,
+        shared: file.shared,
+    }
+}
+
+fn file_ref(file: StoredFile) -> FileRef {
+    FileRef {
+        location: location(file.token),
+        size: file.size,
+        crc32: file.crc32,
+        shared: file.shared,
+    }
+}
+
+/// The shared files that a task has written for one checkpoint. Exclusive ones go with the checkpoint's folder; these have to be deleted by name when nobody will
+/// ever hear of them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SharedFilesWritten(Arc<Mutex<Vec<String>>>);
+
+impl SharedFilesWritten {
+    fn add(&self, file: &FileRef) {
+        if file.shared
+            && let Some(path) = file.owned_path()
+        {
+            let mut paths = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            paths.push(path.to_owned());
         }
     }
 
-    /// The handle that goes into the metadata for what the backend gave back.
-    pub(crate) fn handle(&self, backend: &str, snapshot: KeyedSnapshot) -> KeyedHandle {
-        let inline = self.inline.lock().unwrap_or_else(PoisonError::into_inner);
-        let files = snapshot
-            .files
-            .into_iter()
-            .map(|file| {
-                let number = file
-                    .token
-                    .strip_prefix(INLINE)
-                    .and_then(|number| number.parse::<usize>().ok());
-                number
-                    .and_then(|number| inline.get(number).cloned())
-                    .unwrap_or(FileRef {
-                        location: FileLocation::File(file.token),
-                        size: file.size,
-                        crc32: file.crc32,
-                        shared: file.shared,
-                    })
-            })
-            .collect();
-        KeyedHandle {
-            backend: backend.to_owned(),
-            key_groups: (snapshot.key_groups.first.0, snapshot.key_groups.last.0),
-            kind: snapshot.format,
-            files,
-            payload: snapshot.payload,
-            state_bytes: snapshot.state_bytes,
-            new_bytes: snapshot.new_bytes,
+    /// Deletes them: the checkpoint that they were written for will not name them.
+    pub(crate) fn delete(&self, storage: &dyn CheckpointStorage) {
+        let paths = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for path in paths {
+            if let Err(error) = storage.discard_file(&path) {
+                tracing::warn!(file = %path, %error, "a file of a snapshot that came to nothing is left until the next attempt");
+            }
         }
+    }
+}
+
+/// Where a backend writes the files of one subtask's snapshot.
+pub(crate) struct StorageSink {
+    pub(crate) storage: Arc<dyn CheckpointStorage>,
+    pub(crate) id: CheckpointId,
+    /// The operator's name, for errors.
+    pub(crate) operator: String,
+    pub(crate) subtask: u32,
+    /// Takes note of the files.
+    pub(crate) written: SharedFilesWritten,
+}
+
+/// The handle that goes into the metadata for what a backend gave back.
+pub(crate) fn keyed_handle(backend: &str, snapshot: KeyedSnapshot) -> KeyedHandle {
+    KeyedHandle {
+        backend: backend.to_owned(),
+        key_groups: (snapshot.key_groups.first.0, snapshot.key_groups.last.0),
+        kind: snapshot.format,
+        files: snapshot.files.into_iter().map(file_ref).collect(),
+        payload: snapshot.payload,
+        state_bytes: snapshot.state_bytes,
+        new_bytes: snapshot.new_bytes,
     }
 }
 
@@ -80,6 +128,7 @@ impl SnapshotSink for StorageSink {
         } else {
             Scope::Exclusive
         };
+        let shared = hint.shared;
         let hint = StreamHint {
             operator: self.operator.clone(),
             subtask: self.subtask,
@@ -89,14 +138,16 @@ impl SnapshotSink for StorageSink {
         let stream = self.storage.open_stream(self.id, scope, &hint)?;
         Ok(Box::new(StorageFile {
             stream,
-            inline: Arc::clone(&self.inline),
+            shared,
+            written: self.written.clone(),
         }))
     }
 }
 
 struct StorageFile {
     stream: Box<dyn SnapshotStream>,
-    inline: Arc<Mutex<Vec<FileRef>>>,
+    shared: bool,
+    written: SharedFilesWritten,
 }
 
 impl SnapshotFile for StorageFile {
@@ -105,100 +156,54 @@ impl SnapshotFile for StorageFile {
     }
 
     fn finish(self: Box<Self>) -> Result<StoredFile> {
-        let file = self.stream.finish()?;
-        let (size, crc32, shared) = (file.size, file.crc32, file.shared);
-        let token = match &file.location {
-            FileLocation::File(path) => path.clone(),
-            FileLocation::Inline(_) => {
-                let mut inline = self.inline.lock().unwrap_or_else(PoisonError::into_inner);
-                inline.push(file);
-                format!("{INLINE}{}", inline.len() - 1)
-            }
+        let file = FileRef {
+            // Bytes that ride inline can be named again as well, wherever the storage has put them.
+            shared: self.shared,
+            ..self.stream.finish()?
         };
-        Ok(StoredFile {
-            token,
-            size,
-            crc32,
-            shared,
-        })
+        self.written.add(&file);
+        Ok(stored(&file))
     }
 }
 
-/// The files of the handles that a subtask restores.
+/// Opens files for a subtask: those of the handles that it restores, and those that it has written itself since then.
 pub(crate) struct StorageSource {
     storage: Arc<dyn CheckpointStorage>,
-    inline: HashMap<String, FileRef>,
 }
 
-/// The handles as the backend takes them, and where their files are.
+/// The handles as the backend takes them, and what opens their files.
 pub(crate) fn restore_handles(
     storage: &Arc<dyn CheckpointStorage>,
     handles: Vec<KeyedHandle>,
 ) -> (Vec<KeyedSnapshot>, StorageSource) {
-    let mut inline = HashMap::new();
     let snapshots = handles
         .into_iter()
         .filter_map(|handle| {
-            let key_groups =
-                millpond_backend_api::KeyGroupRange::new(handle.key_groups.0, handle.key_groups.1)?;
-            let files = handle
-                .files
-                .into_iter()
-                .map(|file| {
-                    let (size, crc32, shared) = (file.size, file.crc32, file.shared);
-                    let token = match &file.location {
-                        FileLocation::File(path) => path.clone(),
-                        FileLocation::Inline(_) => {
-                            let token = format!("{INLINE}{}", inline.len());
-                            inline.insert(token.clone(), file);
-                            token
-                        }
-                    };
-                    StoredFile {
-                        token,
-                        size,
-                        crc32,
-                        shared,
-                    }
-                })
-                .collect();
             Some(KeyedSnapshot {
-                key_groups,
+                key_groups: millpond_backend_api::KeyGroupRange::new(
+                    handle.key_groups.0,
+                    handle.key_groups.1,
+                )?,
                 format: handle.kind,
-                files,
+                files: handle.files.iter().map(stored).collect(),
                 payload: handle.payload,
                 state_bytes: handle.state_bytes,
                 new_bytes: handle.new_bytes,
             })
         })
         .collect();
-    (
-        snapshots,
-        StorageSource {
-            storage: Arc::clone(storage),
-            inline,
-        },
-    )
-}
-
-impl StorageSource {
-    fn file(&self, file: &StoredFile) -> FileRef {
-        self.inline.get(&file.token).cloned().unwrap_or_else(|| FileRef {
-            location: FileLocation::File(file.token.clone()),
-            size: file.size,
-            crc32: file.crc32,
-            shared: file.shared,
-        })
-    }
+    let storage = Arc::clone(storage);
+    (snapshots, StorageSource { storage })
 }
 
 impl SnapshotSource for StorageSource {
     fn open(&self, file: &StoredFile) -> Result<Box<dyn Read + Send>> {
-        Ok(Box::new(InputReader(self.storage.open_input(&self.file(file))?)))
+        let input = self.storage.open_input(&file_ref(file.clone()))?;
+        Ok(Box::new(InputReader(input)))
     }
 
     fn local_path(&self, file: &StoredFile) -> Result<Option<PathBuf>> {
-        Ok(self.storage.local_path(&self.file(file)))
+        Ok(self.storage.local_path(&file_ref(file.clone())))
     }
 }
 
@@ -210,3 +215,7 @@ impl Read for InputReader {
         self.0.read(buffer).map_err(std::io::Error::other)
     }
 }
+
+#[cfg(test)]
+#[path = "keyed_storage_tests.rs"]
+mod tests;

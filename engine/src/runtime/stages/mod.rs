@@ -10,6 +10,7 @@ mod watermarks;
 
 pub(crate) use element::ElementStage;
 pub(crate) use keyed::{KeySelector, KeyedStage, hash_keys};
+pub(crate) use keyed_storage::SharedFilesWritten;
 pub(crate) use outputs::{Outputs, Side, TypedSide};
 pub(crate) use sink::SinkStage;
 pub(crate) use two_phase::TwoPhaseStage;

@@ -1,6 +1,6 @@
 //! Ending checkpoints: complete, expired, declined, subsumed.
 
-use super::{Coordinator, Ending, FINAL_RETRY_MS, Now, Phase, discard, ms};
+use super::{Coordinator, Ending, FINAL_RETRY_MS, Now, Phase, ms};
 use crate::checkpoint::coordinator::{
     Action, CheckpointFailure, FailCause, PersistFailure, Report, RequestId, assemble,
 };
@@ -138,11 +138,10 @@ impl Coordinator {
             new_bytes: metadata.new_bytes(),
             path: path.clone(),
         }));
-        let unused = self.store.add(CompletedCheckpoint {
+        let subsumed = self.store.add(CompletedCheckpoint {
             metadata,
             path: path.clone(),
         });
-
         if let Some(attempt) = self
             .attempt
             .as_mut()
@@ -163,7 +162,8 @@ impl Coordinator {
             self.fail(now, older, CheckpointFailure::Subsumed { by: id }, true, out);
         }
         out.extend(self.settled());
-        discard(unused, out);
+        out.extend(self.discard_left_behind());
+        out.extend(subsumed.into_iter().map(Action::DiscardCheckpoint));
     }
 
     /// The end of a job that writes no checkpoints: sinks have prepared, and now commit.

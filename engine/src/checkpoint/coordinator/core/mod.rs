@@ -48,6 +48,8 @@ pub struct Coordinator {
     store: CompletedStore,
     /// Checkpoints whose publication has an unknown outcome; their bytes are kept until the next publication.
     uncertain: BTreeSet<CheckpointId>,
+    /// Checkpoints of a lineage that was left because one of them is damaged; kept for whoever wants to look, until the new lineage has one of its own.
+    left_behind: BTreeSet<CheckpointId>,
     stats: CheckpointStats,
 }
 
@@ -85,6 +87,8 @@ struct Pending {
     request: Option<RequestId>,
     triggered_ms: u64,
     timestamp_ms: u64,
+    /// The oldest checkpoint whose files its snapshots may name: the oldest that was retained at the trigger, else itself.
+    builds_on: CheckpointId,
     phase: Phase,
 }
 
@@ -110,15 +114,7 @@ impl Coordinator {
     ) -> Self {
         let latest = store.latest();
         let next_id = latest.map_or(next_id, |latest| next_id.max(latest.id().next()));
-        let mut stats = CheckpointStats {
-            last_completed_id: latest.map(CompletedCheckpoint::id),
-            ..CheckpointStats::default()
-        };
-        if let Some(latest) = latest {
-            stats.last_full_size_bytes = latest.metadata.state_bytes();
-            stats.last_path.clone_from(&latest.path);
-        }
-        Self {
+        let mut coordinator = Self {
             budget: FailureBudget::new(settings.tolerable_failures),
             settings,
             job_name: job_name.into(),
@@ -131,8 +127,18 @@ impl Coordinator {
             last_completion_ms: None,
             store,
             uncertain: BTreeSet::new(),
-            stats,
-        }
+            left_behind: BTreeSet::new(),
+            stats: CheckpointStats::default(),
+        };
+        coordinator.note_latest();
+        coordinator
+    }
+
+    /// Takes note of `times` that recovery went back before this coordinator was made.
+    #[must_use]
+    pub fn after_going_back(mut self, times: u64) -> Self {
+        self.stats.went_back += times;
+        self
     }
 
     /// The checkpoint that a restart begins from.
@@ -205,6 +211,7 @@ impl Coordinator {
             Event::Persisted { id, result } => self.persisted(now, id, result, &mut out),
             Event::ReserveFailed { reason } => self.reserve_failed(now, &reason, &mut out),
         }
+        self.discard_unused_files(&mut out);
         self.persist_next(&mut out);
         self.trigger_what_is_due(now, &mut out);
         out
@@ -219,15 +226,57 @@ impl Coordinator {
             .collect()
     }
 
+    fn discard_left_behind(&mut self) -> impl Iterator<Item = Action> {
+        std::mem::take(&mut self.left_behind)
+            .into_iter()
+            .map(Action::DiscardCheckpoint)
+    }
+
     /// The job has ended: says what can be deleted.
     #[must_use]
     pub fn finish(&mut self, end: JobEnd) -> Vec<Action> {
         let mut out = Vec::new();
         self.suspend(&mut out);
         out.extend(self.settled());
+        out.extend(self.discard_left_behind());
         let unused = self.store.finish(end, self.settings.retention);
         discard(unused, &mut out);
         out
+    }
+
+    /// A file goes as soon as nothing can need it: no retained checkpoint, none under way that was triggered while one was retained that names it, and none
+    /// of which nobody knows whether it was published.
+    fn discard_unused_files(&mut self, out: &mut Vec<Action>) {
+        let under_way = self.pending.values().map(|pending| pending.builds_on);
+        let others = under_way.chain(self.uncertain.iter().copied()).min();
+        let files = self.store.take_unused_files(others.unwrap_or(self.next_id));
+        if !files.is_empty() {
+            out.push(Action::DiscardFiles(files));
+        }
+    }
+
+    /// A checkpoint is damaged: the job goes on from `to`, an older one that is kept, or a snapshot of somebody else in the place of the one it was started from.
+    /// Everything newer is dropped, and no number is used a second time. To be called between attempts, after high availability has forgotten the newer ones.
+    pub fn go_back(&mut self, to: CompletedCheckpoint) {
+        if self.store.contains(to.id()) {
+            self.left_behind.extend(self.store.go_back(to.id()));
+        } else {
+            self.store.set_initial(to);
+        }
+        self.stats.went_back += 1;
+        self.note_latest();
+    }
+
+    /// Checkpoints that were dropped and whose files are not to be deleted yet.
+    pub fn left_behind(&self) -> impl Iterator<Item = CheckpointId> {
+        self.left_behind.iter().copied()
+    }
+
+    fn note_latest(&mut self) {
+        let latest = self.store.latest();
+        self.stats.last_completed_id = latest.map(CompletedCheckpoint::id);
+        self.stats.last_full_size_bytes = latest.map_or(0, |latest| latest.metadata.state_bytes());
+        self.stats.last_path = latest.and_then(|latest| latest.path.clone());
     }
 
     fn phase(&self, id: CheckpointId) -> Option<&Phase> {

@@ -9,6 +9,9 @@ use crate::checkpoint::{
 };
 use proptest::prelude::*;
 
+#[path = "tests/shared_files.rs"]
+mod shared_files;
+
 fn settings(interval_ms: u64) -> CheckpointSettings {
     CheckpointSettings {
         interval: (interval_ms > 0).then(|| Duration::from_millis(interval_ms)),
@@ -37,12 +40,15 @@ fn snapshot(file: Option<&str>) -> SubtaskSnapshot {
             backend: "b".into(),
             key_groups: (0, 127),
             kind: "k".into(),
-            files: vec![FileRef {
-                location: FileLocation::File(path.into()),
-                size: 1,
-                crc32: 1,
-                shared: true,
-            }],
+            files: path
+                .split(',')
+                .map(|path| FileRef {
+                    location: FileLocation::File(path.into()),
+                    size: 1,
+                    crc32: 1,
+                    shared: true,
+                })
+                .collect(),
             payload: Vec::new(),
             state_bytes: 1,
             new_bytes: 1,
@@ -754,24 +760,6 @@ fn trigger_whose_number_is_not_recorded_never_started() {
         ],
     );
     assert_eq!(coordinator.stats().failed, 1);
-}
-
-#[test]
-fn shared_files_of_lost_checkpoints_are_deleted_after_the_next_success() {
-    let mut settings = settings(100);
-    settings.tolerable_failures = 9;
-    run(
-        &mut coordinator(settings),
-        &[
-            (0, "start 1", ""),
-            (100, "tick", "trigger 1"),
-            (110, "early 1 storage", "abort 1, discard 1"),
-            (120, "acks 1 shared/x", "late 1, discard 1"),
-            (200, "tick", "trigger 2"),
-            (210, "acks 2 shared/y", "persist 2 keep 2"),
-            (220, "persisted 2", "complete 2, delete shared/x"),
-        ],
-    );
 }
 
 #[test]

@@ -57,10 +57,15 @@ impl Coordinator {
         out: &mut Vec<Action>,
     ) -> Option<CheckpointId> {
         let id = self.take_id(out);
-        // A snapshot that names files of somebody else must not go on for ever: they may delete them.
-        if kind == SnapshotKind::Checkpoint && self.latest().is_some_and(names_foreign_files) {
+        // The files of somebody else are theirs to delete. So the first checkpoint of a job that was started from a snapshot is full, and so is one after
+        // a checkpoint that names such files all the same.
+        let stands_alone = self.store.latest_own().is_some() || self.latest().is_none();
+        if kind == SnapshotKind::Checkpoint
+            && (!stands_alone || self.latest().is_some_and(names_foreign_files))
+        {
             kind = SnapshotKind::FullCheckpoint;
         }
+        let builds_on = self.store.oldest_own().unwrap_or(id);
         let attempt = self.attempt.as_mut()?;
         attempt.epoch = id.next().0;
         let options = SnapshotOptions { kind, is_final };
@@ -72,6 +77,7 @@ impl Coordinator {
                 request,
                 triggered_ms: now.ms,
                 timestamp_ms: now.unix_ms,
+                builds_on,
                 phase: Phase::Waiting,
             },
         );
