@@ -2,6 +2,7 @@
 //!
 //! - [`table`]: pages, the index over them, entries, and sharing of pages with snapshots; knows no kinds of state.
 //! - [`kinds`]: value, list, map and sorted map on top of the table.
+//! - [`lower`]: what may lie under the tables, such as mapped files.
 //! - [`snapshot`]: the format `millpond-table/1`, its writer and its reader.
 //! - [`MemoryStateBackendFactory`]: the backend that the engine finds under `jobmanager`, `hashmap` and `memory`.
 
@@ -10,9 +11,14 @@ compile_error!("the table's locations need a 64-bit machine");
 
 mod backend;
 pub mod kinds;
+pub mod lower;
+mod paged;
 mod plugin;
 pub mod snapshot;
 pub mod table;
+mod tables;
 
-pub use backend::{MemoryKeyedState, MemoryStateBackend, MemoryStateBackendFactory};
+pub use backend::{FullSnapshots, MemoryKeyedState, MemoryStateBackend, MemoryStateBackendFactory};
+pub use paged::{PagedKeyedState, Snapshots};
 pub use plugin::factory;
+pub use tables::Tables;

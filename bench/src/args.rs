@@ -1,13 +1,15 @@
 //! The command line.
 
+use crate::keeper::VALUE_BYTES;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use millpond_engine::checkpoint::CheckpointingMode;
 use millpond_engine::config::CommonArgs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Runs Millpond on generated records and prints what it took, one JSON line a run
 ///
-/// Numbers of records and keys take the suffixes k, M and G (thousand, million, billion). Progress goes to standard error. Exit status: 0, 1 when a job
+/// `big-state` and `restore` are about checkpoints of large state, the other two about the cost of a record. Numbers of records and keys take the suffixes k, M and G (thousand, million, billion). Progress goes to standard error. Exit status: 0, 1 when a job
 /// failed or its result was wrong (the line then has "error", or "verified": false), 2 for bad arguments or settings.
 #[derive(Debug, Parser)]
 #[command(name = "millpond-bench", version)]
@@ -22,6 +24,13 @@ pub(crate) enum Workload {
     KeyedCount(RunArgs),
     /// Send each record to the subtask of its key, without state: the cost of the exchange
     Exchange(RunArgs),
+    /// Fill a large state, change it with and without checkpoints, and tell what the checkpoints cost
+    BigState(BigStateArgs),
+    /// Fill a state, take a checkpoint, and restore it in a new process: the time to the first record and to all keys
+    Restore(RestoreArgs),
+    /// One process of `restore`
+    #[command(hide = true)]
+    RestoreStep(StepArgs),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -99,6 +108,126 @@ pub(crate) struct RunArgs {
     pub(crate) common: CommonArgs,
 }
 
+/// What the workloads with large state have in common.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StateArgs {
+    /// State backend, by name
+    #[arg(long, default_value = "hashmap")]
+    pub(crate) backend: String,
+
+    /// Keys, each with a value; at least 1
+    #[arg(long, value_parser = keys_of_state, default_value = "1M")]
+    pub(crate) keys: u64,
+
+    /// Bytes of each value, of a fixed width: 8, 16, 32, 64, 100, 128, 256, 500, 512, 1000 or 1024
+    #[arg(long, value_parser = value_bytes, default_value = "100")]
+    pub(crate) value_bytes: u32,
+
+    /// Subtasks of source and state
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) parallelism: u32,
+
+    /// Folder for checkpoints and for the plain write that they are compared with, each run in a folder of its own below it that is removed at
+    /// the end; the system's folder for temporary files if not given
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// Write only what has changed since the checkpoint before; the settings' or the backend's choice if not given
+    #[arg(long)]
+    pub(crate) incremental: Option<bool>,
+
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct BigStateArgs {
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+
+    /// Time between the starts of two checkpoints, such as 2s or 500ms
+    #[arg(long, value_parser = duration, default_value = "2s")]
+    pub(crate) checkpoint_interval: Duration,
+
+    /// Seconds of each measured part, without checkpoints and with them; at least 1
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) update_seconds: u64,
+
+    /// How often to measure: pairs of a part without checkpoints and one with them, plain writes, increments
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) runs: u32,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RestoreArgs {
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+
+    /// Checkpoints between the one of the whole state and the restore, each after 1 % of the keys was changed
+    #[arg(long, default_value_t = 0)]
+    pub(crate) increments: u32,
+
+    /// Drop the page cache before each restore, so that it reads from the disk
+    #[arg(long)]
+    pub(crate) cold: bool,
+
+    /// How often to restore, each time in a new process
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) runs: u32,
+}
+
+/// Arguments of a process that `restore` starts.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StepArgs {
+    #[command(flatten)]
+    pub(crate) restore: RestoreArgs,
+
+    /// Where checkpoints go
+    #[arg(long)]
+    pub(crate) checkpoint_dir: PathBuf,
+
+    /// The checkpoint to restore; without it one is taken
+    #[arg(long)]
+    pub(crate) checkpoint: Option<PathBuf>,
+
+    /// When the process was started, in nanoseconds since 1970
+    #[arg(long)]
+    pub(crate) started_unix_ns: u64,
+}
+
+fn keys_of_state(text: &str) -> Result<u64, String> {
+    /// The source puts what to do with a key above it.
+    const KEYS_MAX: u64 = 1 << 62;
+    match at_least_one(text)? {
+        keys if keys > KEYS_MAX => Err("must be at most 2^62".to_owned()),
+        keys => Ok(keys),
+    }
+}
+
+fn value_bytes(text: &str) -> Result<u32, String> {
+    let bytes = text.parse::<u32>().ok();
+    bytes.filter(|bytes| VALUE_BYTES.contains(bytes)).ok_or_else(|| {
+        let known: Vec<_> = VALUE_BYTES.iter().map(u32::to_string).collect();
+        format!("expected one of {}", known.join(", "))
+    })
+}
+
+/// A number of milliseconds or seconds, at least 10 ms.
+fn duration(text: &str) -> Result<Duration, String> {
+    const SHORTEST: Duration = Duration::from_millis(10);
+    let (digits, ms) = match text.strip_suffix("ms") {
+        Some(digits) => (digits, 1),
+        None => (text.strip_suffix('s').unwrap_or_default(), 1000),
+    };
+    let number = digits.trim().parse::<u64>().ok();
+    let duration = number
+        .and_then(|number| number.checked_mul(ms))
+        .map(Duration::from_millis);
+    duration
+        .filter(|duration| *duration >= SHORTEST)
+        .ok_or_else(|| "expected a time of at least 10ms, such as 500ms or 2s".to_owned())
+}
+
 /// A number with an optional suffix k, M or G.
 fn number(text: &str) -> Result<u64, String> {
     let (digits, factor) = match text.char_indices().next_back() {
@@ -139,6 +268,21 @@ mod tests {
             assert!(number(text).is_err(), "{text}");
         }
         assert!(at_least_one("0").is_err());
+    }
+
+    #[test]
+    fn a_duration_has_a_unit_and_is_not_too_short() {
+        assert_eq!(duration("2s"), Ok(Duration::from_secs(2)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        for text in ["", "s", "2", "9ms", "0s", "-1s", "1.5s", "1h"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_width_that_there_is_not_is_refused_with_those_that_there_are() {
+        assert_eq!(value_bytes("100"), Ok(100));
+        assert!(value_bytes("99").unwrap_err().contains("64, 100, 128"));
     }
 
     #[test]

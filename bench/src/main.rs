@@ -1,13 +1,19 @@
 //! The workloads of Millpond, measured, each beside the same work written by hand on timely. See `README.md`.
 
 mod args;
+mod big_state;
+mod disk;
 mod ends;
 mod generate;
 mod job;
+mod keeper;
 mod limit;
 mod probe;
 mod process;
 mod report;
+mod restore;
+mod sampler;
+mod scratch;
 
 use crate::args::{Command, RunArgs, Workload};
 use crate::generate::{Tally, expected_counts, expected_keys};
@@ -22,11 +28,15 @@ use std::sync::Arc;
 
 fn main() -> ExitCode {
     let Command { workload } = Command::parse();
-    let (args, count, name) = match workload {
-        Workload::KeyedCount(args) => (args, true, "keyed-count"),
-        Workload::Exchange(args) => (args, false, "exchange"),
+    let bench = |args, count, name| Bench { args, count, name }.run();
+    let all_right = match workload {
+        Workload::KeyedCount(args) => bench(args, true, "keyed-count"),
+        Workload::Exchange(args) => bench(args, false, "exchange"),
+        Workload::BigState(args) => big_state::run(&args),
+        Workload::Restore(args) => restore::run(&args),
+        Workload::RestoreStep(args) => restore::run_step(&args),
     };
-    match (Bench { args, count, name }).run() {
+    match all_right {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

@@ -1,6 +1,17 @@
 //! What Linux tells of this process and machine. Zero or nothing where there is no `/proc`.
 
 use std::fs;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The wall clock, since 1970.
+pub(crate) fn unix_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// The wall clock, in milliseconds since 1970.
+pub(crate) fn unix_ms() -> u64 {
+    u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX)
+}
 
 /// CPU time of all threads so far, user and system, in milliseconds; in steps of 10 ms, the kernel's clock tick for `/proc` everywhere.
 pub(crate) fn cpu_ms() -> u64 {
@@ -17,15 +28,32 @@ pub(crate) fn cpu_ms() -> u64 {
     ticks * MS_PER_TICK
 }
 
+/// Resident memory now in KiB: all of it, and what is neither file nor shared (the heap).
+pub(crate) fn resident_kb() -> (u64, u64) {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    (field(&status, "VmRSS:"), field(&status, "RssAnon:"))
+}
+
+/// Bytes that this process has caused to be read from storage so far, page faults included.
+pub(crate) fn storage_read_bytes() -> u64 {
+    let io = fs::read_to_string("/proc/self/io").unwrap_or_default();
+    field(&io, "read_bytes:")
+}
+
+/// The number of the line that begins with `name`; 0 if there is none.
+fn field(text: &str, name: &str) -> u64 {
+    let number = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name))
+        .and_then(|rest| rest.split_whitespace().next())
+        .and_then(|number| number.parse().ok());
+    number.unwrap_or(0)
+}
+
 /// Peak resident memory since the last [`reset_peak`], in MiB.
 pub(crate) fn peak_mb() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak_kb = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .and_then(|rest| rest.split_whitespace().next())
-        .and_then(|number| number.parse::<u64>().ok());
-    peak_kb.unwrap_or(0) / 1024
+    field(&status, "VmHWM:") / 1024
 }
 
 /// Makes the peak the memory in use now, so that each run has its own. Best effort: where it is refused, peaks only grow.

@@ -140,7 +140,7 @@ impl Ratio {
 }
 
 /// The middle one, or the mean of the two in the middle.
-fn median(numbers: &[f64]) -> Option<f64> {
+pub(crate) fn median(numbers: &[f64]) -> Option<f64> {
     let mut sorted = numbers.to_vec();
     sorted.sort_by(f64::total_cmp);
     let upper = sorted.get(sorted.len() / 2)?;
@@ -148,8 +148,31 @@ fn median(numbers: &[f64]) -> Option<f64> {
     Some(f64::midpoint(*lower, *upper))
 }
 
-fn round(number: f64, scale: f64) -> f64 {
+/// `number` with so many digits behind the point as `scale` has zeros.
+pub(crate) fn round(number: f64, scale: f64) -> f64 {
     (number * scale).round() / scale
+}
+
+/// How numbers are spread; 99 % is by nearest rank, thus the highest of less than a hundred.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Spread {
+    p50: f64,
+    p99: f64,
+    max: f64,
+}
+
+impl Spread {
+    /// The spread of `numbers`, with three digits behind the point; `None` if there are none.
+    pub(crate) fn of(numbers: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut sorted: Vec<f64> = numbers.into_iter().collect();
+        sorted.sort_by(f64::total_cmp);
+        let rank = (sorted.len() * 99).div_ceil(100);
+        Some(Self {
+            p50: round(median(&sorted)?, 1e3),
+            p99: round(*sorted.get(rank.checked_sub(1)?)?, 1e3),
+            max: round(*sorted.last()?, 1e3),
+        })
+    }
 }
 
 /// Prints a JSON line to standard output.
@@ -178,6 +201,19 @@ mod tests {
         assert_eq!(median(&[4.0, 1.0, 2.0, 9.0]), Some(3.0));
         assert_eq!(median(&[9.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(&[]), None);
+    }
+
+    #[test]
+    fn the_99th_of_a_hundred_is_the_last_but_one() {
+        let spread = Spread::of((1..=100).rev().map(f64::from));
+        let expected = Spread {
+            p50: 50.5,
+            p99: 99.0,
+            max: 100.0,
+        };
+        assert_eq!(spread, Some(expected));
+        assert_eq!(Spread::of([7.0, 3.0]).map(|spread| spread.p99), Some(7.0));
+        assert_eq!(Spread::of([]), None);
     }
 
     #[test]

@@ -4,10 +4,9 @@
 //! The list is doubly linked by locations and begins at a head, an entry of its own under (key, namespace) without map key, which is there
 //! as long as the map has entries. Snapshots leave heads and links out.
 
-use super::{Counters, EntryShape, FrozenGroup, new_tables};
-use crate::table::{
-    EntryView, GroupTable, Layout, Location, Parts, Placed, SnapshotEra, cell_hash, map_entry_hash,
-};
+use super::{Counters, Deletions, EntryShape, FrozenGroup, new_tables};
+use crate::lower::LowerLayer;
+use crate::table::{GroupTable, Layout, Location, Parts, Placed, SnapshotEra, cell_hash, map_entry_hash};
 use millpond_backend_api::{BackendResult, Cell, Entry, KeyGroup, KeyGroupRange};
 
 const LAYOUT: Layout = Layout::Linked;
@@ -22,6 +21,8 @@ pub struct MapState {
     first: KeyGroup,
     tables: Vec<GroupTable>,
     counters: Vec<Counters>,
+    lower: LowerLayer,
+    deletions: Deletions,
 }
 
 /// The head of the map that a cell lies in.
@@ -46,15 +47,6 @@ fn encoded_bytes(parts: &Parts<'_>, value: usize) -> u64 {
     SHAPE.encoded_bytes(parts.key.len(), parts.namespace.len(), parts.map_key.len(), value)
 }
 
-fn entry_view<'a>(view: &EntryView<'a>) -> Entry<'a> {
-    Entry {
-        key: view.key(),
-        namespace: view.namespace(),
-        map_key: view.map_key(),
-        value: view.value(),
-    }
-}
-
 impl MapState {
     /// An empty state for the groups of `range`; `epoch` snapshots were taken before.
     #[must_use]
@@ -63,6 +55,33 @@ impl MapState {
             first: range.first,
             tables: new_tables(range, epoch),
             counters: vec![Counters::default(); range.len()],
+            lower: None,
+            deletions: Deletions::default(),
+        }
+    }
+
+    pub(super) fn put_over(&mut self, lower: LowerLayer, counters: Vec<Counters>) {
+        self.counters = counters;
+        self.lower = lower;
+    }
+
+    pub(super) fn lower(&self) -> &LowerLayer {
+        &self.lower
+    }
+
+    pub(super) fn replace_lower(&mut self, lower: LowerLayer) {
+        self.lower = lower;
+    }
+
+    pub(super) fn deletions_mut(&mut self) -> &mut Deletions {
+        &mut self.deletions
+    }
+
+    /// The value that lies below the table.
+    fn below(&self, group: usize, parts: &Parts<'_>) -> BackendResult<Option<&[u8]>> {
+        match &self.lower {
+            Some(lower) => lower.get(super::group_at(self.first, group), parts),
+            None => Ok(None),
         }
     }
 
@@ -75,105 +94,165 @@ impl MapState {
     }
 
     /// The value of a cell.
-    #[must_use]
-    pub fn get(&self, group: usize, cell: &Cell<'_>) -> Option<&[u8]> {
-        let table = self.tables.get(group)?;
-        let placed = table.find(LAYOUT, &entry_of(cell))?;
-        Some(table.view(LAYOUT, placed.location).value())
+    ///
+    /// # Errors
+    /// Those of the lower layer, as for all calls that look for a cell.
+    pub fn get(&self, group: usize, cell: &Cell<'_>) -> BackendResult<Option<&[u8]>> {
+        let Some(table) = self.tables.get(group) else {
+            return Ok(None);
+        };
+        let parts = entry_of(cell);
+        if let Some(placed) = table.find(LAYOUT, &parts) {
+            let view = table.view(LAYOUT, placed.location);
+            return Ok(view.is_present().then(|| view.value()));
+        }
+        self.below(group, &parts)
     }
 
     /// Sets the value of a cell.
     ///
     /// # Errors
-    /// [`Misuse`](millpond_backend_api::BackendErrorKind::Misuse) when the cell is larger than the table takes.
+    /// [`Misuse`](millpond_backend_api::BackendErrorKind::Misuse) when the cell is larger than the table takes; as for [`get`](Self::get).
     pub fn put(&mut self, group: usize, cell: &Cell<'_>, value: &[u8]) -> BackendResult<()> {
         let parts = entry_of(cell);
         parts.check(value.len())?;
+        let Some(table) = self.tables.get(group) else {
+            return Ok(());
+        };
+        let found = table.find(LAYOUT, &parts);
+        let before = match found {
+            Some(placed) => {
+                let view = table.view(LAYOUT, placed.location);
+                view.is_present().then(|| view.value_len())
+            }
+            None => self.below(group, &parts)?.map(<[u8]>::len),
+        };
         let (Some(table), Some(counters)) = (self.tables.get_mut(group), self.counters.get_mut(group)) else {
             return Ok(());
         };
-        if let Some(placed) = table.find(LAYOUT, &parts) {
-            let before = table.view(LAYOUT, placed.location).value_len();
-            let location = table.set_value(LAYOUT, placed, &parts, 0, value);
-            if location != placed.location {
-                table.relink(location);
+        if let Some(before) = before {
+            counters.remove(encoded_bytes(&parts, before));
+        }
+        counters.add(encoded_bytes(&parts, value.len()));
+        match found {
+            Some(placed) => {
+                let location = table.set_value(LAYOUT, placed, &parts, 0, value);
+                if before.is_none() {
+                    link(table, &head_of(cell), location);
+                } else if location != placed.location {
+                    table.relink(location);
+                }
+                if table.wants_rebuild() {
+                    rebuild(table);
+                }
             }
-            counters.encoded_bytes =
-                counters.encoded_bytes + encoded_bytes(&parts, value.len()) - encoded_bytes(&parts, before);
-            if table.wants_rebuild() {
-                rebuild(table);
+            None => {
+                let location = table.insert_value(LAYOUT, &parts, value, before.is_some());
+                link(table, &head_of(cell), location);
             }
-        } else {
-            add(table, &head_of(cell), &parts, value);
-            counters.add(encoded_bytes(&parts, value.len()));
         }
         Ok(())
     }
 
     /// Removes a cell; returns whether there was one.
-    pub fn delete(&mut self, group: usize, cell: &Cell<'_>) -> bool {
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub fn delete(&mut self, group: usize, cell: &Cell<'_>) -> BackendResult<bool> {
         let parts = entry_of(cell);
+        let Some(table) = self.tables.get(group) else {
+            return Ok(false);
+        };
+        let found = table.find(LAYOUT, &parts);
+        let before = match found {
+            Some(placed) => {
+                let view = table.view(LAYOUT, placed.location);
+                view.is_present().then(|| view.value_len())
+            }
+            None => self.below(group, &parts)?.map(<[u8]>::len),
+        };
+        let Some(before) = before else { return Ok(false) };
         let (Some(table), Some(counters)) = (self.tables.get_mut(group), self.counters.get_mut(group)) else {
-            return false;
+            return Ok(false);
         };
-        let Some(placed) = table.find(LAYOUT, &parts) else {
-            return false;
-        };
-        let len = table.view(LAYOUT, placed.location).value_len();
-        counters.remove(encoded_bytes(&parts, len));
-        let emptied = table.unlink(placed.location).is_some();
-        table.remove(LAYOUT, placed);
-        if emptied && let Some(head) = table.find(LAYOUT, &head_of(cell)) {
-            table.remove(LAYOUT, head);
+        counters.remove(encoded_bytes(&parts, before));
+        match found {
+            Some(placed) => {
+                let emptied = table.unlink(placed.location).is_some();
+                self.deletions.delete(table, LAYOUT, placed, &parts);
+                if emptied {
+                    remove_head(table, &head_of(cell));
+                }
+                if table.wants_rebuild() {
+                    rebuild(table);
+                }
+            }
+            None => table.insert_deletion(LAYOUT, &parts),
         }
-        if table.wants_rebuild() {
-            rebuild(table);
-        }
-        true
+        Ok(true)
     }
 
     /// Calls `each` with the entries of the map at (key, namespace) of `cell`, at most `limit`.
-    pub fn scan(&self, group: usize, cell: &Cell<'_>, limit: usize, mut each: impl FnMut(Entry<'_>)) {
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub fn scan(
+        &self,
+        group: usize,
+        cell: &Cell<'_>,
+        limit: usize,
+        mut each: impl FnMut(Entry<'_>),
+    ) -> BackendResult<()> {
         let Some(table) = self.tables.get(group) else {
-            return;
+            return Ok(());
         };
-        let Some(head) = table.find(LAYOUT, &head_of(cell)) else {
-            return;
-        };
-        for location in list(table, head.location).take(limit) {
-            each(entry_view(&table.view(LAYOUT, location)));
+        let map = head_of(cell);
+        let mut left = limit;
+        if let Some(head) = table.find(LAYOUT, &map) {
+            for location in list(table, head.location).take(limit) {
+                each(table.view(LAYOUT, location).entry());
+                left -= 1;
+            }
         }
+        let Some(lower) = &self.lower else { return Ok(()) };
+        lower.visit_map(super::group_at(self.first, group), &map, &mut |entry| {
+            if left > 0 && table.find(LAYOUT, &Parts::of_map_entry(&entry)).is_none() {
+                each(entry);
+                left -= 1;
+            }
+            Ok(())
+        })
     }
 
     /// Removes all entries of the map at (key, namespace) of `cell`; returns how many there were.
-    pub fn clear(&mut self, group: usize, cell: &Cell<'_>) -> u64 {
-        let (Some(table), Some(counters)) = (self.tables.get_mut(group), self.counters.get_mut(group)) else {
-            return 0;
-        };
-        let Some(head) = table.find(LAYOUT, &head_of(cell)) else {
-            return 0;
-        };
-        let entries: Vec<Location> = list(table, head.location).collect();
-        for location in &entries {
-            let map_key = table.view(LAYOUT, *location).map_key().to_vec();
-            let parts = entry_of(&cell.with_map_key(&map_key));
-            let len = table.view(LAYOUT, *location).value_len();
-            counters.remove(encoded_bytes(&parts, len));
-            remove_at(table, &parts);
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub fn clear(&mut self, group: usize, cell: &Cell<'_>) -> BackendResult<u64> {
+        let mut map_keys: Vec<Vec<u8>> = Vec::new();
+        self.scan(group, cell, usize::MAX, |entry| {
+            map_keys.push(entry.map_key.to_vec())
+        })?;
+        for map_key in &map_keys {
+            self.delete(group, &cell.with_map_key(map_key))?;
         }
-        remove_at(table, &head_of(cell));
-        if table.wants_rebuild() {
-            rebuild(table);
-        }
-        entries.len() as u64
+        Ok(map_keys.len() as u64)
     }
 
-    pub(super) fn visit(&self, group: KeyGroup, mut each: impl FnMut(Entry<'_>)) {
-        if let Some(table) = self.tables.get(group.index().wrapping_sub(self.first.index())) {
-            for cell in table.cells(LAYOUT) {
-                each(entry_view(&cell));
-            }
+    pub(super) fn visit(&self, group: KeyGroup, mut each: impl FnMut(Entry<'_>)) -> BackendResult<()> {
+        let Some(table) = self.tables.get(group.index().wrapping_sub(self.first.index())) else {
+            return Ok(());
+        };
+        for cell in table.cells(LAYOUT) {
+            each(cell.entry());
         }
+        let Some(lower) = &self.lower else { return Ok(()) };
+        lower.visit(group, &mut |entry| {
+            if table.find(LAYOUT, &Parts::of_map_entry(&entry)).is_none() {
+                each(entry);
+            }
+            Ok(())
+        })
     }
 
     pub(super) fn freeze(&mut self, era: &SnapshotEra) -> Vec<FrozenGroup> {
@@ -193,17 +272,17 @@ fn list(table: &GroupTable, head: Location) -> impl Iterator<Item = Location> {
     })
 }
 
-fn add(table: &mut GroupTable, head: &Parts<'_>, parts: &Parts<'_>, value: &[u8]) {
+/// Puts the entry at `location` into the list of the map that `head` addresses.
+fn link(table: &mut GroupTable, head: &Parts<'_>, location: Location) {
     let head = match table.find(LAYOUT, head) {
         Some(Placed { location, .. }) => location,
         None => table.insert(LAYOUT, head, 0),
     };
-    let location = table.insert_value(LAYOUT, parts, value);
     table.link_after(head, location);
 }
 
-fn remove_at(table: &mut GroupTable, parts: &Parts<'_>) {
-    if let Some(placed) = table.find(LAYOUT, parts) {
+fn remove_head(table: &mut GroupTable, head: &Parts<'_>) {
+    if let Some(placed) = table.find(LAYOUT, head) {
         table.remove(LAYOUT, placed);
     }
 }
@@ -212,14 +291,12 @@ fn remove_at(table: &mut GroupTable, parts: &Parts<'_>) {
 fn rebuild(table: &mut GroupTable) {
     let full = table.take_for_rebuild();
     table.reserve(full.len());
-    for cell in full.cells(LAYOUT) {
-        let parts = cell.parts();
-        let head = Parts {
-            hash: cell_hash(millpond_backend_api::key_hash(parts.key), parts.namespace),
-            map_key: &[],
-            head: true,
-            ..parts
-        };
-        add(table, &head, &parts, cell.value());
+    for entry in full.entries(LAYOUT) {
+        let location = table.insert_as_it_was(LAYOUT, &entry);
+        if entry.is_present() {
+            let (map_key, head) = (&[][..], true);
+            let map = Parts::of_value(&entry.entry());
+            link(table, &Parts { map_key, head, ..map }, location);
+        }
     }
 }

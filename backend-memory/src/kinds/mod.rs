@@ -3,18 +3,22 @@
 //! Each kind holds one structure a key group and knows, at any time, how many cells a group has and how many bytes they take in a
 //! snapshot ([`Counters`]), so that a snapshot's size is known before anything of it is serialised.
 
+mod deletions;
+mod frozen;
 mod map;
 mod sorted;
 mod value;
 
+pub use deletions::Deletions;
+pub use frozen::{Changed, FrozenGroup};
 pub use map::MapState;
-pub use sorted::{Chunk, Run, SortedState};
+pub use sorted::{Chunk, Mark, Run, SortedState};
 pub use value::ValueState;
 
+use crate::lower::LowerLayer;
 use crate::snapshot::format::varint_len;
-use crate::table::{FrozenPages, GroupTable, Layout, SnapshotEra};
-use millpond_backend_api::{Entry, KeyGroup, KeyGroupRange, StateDescriptor, StateKind};
-use std::sync::Arc;
+use crate::table::{GroupTable, SnapshotEra};
+use millpond_backend_api::{BackendResult, Entry, KeyGroup, KeyGroupRange, StateDescriptor, StateKind};
 
 /// What a group's cells come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,15 +86,6 @@ pub enum KindState {
     Sorted(SortedState),
 }
 
-/// One group of a state as it was at a snapshot.
-#[derive(Debug)]
-pub enum FrozenGroup {
-    /// The pages of a table.
-    Pages(FrozenPages, Layout),
-    /// The chunks of a sorted map.
-    Run(Arc<Run>),
-}
-
 impl KindState {
     /// An empty state for the groups of `range`; `epoch` snapshots were taken before.
     #[must_use]
@@ -100,7 +95,44 @@ impl KindState {
                 Self::Value(ValueState::new(EntryShape::of(descriptor), range, epoch))
             }
             StateKind::Map => Self::Map(MapState::new(range, epoch)),
-            StateKind::SortedMap => Self::Sorted(SortedState::new(range)),
+            StateKind::SortedMap => Self::Sorted(SortedState::new(range, epoch)),
+        }
+    }
+
+    /// Puts an empty state over `lower`, whose groups have the given counters, in the order of the groups.
+    pub fn put_over(&mut self, lower: LowerLayer, counters: Vec<Counters>) {
+        match self {
+            Self::Value(state) => state.put_over(lower, counters),
+            Self::Map(state) => state.put_over(lower, counters),
+            Self::Sorted(state) => state.put_over(lower, counters),
+        }
+    }
+
+    /// What lies below the state.
+    #[must_use]
+    pub fn lower(&self) -> &LowerLayer {
+        match self {
+            Self::Value(state) => state.lower(),
+            Self::Map(state) => state.lower(),
+            Self::Sorted(state) => state.lower(),
+        }
+    }
+
+    /// Replaces what lies below by what has the same entries, apart from those that the state has itself or notes as deleted.
+    pub fn replace_lower(&mut self, lower: LowerLayer) {
+        match self {
+            Self::Value(state) => state.replace_lower(lower),
+            Self::Map(state) => state.replace_lower(lower),
+            Self::Sorted(state) => state.replace_lower(lower),
+        }
+    }
+
+    /// What becomes of deleted entries, to be changed.
+    pub fn deletions_mut(&mut self) -> &mut Deletions {
+        match self {
+            Self::Value(state) => state.deletions_mut(),
+            Self::Map(state) => state.deletions_mut(),
+            Self::Sorted(state) => state.deletions_mut(),
         }
     }
 
@@ -149,7 +181,10 @@ impl KindState {
     }
 
     /// Calls `each` with every entry of `group`, one of the state's.
-    pub fn visit(&self, group: KeyGroup, each: impl FnMut(Entry<'_>)) {
+    ///
+    /// # Errors
+    /// Those of the lower layer.
+    pub fn visit(&mut self, group: KeyGroup, each: impl FnMut(Entry<'_>)) -> BackendResult<()> {
         match self {
             Self::Value(state) => state.visit(group, each),
             Self::Map(state) => state.visit(group, each),
@@ -167,24 +202,9 @@ impl KindState {
     }
 }
 
-impl FrozenGroup {
-    /// Calls `each` with every entry until it fails.
-    ///
-    /// # Errors
-    /// That of `each`.
-    pub fn try_for_each<E>(&self, mut each: impl FnMut(Entry<'_>) -> Result<(), E>) -> Result<(), E> {
-        match self {
-            Self::Pages(pages, layout) => pages.cells(*layout).try_for_each(|cell| {
-                each(Entry {
-                    key: cell.key(),
-                    namespace: cell.namespace(),
-                    map_key: cell.map_key(),
-                    value: cell.value(),
-                })
-            }),
-            Self::Run(run) => run.iter().try_for_each(each),
-        }
-    }
+/// The group with the index `index` in a range that begins with `first`.
+fn group_at(first: KeyGroup, index: usize) -> KeyGroup {
+    KeyGroup(first.0.saturating_add(u16::try_from(index).unwrap_or(u16::MAX)))
 }
 
 /// The tables of the groups of `range`.

@@ -1,11 +1,16 @@
 //! Values of fixed and of varying width, and lists, which are values that grow at their end.
 
-use super::{Counters, EntryShape, FrozenGroup, new_tables};
+use super::{Counters, Deletions, EntryShape, FrozenGroup, new_tables};
+use crate::lower::LowerLayer;
 use crate::table::{
-    EntryView, FixedBatch, GroupTable, Layout, Missing, Parts, Placed, SMALL_TABLE_BYTES, SnapshotEra,
-    fixed_slots, hint_cells,
+    EntryView, FixedBatch, GroupTable, Layout, Missing, NoValue, Parts, Placed, SMALL_TABLE_BYTES,
+    SnapshotEra, fixed_slots, hint_cells,
 };
-use millpond_backend_api::{BackendResult, Cell, Entry, KeyBatch, KeyGroup, KeyGroupRange, Slot};
+use millpond_backend_api::{
+    BackendError, BackendErrorKind, BackendResult, Cell, Entry, KeyBatch, KeyGroup, KeyGroupRange, Slot,
+};
+
+use std::collections::HashSet;
 
 /// What an entry of a fixed width takes beside key and value: header, share of the index.
 const OVERHEAD_BYTES: usize = 32;
@@ -20,6 +25,8 @@ pub struct ValueState {
     first: KeyGroup,
     tables: Vec<GroupTable>,
     counters: Vec<Counters>,
+    lower: LowerLayer,
+    deletions: Deletions,
     /// About how many bytes index and entries take.
     footprint: usize,
 }
@@ -38,8 +45,31 @@ impl ValueState {
             first: range.first,
             tables: new_tables(range, epoch),
             counters: vec![Counters::default(); range.len()],
+            lower: None,
+            deletions: Deletions::default(),
             footprint: 0,
         }
+    }
+
+    pub(super) fn put_over(&mut self, lower: LowerLayer, counters: Vec<Counters>) {
+        self.counters = counters;
+        self.lower = lower;
+    }
+
+    pub(super) fn lower(&self) -> &LowerLayer {
+        &self.lower
+    }
+
+    pub(super) fn replace_lower(&mut self, lower: LowerLayer) {
+        self.lower = lower;
+    }
+
+    pub(super) fn deletions_mut(&mut self) -> &mut Deletions {
+        &mut self.deletions
+    }
+
+    fn group(&self, index: usize) -> KeyGroup {
+        super::group_at(self.first, index)
     }
 
     pub(super) fn counters(&self) -> &[Counters] {
@@ -63,23 +93,44 @@ impl ValueState {
         }
     }
 
-    /// Fills `slots` for `keys`, whose groups are the state's and whose columns have one length, and returns how many entries were
-    /// added. The state has a fixed width.
-    pub fn slots(&mut self, keys: &KeyBatch<'_>, slots: &mut [Slot]) -> u64 {
+    /// Fills `slots` for `keys`, whose groups are the state's and whose columns have one length, and returns how many have no value. The
+    /// state has a fixed width.
+    ///
+    /// # Errors
+    /// Those of the lower layer; no slot is out then.
+    pub fn slots(&mut self, keys: &KeyBatch<'_>, slots: &mut [Slot]) -> BackendResult<u64> {
         let how = self.batch(Missing::Insert);
         let Self {
             shape,
             counters,
             footprint,
+            first,
+            lower,
             ..
         } = self;
-        let on_insert = |group: usize, key: &[u8]| {
-            if let Some(counters) = counters.get_mut(group) {
-                counters.add(shape.encoded_bytes(key.len(), 0, 0, 0));
+        let mut failure = None;
+        let no_value = |group: usize, parts: &Parts<'_>, what: NoValue<'_>| {
+            if let NoValue::Inserted(value) = what {
+                *footprint += OVERHEAD_BYTES + shape.width as usize + parts.key.len();
+                if let Some(lower) = lower {
+                    match fetch(lower.get(super::group_at(*first, group), parts), value) {
+                        Ok(true) => return true,
+                        Ok(false) => {}
+                        Err(error) => failure = Some(error),
+                    }
+                }
             }
-            *footprint += OVERHEAD_BYTES + shape.width as usize + key.len();
+            if let Some(counters) = counters.get_mut(group) {
+                counters.add(shape.encoded_bytes(parts.key.len(), 0, 0, 0));
+            }
+            false
         };
-        fixed_slots(&mut self.tables, how, keys, slots, on_insert)
+        let absent = fixed_slots(&mut self.tables, how, keys, slots, no_value);
+        if let Some(failure) = failure {
+            self.remove_absent(keys);
+            return Err(failure);
+        }
+        Ok(absent)
     }
 
     fn batch(&self, missing: Missing) -> FixedBatch {
@@ -96,18 +147,22 @@ impl ValueState {
         // The slots that the caller holds are not trusted: they are found again.
         let mut slots = vec![Slot::NULL; keys.len()];
         let how = self.batch(Missing::Skip);
-        fixed_slots(&mut self.tables, how, keys, &mut slots, |_, _| {});
+        fixed_slots(&mut self.tables, how, keys, &mut slots, |_, _, _| false);
         let mut absent = Vec::new();
         for (index, slot) in slots.iter().enumerate() {
             if !slot.is_null() && !crate::table::slot_has_value(*slot) {
                 absent.push(index);
             }
         }
+        // A key that comes twice in the batch is one entry, and may be there as a deletion once it is removed.
+        let mut removed = HashSet::new();
         for index in absent {
             if let Some(cell) = keys.cell(index) {
                 let group = cell.group.index() - self.first.index();
                 let parts = Parts::of_cell(&cell);
-                if let Some(placed) = self.find(group, &parts) {
+                if let Some(placed) = self.find(group, &parts)
+                    && removed.insert(parts.key)
+                {
                     self.remove(group, &parts, placed);
                 }
             }
@@ -130,10 +185,19 @@ impl ValueState {
     }
 
     /// The value of a cell.
-    #[must_use]
-    pub fn get(&self, group: usize, cell: &Cell<'_>) -> Option<&[u8]> {
-        let placed = self.find(group, &Parts::of_cell(cell))?;
-        Some(self.view(group, placed)?.value())
+    ///
+    /// # Errors
+    /// Those of the lower layer, as for all calls that look for a cell.
+    pub fn get(&self, group: usize, cell: &Cell<'_>) -> BackendResult<Option<&[u8]>> {
+        let parts = Parts::of_cell(cell);
+        if let Some(placed) = self.find(group, &parts) {
+            let view = self.view(group, placed).filter(EntryView::is_present);
+            return Ok(view.map(|view| view.value()));
+        }
+        match &self.lower {
+            Some(lower) => lower.get(self.group(group), &parts),
+            None => Ok(None),
+        }
     }
 
     /// Sets the value of a cell; with a fixed width `value` has it.
@@ -155,10 +219,16 @@ impl ValueState {
     fn write(&mut self, group: usize, cell: &Cell<'_>, value: &[u8], append: bool) -> BackendResult<()> {
         let parts = Parts::of_cell(cell);
         let found = self.find(group, &parts);
-        let before = found
+        let key_group = self.group(group);
+        let below = match &self.lower {
+            Some(lower) if found.is_none() => lower.get(key_group, &parts)?,
+            _ => None,
+        };
+        let present = found
             .and_then(|placed| self.view(group, placed))
-            .map_or(0, |view| view.value_len());
-        let at = if append { before } else { 0 };
+            .filter(EntryView::is_present);
+        let before = present.map(|view| view.value_len()).or(below.map(<[u8]>::len));
+        let at = if append { before.unwrap_or(0) } else { 0 };
         parts.check(at + value.len())?;
         let layout = self.layout;
         let (Some(table), Some(counters)) = (self.tables.get_mut(group), self.counters.get_mut(group)) else {
@@ -168,31 +238,60 @@ impl ValueState {
             self.shape
                 .encoded_bytes(parts.key.len(), parts.namespace.len(), 0, len)
         };
+        if let Some(before) = before {
+            counters.remove(bytes(before));
+        }
+        counters.add(bytes(at + value.len()));
         match found {
             Some(placed) => {
                 table.set_value(layout, placed, &parts, at, value);
-                counters.encoded_bytes = counters.encoded_bytes + bytes(at + value.len()) - bytes(before);
                 if table.wants_rebuild() {
                     rebuild(table, layout);
                 }
             }
             None => {
-                table.insert_value(layout, &parts, value);
-                counters.add(bytes(value.len()));
-                self.footprint += OVERHEAD_BYTES + parts.key.len() + parts.namespace.len() + value.len();
+                match below {
+                    Some(start) if append => {
+                        let whole = [start, value].concat();
+                        table.insert_value(layout, &parts, &whole, true);
+                    }
+                    _ => {
+                        table.insert_value(layout, &parts, value, below.is_some());
+                    }
+                }
+                self.footprint += OVERHEAD_BYTES + parts.key.len() + parts.namespace.len() + at + value.len();
             }
         }
         Ok(())
     }
 
     /// Removes a cell; returns whether there was one.
-    pub fn delete(&mut self, group: usize, cell: &Cell<'_>) -> bool {
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub fn delete(&mut self, group: usize, cell: &Cell<'_>) -> BackendResult<bool> {
         let parts = Parts::of_cell(cell);
-        let Some(placed) = self.find(group, &parts) else {
-            return false;
+        if let Some(placed) = self.find(group, &parts) {
+            let present = self.view(group, placed).is_some_and(|view| view.is_present());
+            if present {
+                self.remove(group, &parts, placed);
+            }
+            return Ok(present);
+        }
+        let key_group = self.group(group);
+        let Some(below) = &self.lower else {
+            return Ok(false);
         };
-        self.remove(group, &parts, placed);
-        true
+        let Some(value) = below.get(key_group, &parts)? else {
+            return Ok(false);
+        };
+        if let (Some(table), Some(counters)) = (self.tables.get_mut(group), self.counters.get_mut(group)) {
+            let (key, namespace) = (parts.key.len(), parts.namespace.len());
+            counters.remove(self.shape.encoded_bytes(key, namespace, 0, value.len()));
+            table.insert_deletion(self.layout, &parts);
+            self.footprint += OVERHEAD_BYTES + key + namespace;
+        }
+        Ok(true)
     }
 
     fn remove(&mut self, group: usize, parts: &Parts<'_>, placed: Placed) {
@@ -208,24 +307,26 @@ impl ValueState {
         self.footprint = self
             .footprint
             .saturating_sub(OVERHEAD_BYTES + parts.key.len() + parts.namespace.len() + len);
-        table.remove(layout, placed);
+        self.deletions.delete(table, layout, placed, parts);
         if table.wants_rebuild() {
             rebuild(table, layout);
         }
     }
 
-    pub(super) fn visit(&self, group: KeyGroup, mut each: impl FnMut(Entry<'_>)) {
+    pub(super) fn visit(&self, group: KeyGroup, mut each: impl FnMut(Entry<'_>)) -> BackendResult<()> {
         let Some(table) = self.tables.get(group.index().wrapping_sub(self.first.index())) else {
-            return;
+            return Ok(());
         };
         for cell in table.cells(self.layout) {
-            each(Entry {
-                key: cell.key(),
-                namespace: cell.namespace(),
-                map_key: &[],
-                value: cell.value(),
-            });
+            each(cell.entry());
         }
+        let Some(lower) = &self.lower else { return Ok(()) };
+        lower.visit(group, &mut |entry| {
+            if table.find(self.layout, &Parts::of_value(&entry)).is_none() {
+                each(entry);
+            }
+            Ok(())
+        })
     }
 
     pub(super) fn freeze(&mut self, era: &SnapshotEra) -> Vec<FrozenGroup> {
@@ -237,11 +338,28 @@ impl ValueState {
     }
 }
 
+/// Copies what was found below to its place in a table; whether there was something.
+fn fetch(found: BackendResult<Option<&[u8]>>, place: &mut [u8]) -> BackendResult<bool> {
+    let Some(value) = found? else { return Ok(false) };
+    if value.len() != place.len() {
+        return Err(BackendError::new(
+            BackendErrorKind::Corrupted,
+            format!(
+                "a snapshot has a value of {} bytes where the state's values have {}",
+                value.len(),
+                place.len()
+            ),
+        ));
+    }
+    place.copy_from_slice(value);
+    Ok(true)
+}
+
 /// Gives the memory of freed entries back by moving the others to new pages.
 fn rebuild(table: &mut GroupTable, layout: Layout) {
     let full = table.take_for_rebuild();
     table.reserve(full.len());
-    for cell in full.cells(layout) {
-        table.insert_value(layout, &cell.parts(), cell.value());
+    for entry in full.entries(layout) {
+        table.insert_as_it_was(layout, &entry);
     }
 }

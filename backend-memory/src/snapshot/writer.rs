@@ -3,6 +3,7 @@
 use super::description::{Description, Section};
 use super::format::{FILE_MAGIC, FORMAT, put_entry};
 use crate::kinds::{Counters, EntryShape, FrozenGroup};
+use crate::lower::LowerLayer;
 use millpond_backend_api::{
     BackendError, BackendErrorKind, BackendResult, FileRef, KeyGroupRange, SnapshotHandle, SnapshotStream,
     SnapshotStreams, SnapshotWriter, StateDescriptor, StreamHint,
@@ -18,6 +19,8 @@ pub struct FrozenState {
     pub descriptor: StateDescriptor,
     /// What each group comes to, in the order of the groups.
     pub counters: Vec<Counters>,
+    /// What lies below the state.
+    pub lower: LowerLayer,
     /// The entries of each group.
     pub groups: Vec<FrozenGroup>,
 }

@@ -29,6 +29,10 @@ struct Cold {
     free: BTreeMap<usize, Vec<Location>>,
     /// Numbers of pages that are gone.
     free_pages: Vec<u32>,
+    /// Where deletions were noted; some may have been undone since, and some are here twice.
+    deletions: Vec<Location>,
+    /// The epoch up to which deletions were forgotten.
+    forgotten: u32,
     figures: ArenaFigures,
 }
 
@@ -99,6 +103,26 @@ impl Arena {
             self.cold.figures.free_bytes += size;
             self.cold.free.entry(size).or_default().push(location);
         }
+    }
+
+    /// Remembers that a deletion is noted at `location`.
+    pub(super) fn note_deletion(&mut self, location: Location) {
+        self.cold.deletions.push(location);
+    }
+
+    /// How many deletions are remembered.
+    pub(super) fn deletions(&self) -> usize {
+        self.cold.deletions.len()
+    }
+
+    /// The deletions that are remembered, and none any more after this.
+    pub(super) fn take_deletions(&mut self) -> Vec<Location> {
+        std::mem::take(&mut self.cold.deletions)
+    }
+
+    /// The epoch up to which deletions were forgotten, to be changed.
+    pub(super) fn forgotten(&mut self) -> &mut u32 {
+        &mut self.cold.forgotten
     }
 
     fn add_page(&mut self, bytes: usize) -> usize {
@@ -194,6 +218,7 @@ impl Arena {
         self.tail = 0;
         self.cold.free.clear();
         self.cold.free_pages.clear();
+        self.cold.deletions.clear();
         self.cold.figures = ArenaFigures {
             pages_copied: self.cold.figures.pages_copied,
             ..ArenaFigures::default()

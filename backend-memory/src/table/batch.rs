@@ -9,7 +9,7 @@
     reason = "slots are raw by contract, and a copy of each key would cost more than the comparison"
 )]
 
-use super::entry::{EPOCH, FIXED_HEAD, KEY_LEN, Layout, same};
+use super::entry::{EPOCH, FIXED_HEAD, FLAGS, KEY_LEN, Layout, PRESENT, REVIVED, STORED, same};
 use super::group::GroupTable;
 use super::index::tag;
 use super::page::Location;
@@ -33,6 +33,15 @@ pub enum Missing {
     Insert,
     /// Leaves [`Slot::NULL`].
     Skip,
+}
+
+/// A key of a batch that has no value in its table.
+#[derive(Debug)]
+pub enum NoValue<'a> {
+    /// It was not there, and now has an entry, with this place for its value.
+    Inserted(&'a mut [u8]),
+    /// It was noted as deleted.
+    Deleted,
 }
 
 /// The keys of a batch, and how one is compared with an entry's.
@@ -123,22 +132,23 @@ pub struct FixedBatch {
 }
 
 /// Fills `slots` with the place of each key's value in `tables`, which have the layout [`Layout::Fixed`] of the batch's width, and whose
-/// groups are all that `keys` has; the columns of `keys` and `slots` have one length. `on_insert` is told index of the table and key of
-/// each entry that was added; returns how many.
+/// groups are all that `keys` has; the columns of `keys` and `slots` have one length. With [`Missing::Insert`], `no_value` is told index of the
+/// table and parts of each key without a value, once a key, and may fill one in from elsewhere where it says so by returning
+/// `true`. Returns how many are without a value then.
 pub fn fixed_slots(
     tables: &mut [GroupTable],
     how: FixedBatch,
     keys: &KeyBatch<'_>,
     slots: &mut [Slot],
-    on_insert: impl FnMut(usize, &[u8]),
+    no_value: impl FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool,
 ) -> u64 {
     let mut batch = Batch {
         groups: tables,
         columns: Columns::new(how.first, keys),
         width: how.width as usize,
         missing: how.missing,
-        on_insert,
-        inserted: 0,
+        no_value,
+        absent: 0,
     };
     let (eight, rest) = keys.bytes.as_slice().as_chunks::<8>();
     if keys.width == 8 && rest.is_empty() && eight.len() == keys.len() {
@@ -146,7 +156,7 @@ pub fn fixed_slots(
     } else {
         batch.run(&AnyKeys(keys), slots, how.small);
     }
-    batch.inserted
+    batch.absent
 }
 
 /// Hash and group of each key.
@@ -212,11 +222,11 @@ struct Batch<'a, F> {
     columns: Columns<'a>,
     width: usize,
     missing: Missing,
-    on_insert: F,
-    inserted: u64,
+    no_value: F,
+    absent: u64,
 }
 
-impl<F: FnMut(usize, &[u8])> Batch<'_, F> {
+impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
     #[inline(always)]
     fn run<K: Keys>(&mut self, keys: &K, slots: &mut [Slot], small: bool) {
         let len = slots.len();
@@ -276,18 +286,18 @@ impl<F: FnMut(usize, &[u8])> Batch<'_, F> {
         };
         let (key, width) = (keys.key(index), self.width);
         if candidate != 0
-            && let Some(slot) = slot_if::<K>(group, Location::from_word(candidate), key, width)
+            && let Some(found) = slot_if::<K>(group, Location::from_word(candidate), key, width)
         {
-            return slot;
+            return self.found(number, hash, key, found);
         }
         let mut at = group.index.home(hash);
         while let Some(word) = group.index.words.get(at).copied()
             && word != 0
         {
             if tag(word) == tag(hash)
-                && let Some(slot) = slot_if::<K>(group, Location::from_word(word), key, width)
+                && let Some(found) = slot_if::<K>(group, Location::from_word(word), key, width)
             {
-                return slot;
+                return self.found(number, hash, key, found);
             }
             at = (at + 1) & group.index.mask();
         }
@@ -297,30 +307,74 @@ impl<F: FnMut(usize, &[u8])> Batch<'_, F> {
         self.insert::<K>(number, hash, key)
     }
 
+    #[inline(always)]
+    fn found(&mut self, number: usize, hash: u64, key: &[u8], found: FoundSlot) -> Slot {
+        // A deletion that is found counts as a cell from now on; an absent entry of this batch does already.
+        if found.flags & (PRESENT | STORED | REVIVED) == STORED && self.missing == Missing::Insert {
+            self.revive(number, hash, key, &found);
+        }
+        found.slot
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn revive(&mut self, number: usize, hash: u64, key: &[u8], found: &FoundSlot) {
+        // SAFETY: the entry was found just now and nothing was changed since.
+        unsafe { found.flags_at.write(found.flags | REVIVED) };
+        self.absent += 1;
+        (self.no_value)(number, &parts_of(hash, key), NoValue::Deleted);
+    }
+
     #[cold]
     #[inline(never)]
     fn insert<K: Keys>(&mut self, number: usize, hash: u64, key: &[u8]) -> Slot {
         let Some(group) = self.groups.get_mut(number) else {
             return Slot::NULL;
         };
-        let parts = Parts {
-            hash,
-            key,
-            namespace: &[],
-            map_key: &[],
-            head: false,
-        };
+        let parts = parts_of(hash, key);
         let layout = Layout::Fixed(super::len32(self.width));
         let location = group.insert(layout, &parts, 0);
-        self.inserted += 1;
-        (self.on_insert)(number, key);
-        slot_if::<K>(group, location, key, self.width).unwrap_or(Slot::NULL)
+        let Some(found) = slot_if::<K>(group, location, key, self.width) else {
+            return Slot::NULL;
+        };
+        let entry = group.arena.write(location);
+        let value = entry.get_mut(FIXED_HEAD..FIXED_HEAD + self.width);
+        if (self.no_value)(number, &parts, NoValue::Inserted(value.unwrap_or_default())) {
+            if let Some(flags) = group.arena.write(location).get_mut(FLAGS) {
+                *flags = PRESENT | STORED;
+            }
+        } else {
+            self.absent += 1;
+        }
+        found.slot
     }
+}
+
+fn parts_of(hash: u64, key: &[u8]) -> Parts<'_> {
+    Parts {
+        hash,
+        key,
+        namespace: &[],
+        map_key: &[],
+        head: false,
+    }
+}
+
+/// The slot of an entry, and the flags that the entry has.
+struct FoundSlot {
+    slot: Slot,
+    flags: u8,
+    flags_at: *mut u8,
 }
 
 /// The slot of the entry at a location, if it has this key; its page is then shared with no snapshot.
 #[inline(always)]
-fn slot_if<K: Keys>(group: &mut GroupTable, location: Location, key: &[u8], width: usize) -> Option<Slot> {
+fn slot_if<K: Keys>(
+    group: &mut GroupTable,
+    location: Location,
+    key: &[u8],
+    width: usize,
+) -> Option<FoundSlot> {
     let len = FIXED_HEAD + width + key.len();
     let page = group.arena.pages.get(location.page())?;
     let mut entry = page.place(location.offset(), len)?;
@@ -334,16 +388,27 @@ fn slot_if<K: Keys>(group: &mut GroupTable, location: Location, key: &[u8], widt
         let page = group.arena.pages.get(location.page())?;
         entry = page.place(location.offset(), len)?;
     }
-    // SAFETY: the bytes are in use on the page, which is not shared, and `group` is borrowed for writing, so there are no references to them.
-    unsafe {
-        entry
-            .wrapping_add(EPOCH)
-            .cast::<[u8; 4]>()
-            .write(epoch.to_le_bytes())
-    };
+    let flags_at = entry.wrapping_add(FLAGS);
+    // SAFETY: the header's bytes are in use on the page, and `group` is borrowed for writing, so there are no references to them.
+    let mut flags = unsafe { flags_at.read() };
+    let epoch_at = entry.wrapping_add(EPOCH).cast::<[u8; 4]>();
+    // SAFETY: as above.
+    if unsafe { epoch_at.read() } != epoch.to_le_bytes() {
+        // A snapshot was taken since the last change, and may have it.
+        flags |= STORED;
+        // SAFETY: as above, and the page is not shared.
+        unsafe { epoch_at.write(epoch.to_le_bytes()) };
+        // SAFETY: as above.
+        unsafe { flags_at.write(flags) };
+    }
     // SAFETY: flags at 15 and value from 16 on are in use on the page, which is not shared. They stay where they are and nobody else accesses
     // them until the batch ends: the state refuses all other calls meanwhile, and entries do not move within the call.
-    Some(unsafe { Slot::new(entry.wrapping_add(FIXED_HEAD)) })
+    let slot = unsafe { Slot::new(entry.wrapping_add(FIXED_HEAD)) };
+    Some(FoundSlot {
+        slot,
+        flags,
+        flags_at,
+    })
 }
 
 /// Whether a slot that [`fixed_slots`] has just given out has a value. The caller has changed nothing since.

@@ -5,7 +5,7 @@
 //!  4  epoch    how many snapshots had been taken when the entry was last changed
 //!  8  key      length of the key
 //! 12  ns       length of the namespace (24 bits)
-//! 15  flags    bit 0 present (as in `Slot`), bit 1 dead, bit 2 head of a map
+//! 15  flags    bit 0 present (as in `Slot`), bit 1 dead, bit 2 head of a map, bit 3 stored, bit 4 revived
 //!
 //! fixed width          varying width         linked (entries of maps)
 //! 16  value            16  length of value   16  as varying width
@@ -20,8 +20,8 @@
 
 use super::class::class_of;
 use super::page::Location;
-use super::parts::{Parts, cell_hash, map_entry_hash};
-use millpond_backend_api::key_hash;
+use super::parts::{Parts, cell_hash};
+use millpond_backend_api::{Entry, key_hash};
 
 pub(super) const EPOCH: usize = 4;
 pub(super) const KEY_LEN: usize = 8;
@@ -42,6 +42,10 @@ pub(super) const PRESENT: u8 = 1;
 pub(super) const DEAD: u8 = 2;
 /// The entry leads the list of a map's entries and is none itself.
 pub(super) const HEAD: u8 = 4;
+/// Something below the table, a snapshot's file, may have an entry of this address: without a value it must be remembered as deleted.
+pub(super) const STORED: u8 = 8;
+/// The entry had been deleted, and its slot was given out since: it counts as a cell, although it has no value yet.
+pub(super) const REVIVED: u8 = 16;
 
 /// Which of the three layouts the entries of a table have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,8 +211,22 @@ impl<'a> EntryView<'a> {
     }
 
     #[inline]
-    fn flags(&self) -> u8 {
+    pub(super) fn flags(&self) -> u8 {
         self.bytes.get(FLAGS).copied().unwrap_or(DEAD)
+    }
+
+    /// Whether the entry has a value; one that has none was deleted, or waits for its first value in a batch.
+    #[inline]
+    #[must_use]
+    pub fn is_present(&self) -> bool {
+        self.flags() & PRESENT != 0
+    }
+
+    /// Whether this says that an entry was deleted which snapshots may have.
+    #[inline]
+    #[must_use]
+    pub fn is_deletion(&self) -> bool {
+        self.flags() & (PRESENT | DEAD | HEAD | STORED) == STORED
     }
 
     /// Whether this is an entry of the state: not a freed place, not the head of a map, and with a value.
@@ -301,6 +319,18 @@ impl<'a> EntryView<'a> {
         self.part(self.value_at(), self.value_len())
     }
 
+    /// The entry as the boundary knows it.
+    #[inline]
+    #[must_use]
+    pub fn entry(&self) -> Entry<'a> {
+        Entry {
+            key: self.key(),
+            namespace: self.namespace(),
+            map_key: self.map_key(),
+            value: self.value(),
+        }
+    }
+
     /// The size of the entry's place.
     #[inline]
     #[must_use]
@@ -325,25 +355,22 @@ impl<'a> EntryView<'a> {
     #[must_use]
     pub fn parts(&self) -> Parts<'a> {
         let (key, namespace, map_key) = (self.key(), self.namespace(), self.map_key());
-        let cell = cell_hash(key_hash(key), namespace);
-        let head = self.flags() & HEAD != 0;
-        let hash = if matches!(self.layout, Layout::Linked) && !head {
-            map_entry_hash(cell, map_key)
-        } else {
-            cell
-        };
-        Parts {
-            hash,
-            key,
-            namespace,
-            map_key,
-            head,
+        match self.layout {
+            Layout::Linked if self.flags() & HEAD == 0 => Parts::of_map_entry(&self.entry()),
+            _ => Parts {
+                hash: cell_hash(key_hash(key), namespace),
+                key,
+                namespace,
+                map_key,
+                head: self.flags() & HEAD != 0,
+            },
         }
     }
 
     /// Whether the entry is the one that `parts` addresses.
     #[inline]
-    pub(super) fn is(&self, parts: &Parts<'_>) -> bool {
+    #[must_use]
+    pub fn is(&self, parts: &Parts<'_>) -> bool {
         self.hash32() == super::low32(parts.hash)
             && self.key_len() == parts.key.len()
             && self.namespace_len() == parts.namespace.len()
@@ -373,9 +400,12 @@ impl<'a> EntryMut<'a> {
         }
     }
 
-    /// Writes `value` at `at` of the value, which then ends with it. It fits the capacity.
-    pub(super) fn set_value(&mut self, epoch: u32, at: usize, value: &[u8]) {
+    pub(super) fn set_epoch(&mut self, epoch: u32) {
         put_u32(self.bytes, EPOCH, epoch);
+    }
+
+    /// Writes `value` at `at` of the value, which then ends with it. It fits the capacity.
+    pub(super) fn set_value(&mut self, at: usize, value: &[u8]) {
         let view = EntryView::new(self.layout, self.bytes);
         let from = view.value_at() + at;
         if !matches!(self.layout, Layout::Fixed(_)) {

@@ -106,7 +106,14 @@ impl FrozenPages {
 
     /// The entry bytes of each page.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        self.pages.iter().map(|page| {
+        self.since(None)
+    }
+
+    /// The entry bytes of each page that may have been written after the epoch `since`; of all for `None`.
+    pub(super) fn since(&self, since: Option<u32>) -> impl Iterator<Item = &[u8]> {
+        let pages = self.pages.iter();
+        let written = pages.filter(move |page| since.is_none_or(|since| page.epoch() > since));
+        written.map(|page| {
             // SAFETY: `self` is borrowed for as long as the bytes are, and keeps its era alive. Its arena (see `Arena`) neither writes
             // nor frees a page of this era while it is alive.
             unsafe { page.entries() }

@@ -1,7 +1,7 @@
 //! The table of one group: an index and an arena, and what keeps them in step.
 
 use super::arena::{Arena, ArenaFigures};
-use super::entry::{DEAD, EntryMut, EntryView, HEAD, Layout, PRESENT};
+use super::entry::{DEAD, EntryMut, EntryView, HEAD, Layout, PRESENT, STORED};
 use super::frozen::{FrozenPages, SnapshotEra};
 use super::index::Index;
 use super::page::Location;
@@ -111,21 +111,40 @@ impl GroupTable {
             Layout::Fixed(_) => 0,
             Layout::Varying | Layout::Linked => PRESENT | if parts.head { HEAD } else { 0 },
         };
-        let location = self.place(layout, parts, capacity, flags);
+        self.add(layout, parts, capacity, flags)
+    }
+
+    fn add(&mut self, layout: Layout, parts: &Parts<'_>, capacity: usize, flags: u8) -> Location {
+        let location = self.place(layout, parts, capacity, self.arena.epoch, flags);
         self.index.insert(parts.hash, location, hash_in(&self.arena));
         location
     }
 
-    fn place(&mut self, layout: Layout, parts: &Parts<'_>, capacity: usize, flags: u8) -> Location {
+    fn place(
+        &mut self,
+        layout: Layout,
+        parts: &Parts<'_>,
+        capacity: usize,
+        epoch: u32,
+        flags: u8,
+    ) -> Location {
         let size = layout.entry_bytes(parts, capacity);
         let location = self.arena.allocate(size);
-        let epoch = self.arena.epoch;
         layout.write(self.arena.write(location), size, parts, epoch, flags);
         location
     }
 
-    /// Sets the value of an entry that `parts` addresses from byte `at` on, where the value then ends; `at` is at most its length.
-    /// The entry moves if it must; the result is where it is then.
+    /// [`STORED`] if snapshots may have the entry: they had it before, or one was taken since it was last changed.
+    fn stored(&self, entry: &EntryView<'_>) -> u8 {
+        if entry.epoch() == self.arena.epoch {
+            entry.flags() & STORED
+        } else {
+            STORED
+        }
+    }
+
+    /// Sets the value of an entry that `parts` addresses from byte `at` on, where the value then ends; `at` is at most its length. A
+    /// deleted entry, which has no value to keep, is there again. The entry moves if it must; the result is where it is then.
     pub fn set_value(
         &mut self,
         layout: Layout,
@@ -135,19 +154,22 @@ impl GroupTable {
         value: &[u8],
     ) -> Location {
         let view = self.view(layout, placed.location);
+        let flags = PRESENT | self.stored(&view);
         let capacity = view.capacity();
         let wanted = at + value.len();
         let fits = wanted <= capacity && (capacity < SHRINK_BYTES_MIN || wanted > capacity / 4);
         let epoch = self.arena.epoch;
         if fits || matches!(layout, Layout::Fixed(_)) {
             let mut entry = self.change(layout, placed.location);
-            entry.set_value(epoch, at, value);
+            entry.set_epoch(epoch);
+            entry.set_flags(flags);
+            entry.set_value(at, value);
             return placed.location;
         }
         // What is appended to will be appended to again.
         let room = if at > 0 { wanted.max(capacity * 2) } else { wanted };
         let (size, previous, next) = (view.size(), view.previous(), view.next());
-        let location = self.place(layout, parts, room, PRESENT);
+        let location = self.place(layout, parts, room, epoch, flags);
         let kept = self
             .view(layout, placed.location)
             .value()
@@ -155,8 +177,8 @@ impl GroupTable {
             .unwrap_or_default()
             .to_vec();
         let mut entry = self.change(layout, location);
-        entry.set_value(epoch, 0, &kept);
-        entry.set_value(epoch, at, value);
+        entry.set_value(0, &kept);
+        entry.set_value(at, value);
         if layout == Layout::Linked {
             entry.set_previous(previous);
             entry.set_next(next);
@@ -166,16 +188,101 @@ impl GroupTable {
         location
     }
 
-    /// Adds an entry that is not there with its value, which has the layout's width if that is fixed.
-    pub fn insert_value(&mut self, layout: Layout, parts: &Parts<'_>, value: &[u8]) -> Location {
-        let location = self.insert(layout, parts, value.len());
-        let epoch = self.arena.epoch;
-        let mut entry = self.change(layout, location);
-        entry.set_value(epoch, 0, value);
-        if matches!(layout, Layout::Fixed(_)) {
-            entry.set_flags(PRESENT);
+    /// Adds an entry that is not there with its value, which has the layout's width if that is fixed. `stored` says that snapshots may
+    /// have an entry of this address.
+    pub fn insert_value(
+        &mut self,
+        layout: Layout,
+        parts: &Parts<'_>,
+        value: &[u8],
+        stored: bool,
+    ) -> Location {
+        let flags = PRESENT | if stored { STORED } else { 0 };
+        let location = self.add(layout, parts, value.len(), flags);
+        self.change(layout, location).set_value(0, value);
+        location
+    }
+
+    /// Adds the note that an entry is deleted which is not in the table, but in snapshots.
+    pub fn insert_deletion(&mut self, layout: Layout, parts: &Parts<'_>) {
+        let location = self.add(layout, parts, 0, STORED);
+        self.arena.note_deletion(location);
+    }
+
+    /// Takes over an entry of another table with its epoch and what is known of it, a deletion too. It is not there, and in no list.
+    pub fn insert_as_it_was(&mut self, layout: Layout, entry: &EntryView<'_>) -> Location {
+        let parts = entry.parts();
+        let location = self.place(layout, &parts, entry.value_len(), entry.epoch(), entry.flags());
+        self.index.insert(parts.hash, location, hash_in(&self.arena));
+        self.change(layout, location).set_value(0, entry.value());
+        if entry.is_deletion() {
+            self.arena.note_deletion(location);
         }
         location
+    }
+
+    /// Takes away the value of an entry that `parts` addresses and that is in no list. With `keep_deletion` a note stays if snapshots may
+    /// have the entry; else it is removed.
+    pub fn delete(&mut self, layout: Layout, placed: Placed, parts: &Parts<'_>, keep_deletion: bool) {
+        let view = self.view(layout, placed.location);
+        if !keep_deletion || self.stored(&view) == 0 {
+            self.remove(layout, placed);
+            return;
+        }
+        let size = view.size();
+        let epoch = self.arena.epoch;
+        let mut location = placed.location;
+        if layout.entry_bytes(parts, 0) * 2 < size && !matches!(layout, Layout::Fixed(_)) {
+            location = self.place(layout, parts, 0, epoch, STORED);
+            self.index.move_to(placed.word, location);
+            self.release(layout, placed.location, size);
+        } else {
+            let mut entry = self.change(layout, location);
+            entry.set_epoch(epoch);
+            entry.set_flags(STORED);
+            if !matches!(layout, Layout::Fixed(_)) {
+                entry.set_value(0, &[]);
+            }
+        }
+        self.arena.note_deletion(location);
+        if self.arena.deletions() > 64.max(2 * self.index.len()) {
+            self.forget_deletions(layout, None);
+        }
+    }
+
+    /// How many deletions are noted, some perhaps twice and some no longer true.
+    #[must_use]
+    pub fn deletions(&self) -> usize {
+        self.arena.deletions()
+    }
+
+    /// Removes the notes of deletions made in `epoch` or before, unless that was done. To be called when no snapshot has them that is
+    /// still of use, and nothing below the table.
+    pub fn forget_deletions_up_to(&mut self, layout: Layout, epoch: u32) {
+        if *self.arena.forgotten() < epoch {
+            *self.arena.forgotten() = epoch;
+            self.forget_deletions(layout, Some(epoch));
+        }
+    }
+
+    fn forget_deletions(&mut self, layout: Layout, epoch: Option<u32>) {
+        let mut noted = self.arena.take_deletions();
+        noted.sort_unstable_by_key(|location| location.number());
+        noted.dedup();
+        for location in noted {
+            let view = self.view(layout, location);
+            if !view.is_deletion() {
+                continue;
+            }
+            if epoch.is_none_or(|epoch| view.epoch() > epoch) {
+                self.arena.note_deletion(location);
+                continue;
+            }
+            let hash = view.parts().hash;
+            if let Some((word, location)) = self.index.find(hash, |found| found == location) {
+                self.remove(layout, Placed { word, location });
+            }
+        }
     }
 
     /// Links `location` into the list of a map, between `previous` and what came after it.
@@ -238,6 +345,15 @@ impl GroupTable {
             .filter(EntryView::is_cell)
     }
 
+    /// The state's entries and the notes of deletions, in no order.
+    pub fn entries(&self, layout: Layout) -> impl Iterator<Item = EntryView<'_>> {
+        self.arena
+            .pages
+            .iter()
+            .flat_map(move |page| entries_of(layout, page.read_at(super::page::PAGE_HEADER_BYTES)))
+            .filter(|entry| entry.is_cell() || entry.is_deletion())
+    }
+
     /// Whether so much has been freed that [`take_for_rebuild`](Self::take_for_rebuild) is worth its while.
     #[inline]
     #[must_use]
@@ -267,6 +383,16 @@ impl FrozenPages {
         self.iter()
             .flat_map(move |page| entries_of(layout, page))
             .filter(EntryView::is_cell)
+    }
+
+    /// The state's entries and the notes of deletions that were changed after the epoch `since` (`None`: all), in no order. Pages that
+    /// were not written since then are not looked at.
+    pub fn changed(&self, layout: Layout, since: Option<u32>) -> impl Iterator<Item = EntryView<'_>> {
+        self.since(since)
+            .flat_map(move |page| entries_of(layout, page))
+            .filter(move |entry| {
+                since.is_none_or(|since| entry.epoch() > since) && (entry.is_cell() || entry.is_deletion())
+            })
     }
 }
 

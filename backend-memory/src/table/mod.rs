@@ -19,7 +19,7 @@ mod parts;
 
 pub use arena::ArenaFigures;
 pub(crate) use batch::slot_has_value;
-pub use batch::{FixedBatch, Missing, SMALL_TABLE_BYTES, fixed_slots, hint_cells};
+pub use batch::{FixedBatch, Missing, NoValue, SMALL_TABLE_BYTES, fixed_slots, hint_cells};
 pub use entry::{EntryView, Layout};
 pub use frozen::{EraOfOwner, FrozenPages, SnapshotEra};
 pub use group::{GroupTable, Placed};

@@ -201,6 +201,7 @@ impl Page {
         FrozenPage {
             block: self.block,
             used: self.used,
+            epoch: self.epoch,
         }
     }
 }
@@ -234,6 +235,7 @@ impl std::fmt::Debug for Page {
 pub(super) struct FrozenPage {
     block: NonNull<u8>,
     used: u32,
+    epoch: u32,
 }
 
 // SAFETY: the block is only read, and by the invariant neither written nor freed meanwhile.
@@ -242,6 +244,11 @@ unsafe impl Send for FrozenPage {}
 unsafe impl Sync for FrozenPage {}
 
 impl FrozenPage {
+    /// The epoch in which the page was last made writable: no entry of it was changed later.
+    pub(super) fn epoch(self) -> u32 {
+        self.epoch
+    }
+
     /// The entries of the page.
     ///
     /// # Safety

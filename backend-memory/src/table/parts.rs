@@ -2,7 +2,7 @@
 
 use super::class::ENTRY_BYTES_MAX;
 use super::entry::LINKED_HEAD;
-use millpond_backend_api::{BackendError, BackendErrorKind, BackendResult, Cell, key_hash};
+use millpond_backend_api::{BackendError, BackendErrorKind, BackendResult, Cell, Entry, key_hash};
 
 /// What addresses an entry, and its hash ([`cell_hash`] or [`map_entry_hash`]).
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +62,31 @@ impl<'a> Parts<'a> {
             namespace,
             map_key: &[],
             head: false,
+        }
+    }
+
+    /// The parts of a value's or list's entry; the hash is computed.
+    #[inline]
+    #[must_use]
+    pub fn of_value(entry: &Entry<'a>) -> Self {
+        Self {
+            hash: cell_hash(key_hash(entry.key), entry.namespace),
+            key: entry.key,
+            namespace: entry.namespace,
+            map_key: &[],
+            head: false,
+        }
+    }
+
+    /// The parts of a map's entry; the hash is computed.
+    #[inline]
+    #[must_use]
+    pub fn of_map_entry(entry: &Entry<'a>) -> Self {
+        let map = Self::of_value(entry);
+        Self {
+            hash: map_entry_hash(map.hash, entry.map_key),
+            map_key: entry.map_key,
+            ..map
         }
     }
 

@@ -69,7 +69,7 @@ fn report(problems: Vec<String>) -> Result<()> {
 
 /// Checks of several options together. A value that is not valid by itself is reported elsewhere and ends such a check.
 const CHECKS_ACROSS: &[fn(&Configuration) -> Option<String>] = &[
-    |config| bad_location(config, &storage::DIR),
+    bad_checkpoint_location,
     |config| bad_location(config, &storage::SAVEPOINT_DIR),
     |config| bad_location(config, &recovery::PATH),
     |config| match config.get(&high_availability::TYPE).ok()? {
@@ -84,6 +84,12 @@ const CHECKS_ACROSS: &[fn(&Configuration) -> Option<String>] = &[
     first_backoff_within_longest,
     heartbeats_within_timeout,
 ];
+
+fn bad_checkpoint_location(config: &Configuration) -> Option<String> {
+    config.get_optional(&storage::DIR).ok()?;
+    let location = config.checkpoint_location();
+    location.err().map(|error| error.message().to_owned())
+}
 
 fn bad_location(config: &Configuration, option: &ConfigOption<String>) -> Option<String> {
     config.get_optional(option).ok()?;

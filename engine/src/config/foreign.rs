@@ -49,8 +49,6 @@ pub(super) const KEYS: &[(&str, Why)] = &[
         Why::Because("is ignored: there are no unaligned checkpoints"),
     ),
     ("execution.checkpointing.during-recovery.enabled", Why::NotYet),
-    ("execution.checkpointing.local-backup.dirs", Why::NotYet),
-    ("taskmanager.state.local.root-dirs", Why::NotYet),
     ("taskmanager.resource-id", Why::NotYet),
     (
         "execution.state-recovery.without-channel-state.checkpoint-id",

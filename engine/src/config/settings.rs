@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::options::{checkpointing, cluster, high_availability, restart, storage};
+use super::options::{checkpointing, cluster, execution, high_availability, recovery, restart, storage};
 use super::{ConfigOption, Configuration, HighAvailabilityType, RestartStrategyType};
 use crate::Result;
 use crate::checkpoint::CheckpointSettings;
 use crate::checkpoint::ha::HaSettings;
-use crate::checkpoint::storage::parse_location;
+use crate::checkpoint::storage::{CacheSettings, CheckpointLocation, parse_location};
 use crate::cluster::ClusterSettings;
 use crate::restart::RestartSettings;
 
@@ -118,6 +118,22 @@ impl Configuration {
     /// Of kind [`ErrorKind::Configuration`](crate::ErrorKind::Configuration), with origin, key and value, if it is neither a path
     /// nor the address of a file.
     pub fn location(&self, option: &ConfigOption<String>) -> Result<Option<PathBuf>> {
+        self.place_of(option, parse_location)
+    }
+
+    /// Where checkpoints are written, which may be remote storage; nothing if `execution.checkpointing.dir` is not set.
+    ///
+    /// # Errors
+    /// As [`location`](Self::location).
+    pub fn checkpoint_location(&self) -> Result<Option<CheckpointLocation>> {
+        self.place_of(&storage::DIR, CheckpointLocation::parse)
+    }
+
+    fn place_of<T>(
+        &self,
+        option: &ConfigOption<String>,
+        parse: impl FnOnce(&str, &str) -> Result<T>,
+    ) -> Result<Option<T>> {
         let Some(value) = self.get_optional(option)? else {
             return Ok(None);
         };
@@ -127,11 +143,38 @@ impl Configuration {
             Some(scheme) if value.starts_with('/') => format!("{}{value}", scheme.trim_end_matches('/')),
             _ => value,
         };
-        parse_location(key, &address)
+        parse(key, &address)
             .map(Some)
             .map_err(|error| error.context(self.origin(option)))
     }
+
+    /// How local copies of snapshots in remote storage are made and used.
+    ///
+    /// # Errors
+    /// Of kind [`ErrorKind::Configuration`](crate::ErrorKind::Configuration), if a value is not valid.
+    pub fn cache_settings(&self) -> Result<CacheSettings> {
+        let first = |option| -> Result<Option<String>> {
+            let dirs: Option<Vec<String>> = self.get_optional(option)?;
+            Ok(dirs.and_then(|dirs| dirs.into_iter().next()))
+        };
+        let folder = match first(&recovery::LOCAL_BACKUP_DIRS)? {
+            Some(dir) => parse_location(recovery::LOCAL_BACKUP_DIRS.key(), &dir)
+                .map_err(|error| error.context(self.origin(&recovery::LOCAL_BACKUP_DIRS)))?,
+            None => first(&execution::TMP_DIRS)?
+                .map_or_else(std::env::temp_dir, PathBuf::from)
+                .join(LOCAL_STATE),
+        };
+        Ok(CacheSettings {
+            folder,
+            bytes_max: self.get(&recovery::LOCAL_BACKUP_SIZE_MAX)?.bytes(),
+            backup: self.get(&recovery::LOCAL_BACKUP)?,
+            from_local: self.get(&recovery::FROM_LOCAL)?,
+        })
+    }
 }
+
+/// Name of the folder for local copies of snapshots, below that for temporary files.
+const LOCAL_STATE: &str = "millpond-local-state";
 
 /// `number` as a length in memory; what does not fit is as good as unbounded.
 fn in_memory(number: u64) -> usize {
@@ -244,6 +287,42 @@ mod tests {
         let config = configured(&[("state.checkpoints.dir", "file:///tmp/c")]);
         assert_eq!(config.location(&storage::DIR).unwrap(), Some("/tmp/c".into()));
         assert_eq!(config.location(&storage::SAVEPOINT_DIR).unwrap(), None);
+    }
+
+    #[test]
+    fn only_checkpoints_may_be_in_remote_storage() {
+        let memory = "memory://name/c";
+        let config = configured(&[("execution.checkpointing.dir", memory)]);
+        config.validate().unwrap();
+        let found = config.checkpoint_location().unwrap().unwrap();
+        assert_eq!(found.to_string(), memory);
+        let config = configured(&[("execution.checkpointing.savepoint-dir", memory)]);
+        assert_eq!(config.validate().unwrap_err().kind(), ErrorKind::Configuration);
+    }
+
+    #[test]
+    fn local_copies_are_off_and_below_the_temporary_folder_unless_something_else_is_set() {
+        let settings = Configuration::new().cache_settings().unwrap();
+        assert_eq!(
+            settings,
+            CacheSettings {
+                folder: std::env::temp_dir().join("millpond-local-state"),
+                bytes_max: 10 << 30,
+                backup: false,
+                from_local: false,
+            }
+        );
+        let config = configured(&[
+            ("state.backend.local-recovery", "true"),
+            ("taskmanager.state.local.root-dirs", "/a,/b"),
+            ("execution.checkpointing.local-backup.size-max", "1 mb"),
+            ("io.tmp.dirs", "/tmp/x"),
+        ]);
+        let settings = config.cache_settings().unwrap();
+        assert_eq!(settings.folder, PathBuf::from("/a"));
+        assert_eq!(settings.bytes_max, 1 << 20);
+        assert!(settings.backup && settings.from_local);
+        assert_eq!(config.warnings(), Vec::<String>::new());
     }
 
     #[test]

@@ -36,24 +36,11 @@ const OUR_PREFIXES: &[&str] = &[
 const OPEN_FAMILIES: &[&str] = &["metrics.reporter.", "traces.reporter.", "events.reporter."];
 
 /// Keys that work, with something to know about them: the key, the value that calls for it, and the remark.
-const REMARKS: &[(&str, Option<&str>, &str)] = &[
-    (
-        "state.backend.rocksdb.checkpointdir",
-        None,
-        "is the local folder of the databases, despite its name; it is read as state.backend.rocksdb.localdir",
-    ),
-    ("state.backend.local-recovery", Some("true"), LOCAL_RECOVERY),
-    (
-        "execution.state-recovery.from-local",
-        Some("true"),
-        LOCAL_RECOVERY,
-    ),
-    (
-        "execution.checkpointing.local-backup.enabled",
-        Some("true"),
-        LOCAL_RECOVERY,
-    ),
-];
+const REMARKS: &[(&str, Option<&str>, &str)] = &[(
+    "state.backend.rocksdb.checkpointdir",
+    None,
+    "is the local folder of the databases, despite its name; it is read as state.backend.rocksdb.localdir",
+)];
 
 /// Options that are read and checked and that nothing acts on in this version: the key or, with a `.` at its end, the family; and the only value that
 /// asks for something, where the others ask for what is done anyway.
@@ -72,8 +59,6 @@ const WITHOUT_EFFECT_YET: &[(&str, Option<&str>)] = &[
     ("taskmanager.memory.segment-size", None),
     ("web.", None),
 ];
-
-const LOCAL_RECOVERY: &str = "has no effect yet: state is restored from the checkpoint storage";
 
 /// How similar (0 to 1) a known key must be to be proposed for an unknown one.
 const SIMILAR: f64 = 0.6;

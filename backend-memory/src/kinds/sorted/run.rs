@@ -1,6 +1,6 @@
 //! A run: the sorted sequence of one group, in chunks of about [`CHUNK_BYTES`].
 
-use super::chunk::{Address, Chunk};
+use super::chunk::{Address, Chunk, Mark};
 use millpond_backend_api::Entry;
 use std::sync::Arc;
 
@@ -68,17 +68,18 @@ impl Run {
         Some(Place { chunk: number, index })
     }
 
-    /// Sets a value; returns the length of the one that was there.
-    pub(super) fn put(&mut self, address: &Address<'_>, value: &[u8]) -> Option<usize> {
+    /// Sets a value; returns the length of the one that was there. `mark` is that of a new entry; one that was there is changed in its
+    /// epoch.
+    pub(super) fn put(&mut self, address: &Address<'_>, value: &[u8], mark: Mark) -> Option<usize> {
         let number = self.chunk_of(address);
         let last = number + 1 >= self.chunks.len();
         let Some(shared) = self.chunks.get_mut(number) else {
-            self.add_chunk(0, address, value);
+            self.add_chunk(0, address, value, mark);
             return None;
         };
         let index = match shared.search(address) {
             Ok(index) => {
-                let before = Arc::make_mut(shared).replace(index, address, value);
+                let before = Arc::make_mut(shared).replace(index, address, value, mark.epoch);
                 self.split_if_large(number);
                 return Some(before);
             }
@@ -87,17 +88,17 @@ impl Run {
         let full = shared.live_bytes() + address.entry_bytes(value.len()) > CHUNK_BYTES;
         if full && last && index == shared.len() {
             // Entries that come in order, as timers do, leave full chunks behind them.
-            self.add_chunk(number + 1, address, value);
+            self.add_chunk(number + 1, address, value, mark);
             return None;
         }
-        Arc::make_mut(shared).insert(index, address, value);
+        Arc::make_mut(shared).insert(index, address, value, mark);
         self.split_if_large(number);
         None
     }
 
-    fn add_chunk(&mut self, number: usize, address: &Address<'_>, value: &[u8]) {
+    fn add_chunk(&mut self, number: usize, address: &Address<'_>, value: &[u8], mark: Mark) {
         let mut chunk = Chunk::default();
-        chunk.insert(0, address, value);
+        chunk.insert(0, address, value, mark);
         self.chunks.insert(number, Arc::new(chunk));
     }
 
@@ -119,18 +120,19 @@ impl Run {
         self.split_if_large(number);
     }
 
-    /// Removes an entry; returns the length of its value.
-    pub(super) fn delete(&mut self, place: Place) -> Option<usize> {
+    /// Removes an entry; returns the length of its value, and its mark.
+    pub(super) fn delete(&mut self, place: Place) -> Option<(usize, Mark)> {
         let Place { chunk: number, index } = place;
         let shared = self.chunks.get_mut(number)?;
-        let len = shared.entry(index)?.value.len();
+        let (entry, mark) = shared.marked(index)?;
+        let len = entry.value.len();
         if shared.len() == 1 {
             self.chunks.remove(number);
-            return Some(len);
+            return Some((len, mark));
         }
         Arc::make_mut(shared).remove(index);
         self.merge_if_small(number);
-        Some(len)
+        Some((len, mark))
     }
 
     /// Joins a chunk that has become small with the next one, if that is small too.
@@ -147,6 +149,39 @@ impl Run {
             *place = Arc::new(joined);
         }
         self.chunks.remove(number + 1);
+    }
+
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.len()).sum()
+    }
+
+    /// Whether there is no entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// The entries that were changed after the epoch `since` (`None`: all), in order. Chunks without any are not looked at.
+    pub fn changed(&self, since: Option<u32>) -> impl Iterator<Item = Entry<'_>> {
+        self.chunks
+            .iter()
+            .filter(move |chunk| since.is_none_or(|since| chunk.newest() > since))
+            .flat_map(|chunk| chunk.iter_marked())
+            .filter(move |(_, mark)| since.is_none_or(|since| mark.epoch > since))
+            .map(|(entry, _)| entry)
+    }
+
+    /// A run of the entries that were changed after the epoch `since`.
+    pub(super) fn after(&self, since: u32) -> Self {
+        let mut run = Self::default();
+        for (entry, mark) in self.chunks.iter().flat_map(|chunk| chunk.iter_marked()) {
+            if mark.epoch > since {
+                run.put(&Address::of_entry(&entry), entry.value, mark);
+            }
+        }
+        run
     }
 
     /// The entries in order.

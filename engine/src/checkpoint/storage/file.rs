@@ -73,22 +73,27 @@ impl FileStorage {
                 ),
             ));
         }
-        if options.inline_threshold > Self::INLINE_THRESHOLD_MAX {
-            return Err(Error::new(
-                ErrorKind::Configuration,
-                format!(
-                    "execution.checkpointing.data-inline-threshold: {} bytes are more than the {} bytes allowed",
-                    options.inline_threshold,
-                    Self::INLINE_THRESHOLD_MAX
-                ),
-            ));
-        }
+        Self::check_inline_threshold(&options)?;
         Ok(Self {
             paths: CheckpointPaths::new(&root, job, options.create_subdir),
             root,
             options,
             made: Mutex::default(),
         })
+    }
+
+    pub(super) fn check_inline_threshold(options: &FileStorageOptions) -> Result<()> {
+        if options.inline_threshold <= Self::INLINE_THRESHOLD_MAX {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Configuration,
+            format!(
+                "execution.checkpointing.data-inline-threshold: {} bytes are more than the {} bytes allowed",
+                options.inline_threshold,
+                Self::INLINE_THRESHOLD_MAX
+            ),
+        ))
     }
 
     /// The file names in use.

@@ -1,7 +1,40 @@
 //! From the value of a configuration key to a folder.
 
+use super::RemoteLocation;
 use crate::{Error, ErrorKind, Result};
+use std::fmt;
 use std::path::{Path, PathBuf};
+
+/// Where the checkpoints of a job are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckpointLocation {
+    /// In a folder of this machine or one mounted on it, an absolute path.
+    Folder(PathBuf),
+    /// In remote storage.
+    Remote(RemoteLocation),
+}
+
+impl CheckpointLocation {
+    /// The place that `value` names: an address of remote storage, or as [`parse_location`].
+    ///
+    /// # Errors
+    /// As [`parse_location`] and [`RemoteLocation::parse`].
+    pub fn parse(key: &str, value: &str) -> Result<Self> {
+        match RemoteLocation::parse(key, value)? {
+            Some(remote) => Ok(Self::Remote(remote)),
+            None => parse_location(key, value).map(Self::Folder),
+        }
+    }
+}
+
+impl fmt::Display for CheckpointLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(folder) => folder.display().fmt(f),
+            Self::Remote(remote) => remote.fmt(f),
+        }
+    }
+}
 
 /// The folder or file that `value` names: a bare path, or a `file://` address. Relative paths start at the current folder; the result is absolute.
 /// `key` says where the value comes from, for the error.

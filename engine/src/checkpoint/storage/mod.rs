@@ -1,20 +1,24 @@
-//! Where snapshot bytes go: files, or the coordinator's memory.
+//! Where snapshot bytes go: files, objects of a remote store, or the coordinator's memory.
 //!
 //! An operator opens a stream for each part of its snapshot, writes, and finishes it; what comes back is a
 //! [`FileRef`] that goes into the acknowledgement. A stream that is dropped leaves nothing behind. The coordinator
 //! publishes the metadata last.
 
+mod cache;
 pub(crate) mod durable;
 mod file;
 mod file_input;
 mod file_stream;
 mod job_manager;
 mod location;
+mod object;
 mod paths;
 
+pub use cache::{CacheSettings, CachedStorage, LocalCache};
 pub use file::{FileStorage, FileStorageOptions};
 pub use job_manager::{JobManagerStorage, STATE_BYTES_MAX};
-pub use location::parse_location;
+pub use location::{CheckpointLocation, parse_location};
+pub use object::{ObjectStorage, RemoteLocation, memory_store};
 pub use paths::CheckpointPaths;
 
 use super::{CheckpointId, FileRef, SubtaskSnapshot};
@@ -128,8 +132,13 @@ pub trait CheckpointStorage: fmt::Debug + Send + Sync {
     /// [`ErrorKind::Restore`] when the file is missing or not as long as it should be.
     fn open_input(&self, file: &FileRef) -> Result<Box<dyn SnapshotInput>>;
 
-    /// Where the file can be mapped or hard-linked, if it is a local file.
+    /// Where the file can be mapped or hard-linked, if it is a local file. A remote file is brought to this machine first ([`CachedStorage`]), so this may take as
+    /// long as a download; when that fails, there is none, and [`open_input`](Self::open_input) is what is left.
     fn local_path(&self, file: &FileRef) -> Option<PathBuf>;
+
+    /// Forgets the local copy of a remote file, so that the next [`local_path`](Self::local_path) fetches it anew: for a copy that turned out to be damaged.
+    /// Who has it mapped may go on reading. Does nothing where files are local anyway: there is no second copy.
+    fn drop_local_copy(&self, _file: &FileRef) {}
 
     /// The most bytes of state that one acknowledgement may carry inline.
     fn ack_bytes_max(&self) -> u64;
@@ -172,6 +181,12 @@ pub trait CheckpointStorage: fmt::Debug + Send + Sync {
 
     /// The folder that relative paths start at, where there is one.
     fn job_folder(&self) -> Option<&Path>;
+}
+
+/// A storage whose files are not on this machine.
+pub trait RemoteStorage: CheckpointStorage {
+    /// The full address of a file, given by its path as it is in [`FileRef`]s. No two files ever have the same.
+    fn address_of(&self, path: &str) -> String;
 }
 
 /// Reads a whole file into memory, verified.
@@ -218,5 +233,7 @@ pub fn check_ack(storage: &dyn CheckpointStorage, snapshot: &SubtaskSnapshot) ->
     ))
 }
 
+#[cfg(test)]
+mod conformance;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,10 @@
+//! What is particular to files and to the coordinator's memory; the rest is in `conformance`.
+
 use super::*;
 use crate::checkpoint::{FileLocation, JobId, KeyedHandle, OperatorId};
 use std::fs;
 
-fn hint(expected_bytes: Option<u64>) -> StreamHint {
+pub(super) fn hint(expected_bytes: Option<u64>) -> StreamHint {
     StreamHint {
         operator: "Count".into(),
         subtask: 3,
@@ -27,7 +29,7 @@ fn files(inline_threshold: usize) -> Fixture {
     Fixture { dir, storage }
 }
 
-fn write(storage: &dyn CheckpointStorage, id: u64, scope: Scope, parts: &[&[u8]]) -> FileRef {
+pub(super) fn write(storage: &dyn CheckpointStorage, id: u64, scope: Scope, parts: &[&[u8]]) -> FileRef {
     let mut stream = storage.open_stream(CheckpointId(id), scope, &hint(None)).unwrap();
     for part in parts {
         stream.write(part).unwrap();
@@ -45,46 +47,6 @@ fn names(folder: &Path) -> Vec<String> {
         .unwrap_or_default();
     names.sort();
     names
-}
-
-#[test]
-fn bytes_in_are_bytes_out_around_the_threshold_and_the_buffer() {
-    let fixture = files(100);
-    for size in [0usize, 1, 63, 64, 65, 99, 100, 101, 1000, 100_000] {
-        let bytes: Vec<u8> = (0..size).map(|i| u8::try_from(i % 251).unwrap()).collect();
-        for chunk in [1, 7, 64, 1 << 20] {
-            let parts: Vec<_> = bytes.chunks(chunk).collect();
-            let file = write(&fixture.storage, 1, Scope::Exclusive, &parts);
-            assert_eq!(file.size, size as u64);
-            assert_eq!(file.crc32, crc32fast::hash(&bytes));
-            assert_eq!(
-                matches!(file.location, FileLocation::Inline(_)),
-                size <= 100,
-                "{size}"
-            );
-            assert_eq!(read_all(&fixture.storage, &file).unwrap(), bytes);
-        }
-    }
-}
-
-#[test]
-fn threshold_zero_makes_a_file_for_a_single_byte_and_none_for_nothing() {
-    let fixture = files(0);
-    let one = write(&fixture.storage, 1, Scope::Exclusive, &[b"x"]);
-    assert!(one.owned_path().is_some());
-    let nothing = write(&fixture.storage, 1, Scope::Exclusive, &[]);
-    assert_eq!(nothing.location, FileLocation::Inline(Vec::new()));
-    assert_eq!(read_all(&fixture.storage, &nothing).unwrap(), b"");
-}
-
-#[test]
-fn scope_decides_the_folder_and_whether_the_file_is_shared() {
-    let fixture = files(0);
-    let exclusive = write(&fixture.storage, 7, Scope::Exclusive, &[b"x"]);
-    let shared = write(&fixture.storage, 7, Scope::Shared, &[b"x"]);
-    assert!(exclusive.owned_path().unwrap().starts_with("chk-7/"));
-    assert!(shared.owned_path().unwrap().starts_with("shared/"));
-    assert_eq!((exclusive.shared, shared.shared), (false, true));
 }
 
 #[test]
@@ -130,49 +92,6 @@ fn late_stream_does_not_bring_a_discarded_checkpoint_back() {
     assert_eq!(late.write(&[0; 1]).unwrap_err().kind(), ErrorKind::Storage);
     assert_eq!(late.finish().unwrap_err().kind(), ErrorKind::Storage);
     assert!(!fixture.storage.paths().checkpoint(CheckpointId(1)).exists());
-}
-
-#[test]
-fn flipped_bit_is_reported_with_file_range_expected_and_found() {
-    let fixture = files(0);
-    let file = write(&fixture.storage, 1, Scope::Exclusive, &[&[5; 300]]);
-    let path = fixture.storage.local_path(&file).unwrap();
-    let mut bytes = fs::read(&path).unwrap();
-    bytes[17] ^= 1;
-    fs::write(&path, &bytes).unwrap();
-    let error = read_all(&fixture.storage, &file).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Restore);
-    let text = error.to_string();
-    for part in [
-        path.to_str().unwrap(),
-        "bytes 0..300",
-        &format!("{:#010x}", crc32fast::hash(&bytes)),
-        &format!("expected {:#010x}", file.crc32),
-    ] {
-        assert!(text.contains(part), "{part} in {text}");
-    }
-}
-
-#[test]
-fn cut_longer_and_missing_files_are_reported_with_both_sizes() {
-    let fixture = files(0);
-    let file = write(&fixture.storage, 1, Scope::Exclusive, &[&[5; 300]]);
-    let path = fixture.storage.local_path(&file).unwrap();
-    for size in [0usize, 299, 301] {
-        fs::write(&path, vec![5; size]).unwrap();
-        let error = read_all(&fixture.storage, &file).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Restore);
-        assert!(
-            error
-                .to_string()
-                .contains(&format!("it has {size} bytes, expected 300")),
-            "{error}"
-        );
-    }
-    fs::remove_file(&path).unwrap();
-    let error = read_all(&fixture.storage, &file).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Restore);
-    assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
 }
 
 #[test]
@@ -330,49 +249,4 @@ fn memory_storage_with_a_folder_writes_metadata_only() {
     storage.discard_checkpoint(CheckpointId(1)).unwrap();
     storage.remove_empty_folders().unwrap();
     assert_eq!(names(dir.path()), Vec::<String>::new());
-}
-
-#[test]
-fn what_a_crash_left_is_deleted_and_nothing_else() {
-    let fixture = files(0);
-    let storage = &fixture.storage;
-    for id in [1, 2, 9] {
-        write(storage, id, Scope::Exclusive, &[b"x"]);
-    }
-    let used = write(storage, 1, Scope::Shared, &[b"x"]);
-    write(storage, 1, Scope::Shared, &[b"x"]);
-    fs::write(storage.paths().shared().join(".unfinished.tmp"), b"x").unwrap();
-    fs::write(storage.paths().job().join("notes.txt"), b"x").unwrap();
-    let used = used.owned_path().unwrap().to_owned();
-    storage
-        .delete_orphans(
-            &[CheckpointId(2)],
-            CheckpointId(9),
-            &HashSet::from([used.clone()]),
-        )
-        .unwrap();
-    assert_eq!(
-        names(storage.paths().job()),
-        ["chk-2", "chk-9", "notes.txt", "shared"]
-    );
-    assert_eq!(
-        names(&storage.paths().shared()),
-        [used.strip_prefix("shared/").unwrap()]
-    );
-}
-
-#[test]
-fn folder_that_may_be_shared_is_not_cleaned() {
-    let dir = tempfile::tempdir().unwrap();
-    let options = FileStorageOptions {
-        create_subdir: false,
-        inline_threshold: 0,
-        ..FileStorageOptions::default()
-    };
-    let storage = FileStorage::new(dir.path(), &JobId::random(), options).unwrap();
-    write(&storage, 1, Scope::Exclusive, &[b"x"]);
-    storage
-        .delete_orphans(&[], CheckpointId(9), &HashSet::new())
-        .unwrap();
-    assert_eq!(names(dir.path()), ["chk-1"]);
 }

@@ -1,7 +1,7 @@
 //! What a job starts from, and local copies of state.
 
 use super::options;
-use crate::config::{ClaimMode, ConfigOption, OnDamage};
+use crate::config::{ClaimMode, ConfigOption, MemorySize, OnDamage};
 
 options! {
     "Savepoints and recovery";
@@ -23,15 +23,24 @@ options! {
     /// to the `previous` one. A sink may have committed the damaged one already. Not an option of Flink's.
     ON_DAMAGE: OnDamage = "execution.state-recovery.on-damage".with_default("fail");
 
-    /// Whether state is restored from a local copy where there is one.
+    /// Whether state is restored from a local copy where there is one. Only for checkpoints in remote storage: files are local as they are.
     FROM_LOCAL: bool = "execution.state-recovery.from-local"
         .with_default("false")
         .with_old_keys(&["state.backend.local-recovery"]);
 
-    /// Whether checkpoints leave a local copy of the state.
+    /// Whether checkpoints in remote storage leave a local copy of the state; one that cannot be written is no failure.
     LOCAL_BACKUP: bool = "execution.checkpointing.local-backup.enabled"
         .with_default("false")
         .with_fallback_keys(&["execution.state-recovery.from-local", "state.backend.local-recovery"]);
+
+    /// Folder for local copies of snapshots in remote storage, also of those that are only fetched to be mapped; the first of several is used. Processes
+    /// and jobs may share it. Unset: `millpond-local-state` below `io.tmp.dirs`.
+    LOCAL_BACKUP_DIRS: Vec<String> = "execution.checkpointing.local-backup.dirs"
+        .with_old_keys(&["taskmanager.state.local.root-dirs"]);
+
+    /// How many bytes all local copies of snapshots may have together; the least recently used go first. Those that a running job has
+    /// mapped stay, even if they are more. Not an option of Flink's.
+    LOCAL_BACKUP_SIZE_MAX: MemorySize = "execution.checkpointing.local-backup.size-max".with_default("10 gb");
 
     /// Folder for what a process keeps over its restarts. Unset: a folder below `io.tmp.dirs`.
     WORKING_DIR: String = "process.working-dir";

@@ -11,7 +11,8 @@ options! {
     STORAGE: String = "execution.checkpointing.storage"
         .with_old_keys(&["state.checkpoint-storage"]);
 
-    /// Folder of all checkpoints, a path or a URI; every process must reach it. Checkpoints of a job are in `<folder>/<job id>/chk-<n>`.
+    /// Folder of all checkpoints, a path or a URI; every process must reach it. Checkpoints of a job are in `<folder>/<job id>/chk-<n>`. `memory://<name>/<folder>`
+    /// is an object store in the memory of the process, for tests.
     DIR: String = "execution.checkpointing.dir"
         .with_old_keys(&["state.checkpoints.dir", "state.backend.fs.checkpointdir"]);
 

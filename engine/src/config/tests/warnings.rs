@@ -58,10 +58,7 @@ fn an_unknown_key_below_our_prefixes_is_a_warning_with_the_nearest_key() {
             "state.backend.async",
             Some("is ignored: snapshots are always asynchronous"),
         ),
-        (
-            "state.backend.local-recovery",
-            Some("has no effect yet: state is restored from the checkpoint storage"),
-        ),
+        ("state.backend.local-recovery", None),
     ];
     for (key, warning) in cases {
         let mut config = Configuration::new();

@@ -5,12 +5,13 @@ use crate::backend::{Backend, BackendSettings, PluginLoader, StorageKind};
 use crate::checkpoint::ha::HaSettings;
 use crate::checkpoint::restore::{self, OperatorPlan, RestorePlan};
 use crate::checkpoint::storage::{
-    CheckpointPaths, CheckpointStorage, FileStorage, FileStorageOptions, JobManagerStorage, STATE_BYTES_MAX,
+    CacheSettings, CachedStorage, CheckpointLocation, CheckpointPaths, CheckpointStorage, FileStorage,
+    FileStorageOptions, JobManagerStorage, ObjectStorage, RemoteLocation, STATE_BYTES_MAX,
 };
 use crate::checkpoint::store::CompletedCheckpoint;
 use crate::checkpoint::{CheckpointMetadata, CheckpointSettings, JobId};
 use crate::cluster::ClusterSettings;
-use crate::config::options::{checkpointing, cluster, execution, recovery};
+use crate::config::options::{cluster, execution, recovery};
 use crate::config::{Configuration, OnDamage};
 use crate::restart::RestartSettings;
 use crate::runtime::plan::Plan;
@@ -19,8 +20,9 @@ use crate::{Error, ErrorKind, Result};
 use millpond_backend_api::{MAX_PARALLELISM_LIMIT, default_max_parallelism};
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::runtime::Handle;
 
 /// A job that is ready to run.
 pub(crate) struct Prepared {
@@ -51,8 +53,11 @@ pub(crate) struct Prepared {
 #[derive(Clone, Debug)]
 pub(crate) struct StorageSetup {
     kind: StorageKind,
-    dir: Option<PathBuf>,
+    dir: Option<CheckpointLocation>,
     options: FileStorageOptions,
+    cache: CacheSettings,
+    /// The remote storage of the job that was last asked for: the coordinator and the attempts of a process share it.
+    remote: Arc<Mutex<Option<(JobId, Arc<ObjectStorage>)>>>,
 }
 
 impl StorageSetup {
@@ -61,27 +66,53 @@ impl StorageSetup {
         self.kind == StorageKind::FileSystem
     }
 
-    /// The storage of the job `id`.
-    pub(crate) fn storage(&self, id: &JobId) -> Result<Arc<dyn CheckpointStorage>> {
+    /// The storage of the job `id`; `runtime` carries out the calls of a remote one.
+    pub(crate) fn storage(&self, id: &JobId, runtime: &Handle) -> Result<Arc<dyn CheckpointStorage>> {
         match (self.kind, &self.dir) {
-            (StorageKind::FileSystem, Some(dir)) => {
+            (StorageKind::FileSystem, Some(CheckpointLocation::Folder(dir))) => {
                 Ok(Arc::new(FileStorage::new(dir.clone(), id, self.options.clone())?))
+            }
+            (StorageKind::FileSystem, Some(CheckpointLocation::Remote(location))) => {
+                let remote = self.remote(location, id, runtime)?;
+                Ok(Arc::new(CachedStorage::new(
+                    remote,
+                    &self.cache,
+                    self.options.inline_threshold,
+                )?))
             }
             (StorageKind::FileSystem, None) => Err(Error::new(
                 ErrorKind::Configuration,
                 "execution.checkpointing.storage is 'filesystem', but execution.checkpointing.dir is not set",
             )),
+            (_, Some(CheckpointLocation::Remote(location))) => Err(refuse(format!(
+                "execution.checkpointing.storage is 'jobmanager', which keeps no objects: execution.checkpointing.dir '{location}' \
+                 must be a path, or the storage 'filesystem'"
+            ))),
             (_, dir) => {
                 let storage = JobManagerStorage::new(STATE_BYTES_MAX, self.options.ack_bytes_max);
                 Ok(Arc::new(match dir {
-                    Some(dir) => storage.with_metadata_files(
+                    Some(CheckpointLocation::Folder(dir)) => storage.with_metadata_files(
                         dir.clone(),
                         CheckpointPaths::new(dir, id, self.options.create_subdir),
                     ),
-                    None => storage,
+                    _ => storage,
                 }))
             }
         }
+    }
+}
+
+impl StorageSetup {
+    fn remote(&self, location: &RemoteLocation, id: &JobId, runtime: &Handle) -> Result<Arc<ObjectStorage>> {
+        let mut remote = self.remote.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((job, storage)) = remote.as_ref()
+            && job == id
+        {
+            return Ok(Arc::clone(storage));
+        }
+        let made = ObjectStorage::new(location, id, self.options.clone(), runtime.clone())?;
+        let (_, storage) = remote.insert((id.clone(), Arc::new(made)));
+        Ok(Arc::clone(storage))
     }
 }
 
@@ -109,7 +140,9 @@ pub(crate) fn prepare(spec: JobSpec) -> Result<Prepared> {
     tracing::info!("job '{job_name}': {}", choice.why);
     let storage = StorageSetup {
         kind: choice.storage,
-        dir: config.location(&checkpointing::DIR)?,
+        dir: config.checkpoint_location()?,
+        cache: config.cache_settings()?,
+        remote: Arc::default(),
         options: FileStorageOptions {
             inline_threshold: checkpoints.inline_threshold,
             write_buffer: checkpoints.write_buffer,

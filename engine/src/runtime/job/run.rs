@@ -285,7 +285,7 @@ impl Lead {
         runtime: &Runtime,
         shared: &JobShared,
     ) -> Result<Self> {
-        let storage = prepared.storage.storage(session.job_id())?;
+        let storage = prepared.storage.storage(session.job_id(), runtime.handle())?;
         storage.probe()?;
         for recovered in session.recovered().iter().rev().take(1) {
             prepared.restore_plan(&recovered.metadata)?;
@@ -480,7 +480,7 @@ fn run_attempt(
         job_id: plan.job_id.clone(),
         attempt: plan.attempt.0,
         mode: prepared.checkpoints.mode,
-        storage: prepared.storage.storage(&job_id)?,
+        storage: prepared.storage.storage(&job_id, runtime.handle())?,
         incremental: prepared.checkpoints.incremental && prepared.storage.keeps_files(),
         backend: Arc::clone(&prepared.backend),
         restored,

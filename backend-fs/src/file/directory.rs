@@ -1,0 +1,194 @@
+//! The directory: the states of a file and its sections. It is small, read as a whole when the file is opened, and holds the checksums of
+//! the tables that hold the checksums of everything else.
+
+use super::layout::{CHECK_BYTES, HEADER_BYTES, OFFSET_MASK, WORD_BYTES, blocks, index_words};
+use super::writer::GroupTotals;
+use millpond_backend_api::{KeyGroup, StateDescriptor, StateKind};
+use millpond_backend_memory::snapshot::format::{Bytes, put_framed, put_varint};
+use std::collections::BTreeSet;
+
+/// The section of one state in one key group, as the directory describes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SectionInfo {
+    /// The state's index in the directory.
+    pub(super) state: u32,
+    pub(super) group: KeyGroup,
+    /// The bytes of the entries.
+    pub(super) entries_len: u64,
+    /// How many entries there are, deleted ones too.
+    pub(super) entries: u64,
+    pub(super) deleted: u64,
+    /// How many different (key, namespace) there are; counted for maps only, 0 for other kinds.
+    pub(super) maps: u64,
+    pub(super) totals: GroupTotals,
+    /// The CRC32 of the check table.
+    pub(super) table_crc32: u32,
+}
+
+/// Where the parts of a section lie: follows from the sections before it and its own numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Extent {
+    /// The section's first byte in the file.
+    pub(super) offset: u64,
+    /// The words of the index.
+    pub(super) words: u64,
+    /// The words of the index of maps.
+    pub(super) head_words: u64,
+    /// The bytes that are checksummed by blocks: entries, index, index of maps.
+    pub(super) area_len: u64,
+    /// The number of its first block among all blocks of the file.
+    pub(super) first_block: u64,
+    pub(super) blocks: u64,
+}
+
+impl Extent {
+    /// The extent of a section that begins at `offset`, its first block having the number `first_block`. `None` for numbers that no
+    /// section can have.
+    pub(super) fn of(kind: StateKind, info: &SectionInfo, offset: u64, first_block: u64) -> Option<Self> {
+        let indexed = if kind == StateKind::SortedMap {
+            0
+        } else {
+            info.entries
+        };
+        let words = index_words(indexed)?;
+        let head_words = index_words(info.maps)?;
+        let area_len = words
+            .checked_add(head_words)?
+            .checked_mul(WORD_BYTES)?
+            .checked_add(info.entries_len)?;
+        let possible = info.entries_len < OFFSET_MASK
+            && info.deleted <= info.entries
+            && info.maps <= info.entries
+            && (kind == StateKind::Map || info.maps == 0)
+            && (info.entries == 0) == (info.entries_len == 0);
+        possible.then_some(Self {
+            offset,
+            words,
+            head_words,
+            area_len,
+            first_block,
+            blocks: blocks(area_len),
+        })
+    }
+
+    /// Where the check table begins.
+    pub(super) fn table_offset(&self) -> u64 {
+        self.offset.saturating_add(self.area_len)
+    }
+
+    pub(super) fn table_len(&self) -> u64 {
+        self.blocks.saturating_mul(CHECK_BYTES)
+    }
+
+    /// The first byte behind the section.
+    pub(super) fn end(&self) -> u64 {
+        self.table_offset().saturating_add(self.table_len())
+    }
+}
+
+/// The states and sections of a file.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Directory {
+    pub(super) states: Vec<StateDescriptor>,
+    /// In the order of (group, state), none twice.
+    pub(super) sections: Vec<(SectionInfo, Extent)>,
+}
+
+/// The order of sections in a file.
+fn rank(info: &SectionInfo) -> (KeyGroup, u32) {
+    (info.group, info.state)
+}
+
+impl Directory {
+    /// Reads the directory of a file whose sections must fill what is between the header and `end`. `None` if they do not, or `bytes` is
+    /// no directory.
+    pub(super) fn read(bytes: &mut Bytes<'_>, end: u64) -> Option<Self> {
+        // Nothing is reserved by these counts: they are as untrusted as the rest.
+        let mut directory = Self::default();
+        let mut names = BTreeSet::new();
+        for _ in 0..bytes.varint()? {
+            let name = std::str::from_utf8(bytes.framed()?).ok()?;
+            let kind = StateKind::from_number(bytes.byte()?)?;
+            let width = u32::try_from(bytes.varint()?).ok()?;
+            if !names.insert(name) || (width > 0 && kind != StateKind::Value) {
+                return None;
+            }
+            let mut state = StateDescriptor::new(name, kind, width);
+            state.codec = bytes.framed()?.to_vec().into();
+            directory.states.push(state);
+        }
+        let (mut offset, mut first_block) = (HEADER_BYTES, 0);
+        for _ in 0..bytes.varint()? {
+            let info = SectionInfo::read(bytes)?;
+            let state = directory.states.get(info.state as usize)?;
+            let extent = Extent::of(state.kind, &info, offset, first_block)?;
+            let last = directory.sections.last();
+            if last.is_some_and(|(last, _)| rank(last) >= rank(&info)) || extent.end() > end {
+                return None;
+            }
+            offset = extent.end();
+            first_block += extent.blocks;
+            directory.sections.push((info, extent));
+        }
+        (offset == end && bytes.is_empty()).then_some(directory)
+    }
+
+    /// The number of the section of a state in a group.
+    pub(super) fn find(&self, state: u32, group: KeyGroup) -> Option<usize> {
+        self.sections
+            .binary_search_by_key(&(group, state), |(info, _)| rank(info))
+            .ok()
+    }
+
+    /// How many blocks the sections have.
+    pub(super) fn blocks(&self) -> u64 {
+        let last = self.sections.last();
+        last.map_or(0, |(_, extent)| extent.first_block + extent.blocks)
+    }
+}
+
+/// Appends the states as a directory begins.
+pub(super) fn put_states(to: &mut Vec<u8>, states: &[StateDescriptor]) {
+    put_varint(to, states.len() as u64);
+    for state in states {
+        put_framed(to, state.name.as_bytes());
+        to.push(state.kind as u8);
+        put_varint(to, u64::from(state.value_width));
+        put_framed(to, state.codec.as_slice());
+    }
+}
+
+impl SectionInfo {
+    /// Appends the section as a directory has it.
+    pub(super) fn put(&self, to: &mut Vec<u8>) {
+        for number in [
+            u64::from(self.state),
+            u64::from(self.group.0),
+            self.entries_len,
+            self.entries,
+            self.deleted,
+            self.maps,
+            self.totals.cells,
+            self.totals.encoded_bytes,
+        ] {
+            put_varint(to, number);
+        }
+        to.extend_from_slice(&self.table_crc32.to_le_bytes());
+    }
+
+    fn read(bytes: &mut Bytes<'_>) -> Option<Self> {
+        Some(Self {
+            state: u32::try_from(bytes.varint()?).ok()?,
+            group: KeyGroup(u16::try_from(bytes.varint()?).ok()?),
+            entries_len: bytes.varint()?,
+            entries: bytes.varint()?,
+            deleted: bytes.varint()?,
+            maps: bytes.varint()?,
+            totals: GroupTotals {
+                cells: bytes.varint()?,
+                encoded_bytes: bytes.varint()?,
+            },
+            table_crc32: bytes.u32()?,
+        })
+    }
+}

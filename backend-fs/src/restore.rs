@@ -1,0 +1,223 @@
+//! From the handles of a snapshot to tables over mapped files.
+
+use crate::chain::{Chain, ChainFile};
+use crate::file::{FORMAT, SnapshotFile, Source, expand};
+use crate::layers::Layers;
+use crate::payload::Payload;
+use millpond_backend_api::{
+    BackendError, BackendErrorKind, BackendResult, FileRef, KeyGroupRange, RestoreFiles, SnapshotHandle,
+    StateDescriptor,
+};
+use millpond_backend_memory::Tables;
+use millpond_backend_memory::lower::LowerLayer;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Opens files: where they lie, in memory if the engine carries them inline, or expanded if they are compressed.
+#[derive(Debug)]
+pub(crate) struct Opener {
+    files: RestoreFiles,
+    /// Where files are expanded.
+    local_dir: PathBuf,
+}
+
+impl Opener {
+    pub(crate) fn new(files: RestoreFiles, local_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            files,
+            local_dir: local_dir.into(),
+        }
+    }
+
+    /// Opens the file `file`; `plain_bytes` is the length of the plain file if it is compressed, else 0.
+    pub(crate) fn open(&self, file: &FileRef, plain_bytes: u64) -> BackendResult<Arc<SnapshotFile>> {
+        let name = file.token.as_str();
+        if plain_bytes > 0 {
+            return self.open_compressed(file, plain_bytes);
+        }
+        let source = match self.files.local_path(file)? {
+            Some(path) => Source::File(path),
+            None => Source::Bytes(self.files.read_all(file)?),
+        };
+        SnapshotFile::open(source, name, file.size)
+    }
+
+    fn open_compressed(&self, file: &FileRef, plain_bytes: u64) -> BackendResult<Arc<SnapshotFile>> {
+        let name = file.token.as_str();
+        let folder = &self.local_dir;
+        let failed = |error: std::io::Error| {
+            BackendError::from(error).context(format_args!("{} for expanded snapshots", folder.display()))
+        };
+        fs::create_dir_all(folder).map_err(failed)?;
+        let plain = folder.join(format!("{:08x}.expanded", file.crc32));
+        // Nobody else has this folder: what a killed process left there is of no use.
+        remove_if_there(&plain).map_err(failed)?;
+        let mut stream = self.files.open(file)?;
+        expand(|buffer| stream.read(buffer), name, plain_bytes, &plain)?;
+        let opened = SnapshotFile::open(Source::File(plain.clone()), name, plain_bytes);
+        // The mapping keeps the bytes; without a name nothing is left of them, however the process ends.
+        remove_if_there(&plain).map_err(failed)?;
+        // Others may be at work in it.
+        let _ = fs::remove_dir(folder);
+        opened
+    }
+}
+
+fn remove_if_there(path: &Path) -> std::io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// What was restored.
+#[derive(Debug)]
+pub(crate) struct Restored {
+    pub(crate) tables: Tables,
+    pub(crate) chain: Chain,
+    /// The files that lie below the tables, each once.
+    pub(crate) files: Vec<Arc<SnapshotFile>>,
+}
+
+/// A layer of one of the handles, with its file open.
+struct OpenLayer {
+    chain: ChainFile,
+    file: Arc<SnapshotFile>,
+}
+
+/// Opens the files of `handles` that have key groups of `range` and puts empty tables over them. Takes time in proportion to the number of files, states and key groups,
+/// not to the state.
+pub(crate) fn restore(
+    range: KeyGroupRange,
+    handles: &[SnapshotHandle],
+    opener: &Opener,
+) -> BackendResult<Restored> {
+    let mut tables = Tables::for_increments(range);
+    let mut layers = Vec::new();
+    let mut states: Vec<StateDescriptor> = Vec::new();
+    for handle in handles {
+        let payload = payload_of(handle)?;
+        open_layers(handle, &payload, range, opener, &mut layers)?;
+        for state in payload.states {
+            // Also refuses two handles that disagree about a state.
+            tables.kind_of(&state)?;
+            if states.iter().all(|known| known.name != state.name) {
+                states.push(state);
+            }
+        }
+    }
+    for state in &states {
+        let mut below = Layers::new(state.kind, range);
+        for layer in &layers {
+            check_state(&layer.file, state)?;
+            below.put_on_top(
+                &layer.file,
+                state.name.as_str(),
+                layer.chain.groups,
+                layer.chain.base,
+            );
+        }
+        if !below.is_empty() {
+            let counters = below.all_counters();
+            tables.kind_of(state)?.put_over(Some(Arc::new(below)), counters);
+        }
+    }
+    let mut files: Vec<Arc<SnapshotFile>> = Vec::new();
+    for layer in &layers {
+        if files.iter().all(|file| !Arc::ptr_eq(file, &layer.file)) {
+            files.push(Arc::clone(&layer.file));
+        }
+    }
+    Ok(Restored {
+        tables,
+        chain: Chain(layers.into_iter().map(|layer| layer.chain).collect()),
+        files,
+    })
+}
+
+fn payload_of(handle: &SnapshotHandle) -> BackendResult<Payload> {
+    if handle.format.as_str() != FORMAT {
+        return Err(BackendError::new(
+            BackendErrorKind::Incompatible,
+            format!(
+                "a snapshot of the format {:?} cannot be restored by the filesystem state backend, which reads {FORMAT:?}",
+                handle.format
+            ),
+        ));
+    }
+    Payload::read(handle.payload.as_slice(), handle.files.len())
+}
+
+fn open_layers(
+    handle: &SnapshotHandle,
+    payload: &Payload,
+    range: KeyGroupRange,
+    opener: &Opener,
+    layers: &mut Vec<OpenLayer>,
+) -> BackendResult<()> {
+    for layer in &payload.layers {
+        let Some(groups) = layer.groups.intersection(&range) else {
+            continue;
+        };
+        let Some(reference) = handle.files.get(layer.file as usize) else {
+            continue;
+        };
+        let known = layers
+            .iter()
+            .find(|known| known.chain.file.token == reference.token)
+            .map(|known| Arc::clone(&known.file));
+        let file = match known {
+            Some(file) => file,
+            None => opener.open(reference, layer.plain_bytes)?,
+        };
+        layers.push(OpenLayer {
+            chain: ChainFile {
+                file: reference.clone(),
+                groups,
+                base: layer.base,
+                plain_bytes: layer.plain_bytes,
+                own: None,
+            },
+            file,
+        });
+    }
+    Ok(())
+}
+
+/// An error if a file has the state with another kind or width than the handle says.
+fn check_state(file: &SnapshotFile, state: &StateDescriptor) -> BackendResult<()> {
+    let found = file.states().iter().find(|found| found.name == state.name);
+    match found {
+        Some(found) if (found.kind, found.value_width) != (state.kind, state.value_width) => {
+            Err(BackendError::new(
+                BackendErrorKind::Corrupted,
+                format!(
+                    "snapshot file {}: expected state {:?} as a {} with values of {} bytes (0: any), found a {} with values of {}",
+                    file.name(),
+                    state.name,
+                    state.kind.name(),
+                    state.value_width,
+                    found.kind.name(),
+                    found.value_width
+                ),
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The sections of a base file of this run as what lies below each state of `tables`.
+pub(crate) fn over_base(tables: &mut Tables, file: &Arc<SnapshotFile>) {
+    let range = tables.range();
+    for (descriptor, kind) in tables.iter_mut() {
+        let mut below = Layers::new(descriptor.kind, range);
+        below.put_on_top(file, descriptor.name.as_str(), range, true);
+        let below: LowerLayer = if below.is_empty() {
+            None
+        } else {
+            Some(Arc::new(below))
+        };
+        kind.replace_lower(below);
+    }
+}

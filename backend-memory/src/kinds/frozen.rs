@@ -1,0 +1,78 @@
+//! One group of a state as it was at a snapshot, and what of it was changed since an earlier one.
+
+use super::sorted::{Address, Run};
+use crate::table::{FrozenPages, Layout};
+use millpond_backend_api::Entry;
+use std::sync::Arc;
+
+/// One group of a state as it was at a snapshot.
+#[derive(Debug)]
+pub enum FrozenGroup {
+    /// The pages of a table.
+    Pages(FrozenPages, Layout),
+    /// A sorted map.
+    Sorted {
+        /// Its entries.
+        run: Arc<Run>,
+        /// The entries that are deleted and noted as such.
+        deleted: Arc<Run>,
+    },
+    /// A sorted map that is as it lies below, where no entry was looked at.
+    Below,
+}
+
+/// An entry that was changed, or one that was deleted and has no value.
+#[derive(Clone, Copy, Debug)]
+pub struct Changed<'a> {
+    /// The entry.
+    pub entry: Entry<'a>,
+    /// Whether it was deleted.
+    pub deleted: bool,
+}
+
+impl FrozenGroup {
+    /// Calls `each` with every entry that is in memory until it fails.
+    ///
+    /// # Errors
+    /// That of `each`.
+    pub fn try_for_each<E>(&self, mut each: impl FnMut(Entry<'_>) -> Result<(), E>) -> Result<(), E> {
+        match self {
+            Self::Pages(pages, layout) => pages.cells(*layout).try_for_each(|cell| each(cell.entry())),
+            Self::Sorted { run, .. } => run.iter().try_for_each(each),
+            Self::Below => Ok(()),
+        }
+    }
+
+    /// Calls `each` with what was changed in memory after the epoch `since`, or with everything that is in memory and all deletions that
+    /// are noted (`None`), until it fails: in order for sorted maps, in no order otherwise.
+    ///
+    /// # Errors
+    /// That of `each`.
+    pub fn try_for_each_changed<'a, E>(
+        &'a self,
+        since: Option<u32>,
+        mut each: impl FnMut(Changed<'a>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match self {
+            Self::Pages(pages, layout) => pages.changed(*layout, since).try_for_each(|view| {
+                each(Changed {
+                    entry: view.entry(),
+                    deleted: !view.is_present(),
+                })
+            }),
+            Self::Sorted { run, deleted } => {
+                let mut deleted = deleted.changed(since).peekable();
+                let mut each = |entry, deleted| each(Changed { entry, deleted });
+                for entry in run.changed(since) {
+                    let address = Address::of_entry(&entry);
+                    while let Some(entry) = deleted.next_if(|deleted| Address::of_entry(deleted) < address) {
+                        each(entry, true)?;
+                    }
+                    each(entry, false)?;
+                }
+                deleted.try_for_each(|entry| each(entry, true))
+            }
+            Self::Below => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The processes of `restore`: one leaves a checkpoint, the others restore it.
+
+use crate::args::{RestoreArgs, StepArgs};
+use crate::keeper::{Director, JobSetup, Opened, Phase, Start, with_value_type};
+use crate::process::{self, storage_read_bytes, unix_time};
+use crate::report::{print_line, round};
+use millpond_engine::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The answer of the process that leaves a checkpoint.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Taken {
+    /// Its metadata.
+    pub(super) checkpoint: PathBuf,
+    pub(super) state_bytes: u64,
+}
+
+/// The answer of a process that restores. Times are in milliseconds; with several subtasks they are those of the slowest.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Restored {
+    /// From just before the engine opens the state handles to the value of the first record, read and checked.
+    pub(super) first_record_ms: f64,
+    /// From the same moment to every key's value, read and checked.
+    pub(super) all_keys_ms: f64,
+    /// From just before the engine opens the state handles to the function's `open`: what the backend does with the handles.
+    pub(super) open_ms: f64,
+    /// From the start of the process to its first statement.
+    pub(super) process_start_ms: f64,
+    /// From there until the engine opens the state handles: settings, metadata, threads, dataflow.
+    pub(super) engine_start_ms: f64,
+    /// From the start of the process to the value of the first record.
+    pub(super) process_to_first_record_ms: f64,
+    /// Bytes that came from the disk until all keys were read; 0 where the page cache had everything.
+    pub(super) storage_read_bytes: u64,
+    pub(super) vm_hwm_mb: u64,
+    pub(super) keys_read: u64,
+    pub(super) writes_read: u64,
+    pub(super) verified: bool,
+}
+
+/// The error in the answer of a process.
+pub(super) fn error_in(answer: &str) -> Option<String> {
+    let answer: serde_json::Value = serde_json::from_str(answer).ok()?;
+    answer.get("error")?.as_str().map(str::to_owned)
+}
+
+/// Runs one step and prints its answer; whether every value was right.
+///
+/// # Errors
+/// When the job fails.
+pub(crate) fn run(args: &StepArgs) -> Result<bool> {
+    let began = Instant::now();
+    let now_ns = unix_time().as_nanos();
+    let process_start = now_ns.saturating_sub(u128::from(args.started_unix_ns));
+    let process_start = Duration::from_nanos(u64::try_from(process_start).unwrap_or(0));
+    let bytes = args.restore.state.value_bytes;
+    let (dir, restore) = (args.checkpoint_dir.as_path(), &args.restore);
+    let unknown = || Error::new(ErrorKind::Configuration, "no such width");
+    let printed = if let Some(checkpoint) = &args.checkpoint {
+        let answer = with_value_type!(bytes, read(restore, dir, checkpoint, began, process_start));
+        print_line(&answer.ok_or_else(unknown)??)
+    } else {
+        print_line(&with_value_type!(bytes, fill(restore, dir)).ok_or_else(unknown)??)
+    };
+    printed.map_err(|error| Error::new(ErrorKind::JobFailed, "standard output").with_source(error))?;
+    Ok(true)
+}
+
+/// The number of keys that are changed before each increment.
+fn changed(keys: u64) -> u64 {
+    keys.div_ceil(100)
+}
+
+fn fill<const W: usize, const T: usize>(args: &RestoreArgs, dir: &Path) -> Result<Taken> {
+    let mut director = Director::start::<W, T>(&JobSetup {
+        args: &args.state,
+        dir,
+        interval: Duration::from_millis(100),
+        start: Start::Empty,
+        phase: Phase::Pause,
+    })?;
+    // An empty checkpoint is held while the state is filled, so that the next one has everything and is the first of its kind.
+    director.hold()?;
+    director.complete(Phase::Fill)?;
+    director.next_checkpoint()?;
+    for _ in 0..args.increments {
+        director.hold()?;
+        director.complete(Phase::UpdateDistinct(changed(args.state.keys)))?;
+        director.next_checkpoint()?;
+    }
+    // No other one completes from here on, so the newest is what is left.
+    director.hold()?;
+    director.run_for(Duration::from_millis(100))?;
+    let newest = director.completed.last().cloned();
+    director.cancel()?;
+    let last = newest.ok_or_else(|| Error::new(ErrorKind::Bug, "no checkpoint"))?;
+    Ok(Taken {
+        checkpoint: last.path,
+        state_bytes: last.state_bytes,
+    })
+}
+
+fn read<const W: usize, const T: usize>(
+    args: &RestoreArgs,
+    dir: &Path,
+    checkpoint: &Path,
+    began: Instant,
+    process_start: Duration,
+) -> Result<Restored> {
+    let keys = args.state.keys;
+    let mut director = Director::start::<W, T>(&JobSetup {
+        args: &args.state,
+        dir,
+        interval: Duration::from_millis(100),
+        start: Start::From(checkpoint),
+        phase: Phase::Read,
+    })?;
+    let control = Arc::clone(&director.control);
+    director.wait(|_| control.all_read().is_some())?;
+    let all = control.opened();
+    let storage_read_bytes = storage_read_bytes();
+    let vm_hwm_mb = process::peak_mb();
+    let (keys_read, writes_read) = (control.read(), control.writes_read());
+    director.finish()?;
+
+    let no_subtask = || Error::new(ErrorKind::Bug, "no subtask has read a value");
+    let ms = |duration: Duration| round(duration.as_secs_f64() * 1e3, 1e3);
+    let longest = |of: &dyn Fn(&Opened) -> Duration| all.iter().map(of).max().ok_or_else(no_subtask);
+    let first_made = all
+        .iter()
+        .map(|opened| opened.made)
+        .min()
+        .ok_or_else(no_subtask)?;
+    let first_record = longest(&|opened| opened.first_read - opened.made)?;
+    let all_read = control.all_read().ok_or_else(no_subtask)? - first_made;
+    let engine_start = longest(&|opened| opened.made - began)?;
+    Ok(Restored {
+        first_record_ms: ms(first_record),
+        all_keys_ms: ms(all_read),
+        open_ms: ms(longest(&|opened| opened.opened - opened.made)?),
+        process_start_ms: ms(process_start),
+        engine_start_ms: ms(engine_start),
+        process_to_first_record_ms: ms(process_start + longest(&|opened| opened.first_read - began)?),
+        storage_read_bytes,
+        vm_hwm_mb,
+        keys_read,
+        writes_read,
+        verified: keys_read == keys && writes_read == keys + u64::from(args.increments) * changed(keys),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Command, Workload};
+    use clap::Parser;
+
+    fn arguments(line: &str) -> RestoreArgs {
+        let Workload::Restore(args) = Command::parse_from(line.split_whitespace()).workload else {
+            panic!("another command");
+        };
+        args
+    }
+
+    #[test]
+    fn what_was_left_is_read_again_at_another_parallelism() {
+        let dir = tempfile::tempdir().unwrap();
+        let args = arguments("bench restore --keys 1000 --increments 2");
+        let taken = fill::<2, 0>(&args, dir.path()).unwrap();
+        assert!(taken.checkpoint.is_file(), "{taken:?}");
+        let args = arguments("bench restore --keys 1000 --increments 2 --parallelism 2");
+        let read = |args| {
+            let now = Instant::now();
+            read::<2, 0>(args, dir.path(), &taken.checkpoint, now, Duration::ZERO)
+        };
+        let restored = read(&args).unwrap();
+        assert!(restored.verified);
+        assert_eq!((restored.keys_read, restored.writes_read), (1000, 1020));
+        assert!(restored.first_record_ms <= restored.all_keys_ms, "{restored:?}");
+        assert!(restored.open_ms <= restored.first_record_ms, "{restored:?}");
+
+        let too_many = arguments("bench restore --keys 1001");
+        let error = read(&too_many).unwrap_err().to_string();
+        assert!(
+            error.contains("wrong result: the value of key 1000 is missing"),
+            "{error}"
+        );
+    }
+}
