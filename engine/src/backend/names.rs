@@ -3,11 +3,12 @@
 use super::select::StorageKind;
 
 /// Short names that only Millpond's own backends answer to, whether this build has them or not.
-pub(super) const RESERVED: [&str; 6] = [
+pub(super) const RESERVED: [&str; 7] = [
     "hashmap",
     "memory",
     "jobmanager",
     "filesystem",
+    "fs",
     "rocksdb",
     "forst",
 ];
@@ -28,7 +29,7 @@ pub(super) fn backend(value: &str) -> Meaning<'_> {
     let name = flink_class(value).unwrap_or(value);
     let storage = match name.to_lowercase().as_str() {
         "jobmanager" => Some(StorageKind::JobManager),
-        "filesystem" => Some(StorageKind::FileSystem),
+        "filesystem" | "fs" => Some(StorageKind::FileSystem),
         _ => None,
     };
     Meaning {
@@ -68,9 +69,9 @@ pub(super) fn storage(value: &str) -> Option<StorageKind> {
 /// What to do about a name that Millpond knows but this build has no backend for.
 pub(super) fn not_built_in(name: &str) -> Option<&'static str> {
     match name.to_lowercase().as_str() {
-        "filesystem" => Some(
-            "the file system backend is not built into this version; use 'hashmap' and set execution.checkpointing.dir, \
-             which keeps the state in memory and its checkpoints in files",
+        "filesystem" | "fs" => Some(
+            "the file system backend is not built into this program; either build millpond-engine with its cargo feature \
+             'fs', or use 'hashmap' and set execution.checkpointing.dir, which keeps the state in memory and whole checkpoints in files",
         ),
         "rocksdb" => Some(
             "the RocksDB backend is not built into this program; either build millpond-engine with its cargo feature \

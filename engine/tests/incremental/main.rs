@@ -7,5 +7,6 @@
 
 mod backend;
 mod damage;
+mod filesystem;
 mod job;
 mod sharing;
