@@ -29,7 +29,7 @@ pub(super) fn backend(value: &str) -> Meaning<'_> {
     let name = flink_class(value).unwrap_or(value);
     let storage = match name.to_lowercase().as_str() {
         "jobmanager" => Some(StorageKind::JobManager),
-        "filesystem" | "fs" => Some(StorageKind::FileSystem),
+        "filesystem" => Some(StorageKind::FileSystem),
         _ => None,
     };
     Meaning {
@@ -70,8 +70,7 @@ pub(super) fn storage(value: &str) -> Option<StorageKind> {
 pub(super) fn not_built_in(name: &str) -> Option<&'static str> {
     match name.to_lowercase().as_str() {
         "filesystem" | "fs" => Some(
-            "the file system backend is not built into this program; either build millpond-engine with its cargo feature \
-             'fs', or use 'hashmap' and set execution.checkpointing.dir, which keeps the state in memory and whole checkpoints in files",
+            "the filesystem backend is not built into this program; build millpond-engine with its cargo feature 'fs'",
         ),
         "rocksdb" => Some(
             "the RocksDB backend is not built into this program; either build millpond-engine with its cargo feature \

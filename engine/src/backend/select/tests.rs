@@ -158,7 +158,7 @@ fn what_cannot_be_had_is_refused_with_the_place_and_a_way_out() {
             None,
             file(DIR),
             ErrorKind::Plugin,
-            &["'hashmap'", "execution.checkpointing.dir"],
+            &["'filesystem'", "cargo feature 'fs'"],
         ),
         (
             file("acme::Redb"),

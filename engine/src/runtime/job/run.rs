@@ -129,7 +129,9 @@ pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExec
                     Next::Attempt => continue,
                     Next::End(error) => Some(error),
                     // A disk that refuses the number of the attempt now may take it in a while.
-                    Next::Failure(error) if matches!(error.kind(), ErrorKind::Storage | ErrorKind::Damaged) => {
+                    Next::Failure(error)
+                        if matches!(error.kind(), ErrorKind::Storage | ErrorKind::Damaged) =>
+                    {
                         decide(&mut strategy, None, &error, started, shared)
                     }
                     Next::Failure(error) => Some(error),
@@ -537,7 +539,8 @@ fn run_attempt(
     remove_folder(&local_dir);
     if let (Some(bytes), Some(end)) = (&plan.restore, control.end())
         && is_about_damage(&end.to_error())
-        && let Ok(metadata) = metadata::decode(bytes, Path::new("the checkpoint that the attempt started from"))
+        && let Ok(metadata) =
+            metadata::decode(bytes, Path::new("the checkpoint that the attempt started from"))
     {
         damage::drop_local_copies(storage.as_ref(), &metadata);
     }
