@@ -455,7 +455,7 @@ fn damaged_remote_file_gets_no_local_path_and_leaves_no_copy() {
     assert_eq!(storage.local_path(&file), None);
     assert_eq!(fixture.entries(), Vec::<PathBuf>::new());
     let error = storage.open_input(&file).and_then(|_| read_all(&storage, &file));
-    assert_eq!(error.unwrap_err().kind(), ErrorKind::Restore);
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Damaged);
 }
 
 #[test]
