@@ -60,6 +60,7 @@ impl<'a> LazyFile<'a> {
             state,
             group,
             live: 0,
+            written: 0,
             begun: false,
         }
     }
@@ -104,6 +105,8 @@ pub(super) struct LazySection<'f, 'a> {
     state: u32,
     group: KeyGroup,
     live: u64,
+    /// The entries that were written, deleted ones too.
+    written: u64,
     begun: bool,
 }
 
@@ -124,7 +127,8 @@ impl LazySection<'_, '_> {
             self.file.begin(self.state, self.group)?;
             self.begun = true;
         }
-        if self.live.is_multiple_of(LOOK) {
+        self.written += 1;
+        if self.written.is_multiple_of(LOOK) {
             self.file.streams.check_cancelled()?;
         }
         Ok(self.file.writer.as_mut())
