@@ -17,6 +17,8 @@ mod event_time;
 #[cfg(test)]
 mod faults_of_storage;
 #[cfg(test)]
+mod increments;
+#[cfg(test)]
 mod kill_loop;
 #[cfg(test)]
 mod numbered_events;
@@ -36,5 +38,7 @@ mod retained;
 mod state_limit;
 #[cfg(test)]
 mod user_failures;
+#[cfg(test)]
+mod windows;
 #[cfg(test)]
 mod word_count;

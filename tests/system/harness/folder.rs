@@ -1,7 +1,7 @@
 //! A job's folder of checkpoints, compared with all metadata in it.
 
 use millpond_engine::checkpoint::storage::CheckpointPaths;
-use millpond_engine::checkpoint::{CheckpointMetadata, FileLocation, FileRef, metadata};
+use millpond_engine::checkpoint::{CheckpointMetadata, FileLocation, FileRef, KeyedHandle, metadata};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -84,15 +84,28 @@ impl JobFolder {
         self.checkpoints.last().map_or(0, CheckpointMetadata::state_bytes)
     }
 
+    /// The bytes of the first file of each chain of the latest checkpoint.
+    pub(crate) fn base_bytes(&self) -> u64 {
+        self.latest_handles()
+            .filter_map(|handle| Some(handle.files.first()?.size))
+            .sum()
+    }
+
     /// How many files the longest chain of the latest checkpoint has.
     pub(crate) fn longest_chain(&self) -> usize {
+        self.latest_handles()
+            .map(|handle| handle.files.len())
+            .max()
+            .unwrap_or(0)
+    }
+
+    fn latest_handles(&self) -> impl Iterator<Item = &KeyedHandle> {
         let subtasks = self
             .checkpoints
             .last()
             .into_iter()
             .flat_map(|last| last.subtasks());
-        let handles = subtasks.flat_map(|subtask| &subtask.keyed);
-        handles.map(|handle| handle.files.len()).max().unwrap_or(0)
+        subtasks.flat_map(|subtask| &subtask.keyed)
     }
 }
 
