@@ -25,6 +25,8 @@ mod numbered_events;
 #[cfg(test)]
 mod pipeline;
 #[cfg(test)]
+mod plugin_contract;
+#[cfg(test)]
 mod plugin_refusals;
 #[cfg(test)]
 mod plugins;
