@@ -6,12 +6,14 @@ use millpond_engine::api::{JobExecutionResult, StreamExecutionEnvironment};
 use millpond_engine::config::{CommonArgs, init_logging};
 use std::process::ExitCode;
 
+mod churn;
 mod failing;
 mod idle;
 mod numbered_events;
 mod picky_files;
 mod pipeline;
 mod slow_sink;
+mod windows;
 
 /// Jobs for tests
 #[derive(Debug, Parser)]
@@ -26,6 +28,10 @@ enum Job {
     NumberedEvents(numbered_events::Args),
     /// Several sources, exchanges and parallelisms
     Pipeline(pipeline::Args),
+    /// Random updates of large values, maps and lists, and deletions
+    Churn(churn::Args),
+    /// Windows of event time, closed by timers
+    Windows(windows::Args),
     /// A function that panics or fails at some record
     Failing(failing::Args),
     /// Numbers into files, and a function that panics in this process
@@ -42,6 +48,8 @@ fn main() -> ExitCode {
     let result = match &args.job {
         Job::NumberedEvents(args) => numbered_events::run(args),
         Job::Pipeline(args) => pipeline::run(args),
+        Job::Churn(args) => churn::run(args),
+        Job::Windows(args) => windows::run(args),
         Job::Failing(args) => failing::run(args),
         Job::PickyFiles(args) => picky_files::run(args),
         Job::SlowSink(args) => slow_sink::run(args),
