@@ -85,7 +85,7 @@ impl ChainSnapshots {
     /// did; if the base cannot be opened, which the next restore will find out, all stays as it is.
     fn put_over_base(&mut self, tables: &mut Tables) -> bool {
         let base = self.chain.0.first();
-        match base.map(|base| self.opener.open(&base.file, base.plain_bytes)) {
+        match base.map(|base| self.opener.open(base)) {
             Some(Ok(file)) => over_base(tables, &file),
             Some(Err(_)) => return false,
             // There was nothing to be written.

@@ -64,6 +64,7 @@ impl ChainWriter {
                 base: layer.base,
                 groups: layer.groups,
                 plain_bytes: layer.plain_bytes,
+                directory_crc32: layer.directory_crc32,
             })
         });
         let payload = Payload {
@@ -124,10 +125,16 @@ impl SnapshotWriter for ChainWriter {
         let file = self.write_file(streams)?;
         let mut chain = std::mem::take(&mut self.next.kept);
         let new_bytes = file.as_ref().map_or(0, |written| written.file.size);
-        if let Some(WrittenFile { file, plain_bytes }) = file {
+        if let Some(WrittenFile {
+            file,
+            plain_bytes,
+            directory_crc32,
+        }) = file
+        {
             chain.0.push(ChainFile {
                 file,
                 plain_bytes,
+                directory_crc32,
                 groups: self.range,
                 base: self.next.since.is_none(),
                 own: Some(Own {
