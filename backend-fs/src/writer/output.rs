@@ -62,6 +62,7 @@ impl<'a> LazyFile<'a> {
             state,
             group,
             live: 0,
+            written: 0,
             begun: false,
         }
     }
@@ -110,6 +111,8 @@ pub(super) struct LazySection<'f, 'a> {
     state: u32,
     group: KeyGroup,
     live: u64,
+    /// The entries that were written, deleted ones too.
+    written: u64,
     begun: bool,
 }
 
@@ -130,7 +133,8 @@ impl LazySection<'_, '_> {
             self.file.begin(self.state, self.group)?;
             self.begun = true;
         }
-        if self.live.is_multiple_of(LOOK) {
+        self.written += 1;
+        if self.written.is_multiple_of(LOOK) {
             self.file.streams.check_cancelled()?;
         }
         Ok(self.file.writer.as_mut())

@@ -155,7 +155,7 @@ fn make_absolute(metadata: &mut CheckpointMetadata, base: &Path) {
 /// Checks that every file that the checkpoint names is there and as long as it should be; the bytes are verified when they are read.
 ///
 /// # Errors
-/// [`ErrorKind::Restore`], naming the first file that is not.
+/// As [`CheckpointStorage::open_input`], naming the first file that is not.
 pub fn verify_files(storage: &dyn CheckpointStorage, metadata: &CheckpointMetadata) -> Result<()> {
     let files = metadata.subtasks().flat_map(|subtask| subtask.files());
     for file in files.filter(|file| matches!(file.location, FileLocation::File(_))) {
@@ -169,7 +169,7 @@ pub fn verify_files(storage: &dyn CheckpointStorage, metadata: &CheckpointMetada
 /// Reads every file that the checkpoint names, once, and checks its length and checksum.
 ///
 /// # Errors
-/// [`ErrorKind::Restore`], naming the first file that is missing or has other bytes than were written.
+/// [`ErrorKind::Damaged`], naming the first file that is missing or has other bytes than were written; others when a file cannot be read now.
 pub fn verify_bytes(storage: &dyn CheckpointStorage, metadata: &CheckpointMetadata) -> Result<()> {
     const CHUNK_BYTES: usize = 256 * 1024;
     let mut chunk = vec![0; CHUNK_BYTES];

@@ -7,7 +7,7 @@ use crate::checkpoint::ha::HaSettings;
 use crate::checkpoint::restore;
 use crate::checkpoint::storage::{CheckpointPaths, CheckpointStorage};
 use crate::checkpoint::store::CompletedCheckpoint;
-use crate::checkpoint::{CheckpointId, FileLocation};
+use crate::checkpoint::{CheckpointId, CheckpointMetadata, FileLocation};
 use crate::config::OnDamage;
 use crate::{Error, ErrorKind, Result};
 use std::path::Path;
@@ -21,8 +21,30 @@ pub(super) struct Finding<'a> {
     pub(super) text: &'a str,
     /// It was reported before any record of the attempt was processed, in words that may also stand for a state that does not fit the program.
     pub(super) at_start: bool,
-    /// All files of the checkpoint have the bytes that were written.
-    pub(super) is_whole: bool,
+    /// What a look at the files of the checkpoint has shown.
+    pub(super) files: Files,
+}
+
+/// How the files of a checkpoint are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Files {
+    /// All have the bytes that were written.
+    Whole,
+    /// One is missing, or has other bytes.
+    Damaged,
+    /// One could not be read this time.
+    Unreadable,
+}
+
+impl Files {
+    /// What [`verify`] came to.
+    pub(super) fn of(verified: &Result<()>) -> Self {
+        match verified {
+            Ok(()) => Self::Whole,
+            Err(error) if error.kind() == ErrorKind::Damaged => Self::Damaged,
+            Err(_) => Self::Unreadable,
+        }
+    }
 }
 
 /// What follows from a report.
@@ -30,7 +52,7 @@ pub(super) struct Finding<'a> {
 pub(super) enum Verdict {
     /// The checkpoint is whole: it is something else, which no restart changes.
     RefuseJob,
-    /// The checkpoint is whole: a read may have failed, or what was damaged is not part of it.
+    /// A read may have failed, or what was damaged is not part of the checkpoint.
     RestartFromIt,
     /// The checkpoint cannot be relied on.
     GiveItUp,
@@ -43,11 +65,10 @@ pub(super) struct DamageLog(Vec<(Option<CheckpointId>, String)>);
 impl DamageLog {
     /// Whether to restart from the checkpoint. A checkpoint that looks whole gets one more try, and so does each report that was not heard before.
     pub(super) fn judge(&mut self, finding: &Finding<'_>) -> Verdict {
-        if !finding.is_whole {
-            return Verdict::GiveItUp;
-        }
-        if finding.at_start {
-            return Verdict::RefuseJob;
+        match finding.files {
+            Files::Damaged => return Verdict::GiveItUp,
+            Files::Whole if finding.at_start => return Verdict::RefuseJob,
+            Files::Whole | Files::Unreadable => {}
         }
         let is_known = self
             .0
@@ -71,6 +92,13 @@ pub(super) fn verify(
         restore::verify_bytes(storage, &checkpoint.metadata)
     } else {
         Ok(())
+    }
+}
+
+/// Has copies of the files of a checkpoint on this machine forgotten: if one of them is what is damaged, the next attempt fetches it anew.
+pub(super) fn drop_local_copies(storage: &dyn CheckpointStorage, metadata: &CheckpointMetadata) {
+    for file in metadata.subtasks().flat_map(|subtask| subtask.files()) {
+        storage.drop_local_copy(file);
     }
 }
 
@@ -234,7 +262,7 @@ mod tests {
             checkpoint: (checkpoint > 0).then_some(CheckpointId(checkpoint)),
             text,
             at_start: false,
-            is_whole: true,
+            files: Files::Whole,
         }
     }
 
@@ -250,10 +278,22 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_cannot_be_read_is_tried_once_more() {
+        let mut log = DamageLog::default();
+        let finding = Finding {
+            files: Files::Unreadable,
+            at_start: true,
+            ..finding(3, "no answer")
+        };
+        assert_eq!(log.judge(&finding), Verdict::RestartFromIt);
+        assert_eq!(log.judge(&finding), Verdict::GiveItUp);
+    }
+
+    #[test]
     fn a_checkpoint_with_a_damaged_file_gets_none() {
         for at_start in [true, false] {
             let finding = Finding {
-                is_whole: false,
+                files: Files::Damaged,
                 at_start,
                 ..finding(3, "block 7")
             };
