@@ -76,6 +76,7 @@ impl ChainWriter {
                 base: layer.base,
                 groups: layer.groups,
                 plain_bytes: layer.plain_bytes,
+                directory_crc32: layer.directory_crc32,
             })
         });
         let payload = Payload {
@@ -135,23 +136,29 @@ impl SnapshotWriter for ChainWriter {
         streams.check_cancelled()?;
         let file = self.write_file(streams)?;
         let mut chain = std::mem::take(&mut self.next.kept);
-        let opened = match (&file, &self.how.reopen) {
-            // If it cannot be opened, the next restore will find out; this snapshot is as good as it can be made.
-            (Some(written), Some(opener)) => opener.open(&written.file, written.plain_bytes).ok(),
-            _ => None,
-        };
         let new_bytes = file.as_ref().map_or(0, |written| written.file.size);
-        if let Some(WrittenFile { file, plain_bytes }) = file {
-            chain.0.push(ChainFile {
+        let mut opened = None;
+        if let Some(WrittenFile {
+            file,
+            plain_bytes,
+            directory_crc32,
+        }) = file
+        {
+            let layer = ChainFile {
                 file,
                 plain_bytes,
+                directory_crc32,
                 groups: self.range,
                 base: self.next.since.is_none(),
                 own: Some(Own {
                     to: self.how.to,
                     weight: self.next.weight,
                 }),
-            });
+            };
+            let opener = self.how.reopen.as_ref();
+            // If it cannot be opened, the next restore will find out; this snapshot is as good as it can be made.
+            opened = opener.and_then(|opener| opener.open(&layer).ok());
+            chain.0.push(layer);
         }
         let handles = if self.states.is_empty() {
             Vec::new()

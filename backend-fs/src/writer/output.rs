@@ -16,6 +16,8 @@ pub(super) struct WrittenFile {
     pub(super) file: FileRef,
     /// The length of the plain file; 0 if the file is not compressed.
     pub(super) plain_bytes: u64,
+    /// The CRC32 of the plain file's directory.
+    pub(super) directory_crc32: u32,
 }
 
 impl Output for Target {
@@ -86,7 +88,7 @@ impl<'a> LazyFile<'a> {
         let Some(writer) = self.writer else {
             return Ok(None);
         };
-        let (target, _) = writer.finish()?;
+        let (target, written) = writer.finish()?;
         let (stream, plain_bytes) = match target {
             Target::Plain(stream) => (stream, 0),
             Target::Compressed(frames) => {
@@ -95,7 +97,11 @@ impl<'a> LazyFile<'a> {
             }
         };
         let file = stream.finish()?;
-        Ok(Some(WrittenFile { file, plain_bytes }))
+        Ok(Some(WrittenFile {
+            file,
+            plain_bytes,
+            directory_crc32: written.directory_crc32,
+        }))
     }
 }
 
