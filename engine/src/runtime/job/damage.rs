@@ -10,6 +10,7 @@ use crate::checkpoint::store::CompletedCheckpoint;
 use crate::checkpoint::{CheckpointId, CheckpointMetadata, FileLocation};
 use crate::config::OnDamage;
 use crate::{Error, ErrorKind, Result};
+use std::fmt;
 use std::path::Path;
 
 /// A report of damage, and what a look at the files has shown.
@@ -159,26 +160,25 @@ pub(super) fn way_out(
         place(storage, damaged)
     );
     let is_own = !older.is_empty();
-    let places: Vec<String> = if is_own {
+    let older = if is_own {
         older
             .iter()
             .rev()
-            .map(|checkpoint| place(storage, checkpoint))
+            .map(|older| Older::own(storage, older))
             .collect()
     } else {
         let path = damaged.path.as_deref().map(Path::new);
         let beside = path.map(restore::older_than).unwrap_or_default();
-        beside
-            .iter()
-            .map(|path| format!("'{}'", path.display()))
-            .collect()
+        let beside = beside.iter().map(|path| Older::beside(storage, path));
+        beside.collect::<Vec<_>>()
     };
-    let Some(first) = places.first() else {
+    if older.is_empty() {
         text.push_str(
             ". No older checkpoint is kept: restore the file from a copy, or start from another snapshot with `--from-savepoint PATH`, or from the beginning",
         );
         return Error::new(cause.kind(), text);
-    };
+    }
+    let places: Vec<String> = older.iter().map(Older::to_string).collect();
     let places = places.join(", ");
     if on_damage == OnDamage::Previous {
         text.push_str(&format!(
@@ -187,11 +187,18 @@ pub(super) fn way_out(
         ));
         return Error::new(cause.kind(), text);
     }
+    let Some(first) = older.iter().find(|older| older.is_whole) else {
+        text.push_str(&format!(
+            ". The older checkpoints that are kept are not whole either: {places}. Restore the files from a copy, or start from another snapshot with \
+             `--from-savepoint PATH`, or from the beginning"
+        ));
+        return Error::new(cause.kind(), text);
+    };
     let command = match ha {
         HaSettings::Filesystem { .. } if is_own => {
             "-D execution.state-recovery.on-damage=previous".to_owned()
         }
-        _ => format!("--from-savepoint {first}"),
+        _ => format!("--from-savepoint {}", first.place),
     };
     text.push_str(&format!(
         ". The job does not go back by itself, since sinks may have committed what checkpoint {} covers, and would commit it again. Older checkpoints that are kept: \
@@ -199,6 +206,39 @@ pub(super) fn way_out(
         damaged.id()
     ));
     Error::new(cause.kind(), text)
+}
+
+/// An older checkpoint that may be a way out.
+struct Older {
+    place: String,
+    /// Every byte of it is as it was written. Increments share files, so damage is often not in one checkpoint alone.
+    is_whole: bool,
+}
+
+impl Older {
+    /// One that the job keeps.
+    fn own(storage: &dyn CheckpointStorage, checkpoint: &CompletedCheckpoint) -> Self {
+        Self {
+            place: place(storage, checkpoint),
+            is_whole: restore::verify_bytes(storage, &checkpoint.metadata).is_ok(),
+        }
+    }
+
+    /// One in a folder beside the damaged one.
+    fn beside(storage: &dyn CheckpointStorage, path: &Path) -> Self {
+        let verified = restore::load(path).and_then(|older| restore::verify_bytes(storage, &older.metadata));
+        Self {
+            place: format!("'{}'", path.display()),
+            is_whole: verified.is_ok(),
+        }
+    }
+}
+
+impl fmt::Display for Older {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let damaged = if self.is_whole { "" } else { " (damaged too)" };
+        write!(f, "{}{damaged}", self.place)
+    }
 }
 
 /// Reads the snapshot that the job is to start from. With [`OnDamage::Previous`], a checkpoint that cannot be read is passed over for the next older one beside it;
