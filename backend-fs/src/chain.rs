@@ -23,6 +23,8 @@ pub(crate) struct ChainFile {
     pub(crate) base: bool,
     /// The length of the plain file; 0 if the file is not compressed.
     pub(crate) plain_bytes: u64,
+    /// The CRC32 of the plain file's directory, by which it is told from other files of that length.
+    pub(crate) directory_crc32: u32,
     /// What it has, if it was written in this run; a restored file cannot be folded by itself.
     pub(crate) own: Option<Own>,
 }
@@ -122,6 +124,7 @@ mod tests {
             groups: KeyGroupRange::new(0, 127).unwrap(),
             base,
             plain_bytes: 0,
+            directory_crc32: 0,
             own,
         }
     }

@@ -5,11 +5,12 @@
 //!             framed name | kind (1 byte) | varint value width | framed codec
 //! varint  number of layers, oldest first, and for each
 //!             varint index in the handle's files | flags (1 byte: bit 0 base) | varint first key group | varint last key group
-//!             | varint length of the plain file (0: the file is not compressed)
+//!             | varint length of the plain file (0: the file is not compressed) | u32 CRC32 of the plain file's directory
 //! u32     CRC32 of all of this
 //! ```
 //!
-//! A layer shows the part of a file that lies in its key groups: after a rescale a file may be in the handles of several subtasks.
+//! A layer shows the part of a file that lies in its key groups: after a rescale a file may be in the handles of several subtasks. The checksum of the
+//! directory, which has the checksums of all else, tells the file from any other that is whole and of the same length.
 
 use millpond_backend_api::{
     BackendError, BackendErrorKind, BackendResult, KeyGroupRange, StateDescriptor, StateKind,
@@ -38,6 +39,8 @@ pub(crate) struct Layer {
     pub(crate) groups: KeyGroupRange,
     /// The length of the plain file; 0 if the file is not compressed.
     pub(crate) plain_bytes: u64,
+    /// The CRC32 of the plain file's directory.
+    pub(crate) directory_crc32: u32,
 }
 
 impl Payload {
@@ -58,6 +61,7 @@ impl Payload {
             put_varint(&mut bytes, u64::from(layer.groups.first.0));
             put_varint(&mut bytes, u64::from(layer.groups.last.0));
             put_varint(&mut bytes, layer.plain_bytes);
+            bytes.extend_from_slice(&layer.directory_crc32.to_le_bytes());
         }
         let crc32 = crc32fast::hash(&bytes);
         bytes.extend_from_slice(&crc32.to_le_bytes());
@@ -112,6 +116,7 @@ impl Payload {
             let first = u16::try_from(bytes.varint()?).ok()?;
             let last = u16::try_from(bytes.varint()?).ok()?;
             let plain_bytes = bytes.varint()?;
+            let directory_crc32 = bytes.u32()?;
             if file as usize >= files || flags > BASE {
                 return None;
             }
@@ -120,6 +125,7 @@ impl Payload {
                 base: flags == BASE,
                 groups: KeyGroupRange::new(first, last)?,
                 plain_bytes,
+                directory_crc32,
             });
         }
         Some(payload)
@@ -145,6 +151,7 @@ mod tests {
             base,
             groups: KeyGroupRange::new(first, last).unwrap(),
             plain_bytes: u64::from(first) * 100,
+            directory_crc32: 0x0102_0300 + file,
         };
         Payload {
             states: vec![count, StateDescriptor::new("timers", StateKind::SortedMap, 0)],

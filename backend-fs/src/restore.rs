@@ -30,12 +30,22 @@ impl Opener {
         }
     }
 
-    /// Opens the file `file`; `plain_bytes` is the length of the plain file if it is compressed, else 0.
-    pub(crate) fn open(&self, file: &FileRef, plain_bytes: u64) -> BackendResult<Arc<SnapshotFile>> {
+    /// Opens a file of a chain.
+    ///
+    /// # Errors
+    /// Those of [`SnapshotFile::open`], those of the engine, and [`BackendErrorKind::Corrupted`] if it is another file than the chain's.
+    pub(crate) fn open(&self, layer: &ChainFile) -> BackendResult<Arc<SnapshotFile>> {
+        let opened = if layer.plain_bytes > 0 {
+            self.open_compressed(&layer.file, layer.plain_bytes)
+        } else {
+            self.open_plain(&layer.file)
+        }?;
+        check_identity(&opened, layer)?;
+        Ok(opened)
+    }
+
+    fn open_plain(&self, file: &FileRef) -> BackendResult<Arc<SnapshotFile>> {
         let name = file.token.as_str();
-        if plain_bytes > 0 {
-            return self.open_compressed(file, plain_bytes);
-        }
         let source = match self.files.local_path(file)? {
             Some(path) => Source::File(path),
             None => Source::Bytes(self.files.read_all(file)?),
@@ -163,26 +173,43 @@ fn open_layers(
         let Some(reference) = handle.files.get(layer.file as usize) else {
             continue;
         };
+        let chain = ChainFile {
+            file: reference.clone(),
+            groups,
+            base: layer.base,
+            plain_bytes: layer.plain_bytes,
+            directory_crc32: layer.directory_crc32,
+            own: None,
+        };
         let known = layers
             .iter()
             .find(|known| known.chain.file.token == reference.token)
             .map(|known| Arc::clone(&known.file));
         let file = match known {
-            Some(file) => file,
-            None => opener.open(reference, layer.plain_bytes)?,
+            Some(file) => {
+                check_identity(&file, &chain)?;
+                file
+            }
+            None => opener.open(&chain)?,
         };
-        layers.push(OpenLayer {
-            chain: ChainFile {
-                file: reference.clone(),
-                groups,
-                base: layer.base,
-                plain_bytes: layer.plain_bytes,
-                own: None,
-            },
-            file,
-        });
+        layers.push(OpenLayer { chain, file });
     }
     Ok(())
+}
+
+/// An error if a file is whole, but not the one that `layer` was made of: one of the same length that lies under its name.
+fn check_identity(file: &SnapshotFile, layer: &ChainFile) -> BackendResult<()> {
+    let (expected, found) = (layer.directory_crc32, file.directory_crc32());
+    if expected == found {
+        return Ok(());
+    }
+    Err(BackendError::new(
+        BackendErrorKind::Corrupted,
+        format!(
+            "snapshot file {}: expected the file whose directory has CRC32 {expected:08x}, found another one, whose directory has {found:08x}",
+            file.name()
+        ),
+    ))
 }
 
 /// An error if a file has the state with another kind or width than the handle says.

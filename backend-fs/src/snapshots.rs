@@ -4,7 +4,7 @@ use crate::chain::{Chain, Next};
 use crate::options::Options;
 use crate::restore::{Opener, Restored, over_base};
 use crate::sweep::Sweep;
-use crate::writer::{ChainWriter, How, Written};
+use crate::writer::{ChainWriter, How, Written, WrittenChain};
 use millpond_backend_api::{BackendResult, CheckpointEvent, SnapshotRequest};
 use millpond_backend_memory::{Snapshots, Tables};
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct ChainSnapshots {
     options: Options,
-    opener: Opener,
+    opener: Arc<Opener>,
     /// The chain of the latest completed checkpoint that later ones may build on; empty if there is none.
     chain: Chain,
     /// The checkpoint that has it.
@@ -47,7 +47,7 @@ impl ChainSnapshots {
     pub(crate) fn new(options: Options, opener: Opener, restored: &Restored) -> Self {
         Self {
             options,
-            opener,
+            opener: Arc::new(opener),
             chain: restored.chain.clone().if_shared(),
             completed: 0,
             pending: BTreeMap::new(),
@@ -70,9 +70,13 @@ impl ChainSnapshots {
     fn complete(&mut self, tables: &mut Tables, id: u64, done: &Pending) {
         self.completed = id;
         // One that was never written is nothing to build on.
-        self.chain = done.written.get().cloned().unwrap_or_default().if_shared();
+        let Some(written) = done.written.get() else {
+            self.chain = Chain::default();
+            return;
+        };
+        self.chain = written.chain.clone().if_shared();
         if let Some(epoch) = done.base_to
-            && (!self.over_files || done.shared && self.put_over_base(tables))
+            && (!self.over_files || done.shared && self.put_over_base(tables, written))
         {
             // Nothing that is below, or that a later increment builds on, has what was deleted up to here.
             for (_, kind) in tables.iter_mut() {
@@ -82,16 +86,15 @@ impl ChainSnapshots {
     }
 
     /// Lets the tables lie over the base that was just completed, instead of over what was restored: so the restored files can go. Whether it
-    /// did; if the base cannot be opened, which the next restore will find out, all stays as it is.
-    fn put_over_base(&mut self, tables: &mut Tables) -> bool {
-        let base = self.chain.0.first();
-        match base.map(|base| self.opener.open(&base.file, base.plain_bytes)) {
-            Some(Ok(file)) => over_base(tables, &file),
-            Some(Err(_)) => return false,
+    /// did; without the base open all stays as it is.
+    fn put_over_base(&mut self, tables: &mut Tables, written: &WrittenChain) -> bool {
+        match &written.opened {
+            Some(file) => over_base(tables, file),
+            None if !written.chain.0.is_empty() => return false,
             // There was nothing to be written.
             None => tables.iter_mut().for_each(|(_, kind)| kind.replace_lower(None)),
         }
-        self.sweep = Sweep::start(&[]);
+        self.sweep = Sweep::start(written.opened.as_slice());
         true
     }
 }
@@ -118,6 +121,7 @@ impl Snapshots for ChainSnapshots {
             shared,
             compressed: self.options.compressed,
             to,
+            reopen: (shared && self.over_files && next.since.is_none()).then(|| Arc::clone(&self.opener)),
         };
         Ok(ChainWriter::new(tables.range(), states, next, how, written))
     }

@@ -4,8 +4,9 @@ mod output;
 mod section;
 
 use crate::chain::{Chain, ChainFile, Next, Own};
-use crate::file::FORMAT;
+use crate::file::{FORMAT, SnapshotFile};
 use crate::payload::{Layer, Payload};
+use crate::restore::Opener;
 use millpond_backend_api::{
     BackendResult, KeyGroupRange, SnapshotHandle, SnapshotStreams, SnapshotWriter, StreamHint,
 };
@@ -13,11 +14,20 @@ use millpond_backend_memory::snapshot::FrozenState;
 use output::{LazyFile, WrittenFile};
 use std::sync::{Arc, OnceLock};
 
-/// What the writer of a snapshot leaves for the subtask: its chain, once it is written.
-pub(crate) type Written = Arc<OnceLock<Chain>>;
+/// What the writer of a snapshot leaves for the subtask.
+#[derive(Debug, Default)]
+pub(crate) struct WrittenChain {
+    /// Its files.
+    pub(crate) chain: Chain,
+    /// The file that was written, open, if that was asked for.
+    pub(crate) opened: Option<Arc<SnapshotFile>>,
+}
+
+/// Where the writer leaves it, once it is done.
+pub(crate) type Written = Arc<OnceLock<WrittenChain>>;
 
 /// How a file is written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct How {
     /// Later snapshots may name the file.
     pub(crate) shared: bool,
@@ -25,6 +35,8 @@ pub(crate) struct How {
     pub(crate) compressed: bool,
     /// The last epoch whose changes the file has.
     pub(crate) to: u32,
+    /// By which the file is to be opened again when it is written.
+    pub(crate) reopen: Option<Arc<Opener>>,
 }
 
 /// The asynchronous part of a snapshot.
@@ -64,6 +76,7 @@ impl ChainWriter {
                 base: layer.base,
                 groups: layer.groups,
                 plain_bytes: layer.plain_bytes,
+                directory_crc32: layer.directory_crc32,
             })
         });
         let payload = Payload {
@@ -124,17 +137,28 @@ impl SnapshotWriter for ChainWriter {
         let file = self.write_file(streams)?;
         let mut chain = std::mem::take(&mut self.next.kept);
         let new_bytes = file.as_ref().map_or(0, |written| written.file.size);
-        if let Some(WrittenFile { file, plain_bytes }) = file {
-            chain.0.push(ChainFile {
+        let mut opened = None;
+        if let Some(WrittenFile {
+            file,
+            plain_bytes,
+            directory_crc32,
+        }) = file
+        {
+            let layer = ChainFile {
                 file,
                 plain_bytes,
+                directory_crc32,
                 groups: self.range,
                 base: self.next.since.is_none(),
                 own: Some(Own {
                     to: self.how.to,
                     weight: self.next.weight,
                 }),
-            });
+            };
+            let opener = self.how.reopen.as_ref();
+            // If it cannot be opened, the next restore will find out; this snapshot is as good as it can be made.
+            opened = opener.and_then(|opener| opener.open(&layer).ok());
+            chain.0.push(layer);
         }
         let handles = if self.states.is_empty() {
             Vec::new()
@@ -144,7 +168,7 @@ impl SnapshotWriter for ChainWriter {
         // What was written need not be held any longer, however long the writer is kept.
         self.states.clear();
         // Nobody else sets it.
-        let _ = self.written.set(chain);
+        let _ = self.written.set(WrittenChain { chain, opened });
         Ok(handles)
     }
 }

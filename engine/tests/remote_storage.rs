@@ -11,8 +11,9 @@ use millpond_engine::{Error, ErrorKind, Result};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 const RECORDS: u64 = 20_000;
 const KEYS: u64 = 97;
@@ -42,7 +43,7 @@ impl Place {
             ("execution.checkpointing.data-inline-threshold", "0 b"),
             ("execution.checkpointing.local-backup.dirs", copies),
             ("restart-strategy.type", "fixed-delay"),
-            ("restart-strategy.fixed-delay.attempts", "1"),
+            ("restart-strategy.fixed-delay.attempts", "3"),
             ("restart-strategy.fixed-delay.delay", "1 ms"),
             ("parallelism.default", "2"),
         ];
@@ -53,8 +54,14 @@ impl Place {
     }
 
     fn copies(&self) -> usize {
-        std::fs::read_dir(self.copies.path()).unwrap().count()
+        copies(self.copies.path()).len()
     }
+}
+
+/// The local copies in a folder.
+fn copies(folder: &std::path::Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    entries.map(|entry| entry.unwrap().path()).collect()
 }
 
 /// The objects of the store `name`.
@@ -75,13 +82,24 @@ fn is_metadata(object: &Path) -> bool {
     object.filename() == Some("_metadata")
 }
 
-/// Counts numbers by key and fails once, when there is a checkpoint to go back to; `before` is called with the store's name just then. Returns the highest count of each key.
-fn count(place: &Place, config: Configuration, before: fn(&str)) -> Result<BTreeMap<u64, u64>> {
+/// What a job counted.
+struct Counted {
+    /// The highest count of each key.
+    counts: BTreeMap<u64, u64>,
+    attempts: u64,
+    /// Whether there were local copies while it ran after its failure.
+    had_copies: bool,
+}
+
+/// Counts numbers by key and fails once, when there is a checkpoint to go back to; `before` is called with the store's name and the folder of the copies just then.
+fn count(place: &Place, config: Configuration, before: fn(&str, &std::path::Path)) -> Result<Counted> {
     let env = StreamExecutionEnvironment::with_configuration(config);
     let sink = CollectSink::<(u64, u64)>::new();
     let results = sink.results();
     let failures = Arc::new(AtomicU32::new(0));
-    let name = place.name.clone();
+    let (name, folder) = (place.name.clone(), place.copies.path().to_owned());
+    let had_copies = Arc::new(AtomicBool::new(false));
+    let copies_seen = Arc::clone(&had_copies);
     env.from_source(SequenceSource::new(0..RECORDS), "numbers")
         .uid("numbers")
         .rate_limit(20_000.0)
@@ -95,8 +113,11 @@ fn count(place: &Place, config: Configuration, before: fn(&str)) -> Result<BTree
                 && objects(&name).iter().any(is_metadata)
                 && failures.swap(1, Ordering::SeqCst) == 0
             {
-                before(&name);
+                before(&name, &folder);
                 return Err(Error::new(ErrorKind::UserCode, "once"));
+            }
+            if count % 100 == 0 && failures.load(Ordering::SeqCst) == 1 && !copies(&folder).is_empty() {
+                copies_seen.store(true, Ordering::SeqCst);
             }
             Ok(counted)
         })
@@ -104,13 +125,16 @@ fn count(place: &Place, config: Configuration, before: fn(&str)) -> Result<BTree
         .sink_to_2pc(sink)
         .uid("collect");
     let result = env.execute("remote storage")?;
-    assert_eq!(result.attempts, 2);
     let mut counts = BTreeMap::new();
     for (key, count) in results.take() {
         let highest = counts.entry(key).or_insert(0);
         *highest = count.max(*highest);
     }
-    Ok(counts)
+    Ok(Counted {
+        counts,
+        attempts: result.attempts,
+        had_copies: had_copies.load(Ordering::SeqCst),
+    })
 }
 
 fn expected() -> BTreeMap<u64, u64> {
@@ -120,36 +144,76 @@ fn expected() -> BTreeMap<u64, u64> {
 }
 
 fn lose_the_state(name: &str) {
-    for object in objects(name).iter().filter(|object| !is_metadata(object)) {
-        now(memory_store(name).delete(object)).unwrap();
+    let state: Vec<_> = objects(name)
+        .into_iter()
+        .filter(|object| !is_metadata(object))
+        .collect();
+    assert!(!state.is_empty(), "there is state to lose");
+    for object in state {
+        now(memory_store(name).delete(&object)).unwrap();
+    }
+}
+
+/// Both backends with files: one reads them as streams, one maps them.
+const BACKENDS: [&str; 2] = ["hashmap", "filesystem"];
+
+#[test]
+fn job_restores_from_remote_storage_and_leaves_nothing() {
+    for backend in BACKENDS {
+        let place = Place::new(&format!("remote-{backend}"));
+        let config = place.configuration(&[("state.backend.type", backend)]);
+        let counted = count(&place, config, |_, _| {}).unwrap();
+        assert_eq!(counted.counts, expected());
+        assert_eq!(counted.attempts, 2);
+        assert_eq!(counted.had_copies, backend == "filesystem", "{backend}");
+        assert_eq!(objects(&place.name), Vec::new());
+        assert_eq!(place.copies(), 0);
     }
 }
 
 #[test]
-fn job_restores_from_remote_storage_and_leaves_nothing() {
-    let place = Place::new("remote");
-    let counts = count(&place, place.configuration(&[]), |_| {}).unwrap();
-    assert_eq!(counts, expected());
-    assert_eq!(objects(&place.name), Vec::new());
-    assert_eq!(place.copies(), 0);
+fn job_restores_from_local_copies_without_a_remote_byte() {
+    for backend in BACKENDS {
+        let place = Place::new(&format!("local-{backend}"));
+        let config = place.configuration(&[
+            ("state.backend.type", backend),
+            ("execution.state-recovery.from-local", "true"),
+        ]);
+        let counted = count(&place, config, |name, _| lose_the_state(name)).unwrap();
+        assert_eq!(counted.counts, expected());
+        assert_eq!(counted.attempts, 2);
+        assert_eq!(objects(&place.name), Vec::new());
+    }
 }
 
 #[test]
-fn job_restores_from_local_copies_without_a_remote_byte() {
-    let place = Place::new("local");
-    let config = place.configuration(&[("execution.state-recovery.from-local", "true")]);
-    let counts = count(&place, config, |name| {
-        assert!(objects(name).len() > 1, "there is state to lose");
-        lose_the_state(name);
-    });
-    assert_eq!(counts.unwrap(), expected());
-    assert_eq!(objects(&place.name), Vec::new());
+fn job_with_damaged_local_copies_restores_from_remote_storage() {
+    for backend in BACKENDS {
+        let place = Place::new(&format!("damaged-{backend}"));
+        let config = place.configuration(&[
+            ("state.backend.type", backend),
+            ("execution.state-recovery.from-local", "true"),
+        ]);
+        let counted = count(&place, config, |_, folder| {
+            for copy in copies(folder) {
+                // Others delete, too.
+                let Ok(mut bytes) = std::fs::read(&copy) else {
+                    continue;
+                };
+                bytes.iter_mut().for_each(|byte| *byte ^= 0x55);
+                std::fs::write(&copy, bytes).unwrap();
+            }
+        });
+        assert_eq!(counted.unwrap().counts, expected());
+    }
 }
 
 #[test]
 fn job_without_local_copies_says_which_remote_file_is_missing() {
     let place = Place::new("missing");
-    let error = count(&place, place.configuration(&[]), lose_the_state).unwrap_err();
+    let error = count(&place, place.configuration(&[]), |name, _| lose_the_state(name))
+        .err()
+        .unwrap();
     assert!(
         error.to_string().contains("memory://missing/checkpoints/"),
         "{error}"
@@ -160,7 +224,7 @@ fn job_without_local_copies_says_which_remote_file_is_missing() {
 fn memory_of_the_coordinator_and_a_remote_folder_do_not_go_together() {
     let place = Place::new("jobmanager");
     let config = place.configuration(&[("execution.checkpointing.storage", "jobmanager")]);
-    let error = count(&place, config, |_| {}).unwrap_err();
+    let error = count(&place, config, |_, _| {}).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Configuration);
     assert!(
         error.to_string().contains("memory://jobmanager/checkpoints"),

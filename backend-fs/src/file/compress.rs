@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
-/// The name of the format in handles.
+/// The name of the format of compressed files. Handles name [`FORMAT`](super::FORMAT) and say of each file in their payload whether it is compressed.
 pub const FORMAT_COMPRESSED: &str = "millpond-mapped-lz4/1";
 
 /// What a compressed file begins with.

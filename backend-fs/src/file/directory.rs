@@ -192,3 +192,130 @@ impl SectionInfo {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn section(group: u16, state: u32, entries: u64) -> SectionInfo {
+        SectionInfo {
+            state,
+            group: KeyGroup(group),
+            entries_len: entries * 10,
+            entries,
+            deleted: 0,
+            maps: 0,
+            totals: GroupTotals::default(),
+            table_crc32: 5,
+        }
+    }
+
+    fn states() -> Vec<StateDescriptor> {
+        vec![
+            StateDescriptor::new("a", StateKind::Value, 8),
+            StateDescriptor::new("b", StateKind::Map, 0),
+            StateDescriptor::new("c", StateKind::SortedMap, 0),
+        ]
+    }
+
+    fn bytes(states: &[StateDescriptor], sections: &[SectionInfo]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        put_states(&mut bytes, states);
+        put_varint(&mut bytes, sections.len() as u64);
+        sections.iter().for_each(|section| section.put(&mut bytes));
+        bytes
+    }
+
+    fn read(states: &[StateDescriptor], sections: &[SectionInfo], end: u64) -> Option<Directory> {
+        Directory::read(&mut Bytes::new(&bytes(states, sections)), end)
+    }
+
+    /// Three sections, and where the last ends: 10 entries in 16 words, 1 in 2 and a head in 2, 7 without index; a block each.
+    fn sample() -> ([SectionInfo; 3], u64) {
+        let map = SectionInfo {
+            maps: 1,
+            ..section(3, 1, 1)
+        };
+        let sections = [section(3, 0, 10), map, section(4, 2, 7)];
+        (sections, 16 + (100 + 128 + 4) + (10 + 16 + 16 + 4) + (70 + 4))
+    }
+
+    #[test]
+    fn sections_lie_one_behind_the_other_up_to_the_directory() {
+        let (sections, end) = sample();
+        let directory = read(&states(), &sections, end).unwrap();
+        assert_eq!(directory.states, states());
+        let infos: Vec<SectionInfo> = directory.sections.iter().map(|(info, _)| *info).collect();
+        assert_eq!(infos, sections);
+        let offsets: Vec<u64> = directory
+            .sections
+            .iter()
+            .map(|(_, extent)| extent.offset)
+            .collect();
+        assert_eq!(offsets, [16, 248, 294]);
+        assert_eq!(directory.blocks(), 3);
+        assert_eq!(directory.find(1, KeyGroup(3)), Some(1));
+        assert_eq!(directory.find(1, KeyGroup(4)), None);
+        for end in [end - 1, end + 1, 16, u64::MAX] {
+            assert_eq!(read(&states(), &sections, end), None, "{end}");
+        }
+    }
+
+    #[test]
+    fn sections_out_of_order_or_twice_are_refused() {
+        let ([a, b, c], end) = sample();
+        for sections in [[b, a, c], [a, c, b], [c, a, b]] {
+            assert_eq!(read(&states(), &sections, end), None);
+        }
+        let twice = [section(3, 0, 10), section(3, 0, 10)];
+        assert_eq!(read(&states(), &twice, 16 + 2 * 232), None);
+    }
+
+    #[test]
+    fn numbers_that_no_section_can_have_are_refused() {
+        let ([a, b, c], end) = sample();
+        let change = |of: fn(&mut [SectionInfo; 3])| {
+            let mut sections = [a, b, c];
+            of(&mut sections);
+            read(&states(), &sections, end)
+        };
+        assert!(change(|_| ()).is_some());
+        assert_eq!(change(|[a, ..]| a.state = 3), None);
+        assert_eq!(change(|[a, ..]| a.deleted = 11), None);
+        assert_eq!(change(|[a, ..]| a.maps = 1), None);
+        assert_eq!(change(|[_, b, _]| b.maps = 2), None);
+        assert_eq!(change(|[_, _, c]| c.entries = 0), None);
+        assert_eq!(change(|[_, _, c]| c.entries_len = 0), None);
+        assert_eq!(change(|[_, _, c]| c.entries_len = OFFSET_MASK), None);
+        assert_eq!(change(|[_, _, c]| c.entries_len = u64::MAX), None);
+        assert_eq!(change(|[a, ..]| a.entries = u64::MAX), None);
+        assert_eq!(change(|[a, ..]| a.entries = 1 << 62), None);
+        // Sums that come out right after an overflow.
+        assert_eq!(change(|[a, ..]| a.entries = 1 << 60), None);
+    }
+
+    #[test]
+    fn states_that_cannot_be_are_refused() {
+        let mut twice = states();
+        twice[2].name = "a".into();
+        assert_eq!(read(&twice, &[], 16), None);
+        let mut wide = states();
+        wide[1].value_width = 8;
+        assert_eq!(read(&wide, &[], 16), None);
+        let right = bytes(&states(), &[]);
+        assert!(Directory::read(&mut Bytes::new(&right), 16).is_some());
+        let mut longer = right.clone();
+        longer.push(0);
+        assert!(Directory::read(&mut Bytes::new(&longer), 16).is_none());
+        for len in 0..right.len() {
+            assert!(Directory::read(&mut Bytes::new(&right[..len]), 16).is_none());
+        }
+        for hostile in [
+            &[0xff, 0xff, 0xff, 0xff, 0x7f][..],
+            &[0, 0xff, 0xff, 0x7f],
+            &[1, 1, 0xff, 0, 0, 0, 0],
+        ] {
+            assert!(Directory::read(&mut Bytes::new(hostile), 16).is_none());
+        }
+    }
+}

@@ -16,6 +16,8 @@ pub(super) struct WrittenFile {
     pub(super) file: FileRef,
     /// The length of the plain file; 0 if the file is not compressed.
     pub(super) plain_bytes: u64,
+    /// The CRC32 of the plain file's directory.
+    pub(super) directory_crc32: u32,
 }
 
 impl Output for Target {
@@ -60,6 +62,7 @@ impl<'a> LazyFile<'a> {
             state,
             group,
             live: 0,
+            written: 0,
             begun: false,
         }
     }
@@ -85,7 +88,7 @@ impl<'a> LazyFile<'a> {
         let Some(writer) = self.writer else {
             return Ok(None);
         };
-        let (target, _) = writer.finish()?;
+        let (target, written) = writer.finish()?;
         let (stream, plain_bytes) = match target {
             Target::Plain(stream) => (stream, 0),
             Target::Compressed(frames) => {
@@ -94,7 +97,11 @@ impl<'a> LazyFile<'a> {
             }
         };
         let file = stream.finish()?;
-        Ok(Some(WrittenFile { file, plain_bytes }))
+        Ok(Some(WrittenFile {
+            file,
+            plain_bytes,
+            directory_crc32: written.directory_crc32,
+        }))
     }
 }
 
@@ -104,6 +111,8 @@ pub(super) struct LazySection<'f, 'a> {
     state: u32,
     group: KeyGroup,
     live: u64,
+    /// The entries that were written, deleted ones too.
+    written: u64,
     begun: bool,
 }
 
@@ -124,7 +133,8 @@ impl LazySection<'_, '_> {
             self.file.begin(self.state, self.group)?;
             self.begun = true;
         }
-        if self.live.is_multiple_of(LOOK) {
+        self.written += 1;
+        if self.written.is_multiple_of(LOOK) {
             self.file.streams.check_cancelled()?;
         }
         Ok(self.file.writer.as_mut())

@@ -121,6 +121,15 @@ fn every_flipped_bit_every_cut_and_every_addition_is_noticed() {
 }
 
 #[test]
+fn no_more_is_written_than_the_plain_file_may_have() {
+    let (bytes, _) = compressed(&vec![5; 10 << 20]);
+    let mut plain = Vec::new();
+    let error = expand_into(stream(&bytes, 777), "frames", 1 << 20, &mut plain).unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::Corrupted, "{error}");
+    assert!(plain.len() <= 1 << 20, "{}", plain.len());
+}
+
+#[test]
 fn damage_behind_a_right_checksum_is_an_error_and_leaves_no_file() {
     let plain = vec![5; 1_000];
     let (bytes, _) = compressed(&plain);

@@ -179,6 +179,40 @@ fn an_index_word_that_leads_nowhere_is_damage() {
     assert_eq!(error.kind(), BackendErrorKind::Corrupted, "{error}");
 }
 
+#[test]
+fn a_block_with_its_checksum_from_elsewhere_is_refused_by_the_tables_checksum() {
+    let (mut bytes, index) = three_entries();
+    let table = index + 4 * 8;
+    bytes[index - 1] = 99;
+    let check = crc32fast::hash(&bytes[16..table]);
+    bytes[table..table + 4].copy_from_slice(&check.to_le_bytes());
+    let size = bytes.len() as u64;
+    let file = SnapshotFile::open(Source::Bytes(bytes), "three", size).unwrap();
+    let section = file.section(0, KeyGroup(0)).unwrap();
+    let error = section.find(0xaaaa << 48, &[0], b"", b"").unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::Corrupted, "{error}");
+    assert!(error.message().contains(&format!("offset {table}: ")), "{error}");
+}
+
+#[test]
+fn entries_that_are_not_as_many_as_the_directory_says_are_damage() {
+    let (mut bytes, _) = three_entries();
+    // State, group, bytes, entries, deleted, maps.
+    let record = [0, 0, 15, 3, 0, 0];
+    let at = bytes.windows(6).rposition(|window| window == record).unwrap();
+    bytes[at + 4] = 1;
+    repair(&mut bytes);
+    let size = bytes.len() as u64;
+    let file = SnapshotFile::open(Source::Bytes(bytes), "three", size).unwrap();
+    let section = file.section(0, KeyGroup(0)).unwrap();
+    let error = section.for_each(|_| Ok(())).unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::Corrupted, "{error}");
+    assert!(
+        error.message().contains("3 entries, 1 of them deleted"),
+        "{error}"
+    );
+}
+
 /// Some 40 blocks in one section.
 fn large() -> (Vec<u8>, Model) {
     let mut model = Model::new(vec![millpond_backend_api::StateDescriptor::new(
@@ -221,6 +255,39 @@ fn one_damaged_block_is_named_and_leaves_the_others_readable() {
         }
     }
     assert!((60..70).contains(&bad) && good + bad == 2_500, "{good} {bad}");
+}
+
+#[test]
+fn damage_in_any_block_of_an_entry_or_of_its_index_word_is_noticed_at_the_touch() {
+    // The lengths of the entry lie in one block, its value in others, and the first word of its index across a border.
+    let key = (0_u8..).find(|key| key_hash(&[*key]).is_multiple_of(2)).unwrap();
+    for value_len in (0..7).map(|less| 3 * 65_536 - 8 - less) {
+        let mut model = Model::new(vec![millpond_backend_api::StateDescriptor::new(
+            "s",
+            StateKind::List,
+            0,
+        )]);
+        let cell = (vec![key], vec![], vec![]);
+        model.set(0, 0, cell.clone(), Some(vec![9; value_len]));
+        let bytes = model.bytes();
+        let area = value_len + 7 + 2 * 8;
+        assert_eq!(
+            area.div_ceil(65_536),
+            4,
+            "the index reaches into a block of its own"
+        );
+        for at in (0..area).step_by(30_011).chain(area - 24..area) {
+            let mut damaged = bytes.clone();
+            damaged[16 + at] ^= 4;
+            let size = damaged.len() as u64;
+            let file = SnapshotFile::open(Source::Bytes(damaged), "f", size).unwrap();
+            let section = file.section(0, KeyGroup(0)).unwrap();
+            match section.find(hash(StateKind::List, &cell), &cell.0, b"", b"") {
+                Ok(_) => panic!("byte {at} of {area} was not missed"),
+                Err(error) => assert_eq!(error.kind(), BackendErrorKind::Corrupted, "{error}"),
+            }
+        }
+    }
 }
 
 #[test]

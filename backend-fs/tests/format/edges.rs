@@ -126,6 +126,26 @@ fn entries_and_index_words_may_lie_across_blocks() {
 }
 
 #[test]
+fn threads_may_verify_and_read_one_file_at_once() {
+    let mut model = Model::new(states());
+    for number in 0..3_000_u16 {
+        let key = number.to_be_bytes().to_vec();
+        model.set(number % 3, 1, (key, vec![], vec![]), Some(vec![1; 500]));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    std::fs::write(&path, model.bytes()).unwrap();
+    let size = std::fs::metadata(&path).unwrap().len();
+    let file = SnapshotFile::open(Source::File(path), "edges", size).unwrap();
+    std::thread::scope(|threads| {
+        threads.spawn(|| file.verify_all().unwrap());
+        for _ in 0..3 {
+            threads.spawn(|| assert_eq!(Model::read(&file).unwrap(), model));
+        }
+    });
+}
+
+#[test]
 fn the_writer_refuses_what_no_reader_could_make_sense_of() {
     let states = states();
     let new = || FileWriter::new(Vec::new(), &states).unwrap();

@@ -2,7 +2,9 @@
 //! `cargo test --release -p millpond-backend-fs --test format speed -- --ignored --nocapture --test-threads 1`.
 
 use millpond_backend_api::{BackendResult, Entry, KeyGroup, StateDescriptor, StateKind, key_hash};
-use millpond_backend_fs::file::{FileWriter, Found, GroupTotals, Hashes, Output, SnapshotFile, Source};
+use millpond_backend_fs::file::{
+    Compressor, FileWriter, Found, GroupTotals, Hashes, Output, SnapshotFile, Source, expand_into,
+};
 use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
@@ -164,4 +166,38 @@ fn reading() {
     assert_eq!(entries, CELLS);
     let nanos = start.elapsed().as_secs_f64() * 1e9 / CELLS as f64;
     println!("for_each: {nanos:.1} ns an entry");
+}
+
+#[test]
+#[ignore = "prints figures, to be run alone in release"]
+fn compressing() {
+    // Half of each value can be compressed.
+    let mut word = 1_u64;
+    let mut plain = Vec::new();
+    while plain.len() < 500 << 20 {
+        for _ in 0..7 {
+            word = word
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            plain.extend_from_slice(&(word ^ word >> 33).to_le_bytes());
+        }
+        plain.extend_from_slice(&[7; 50]);
+    }
+    let gigabytes = plain.len() as f64 / 1e9;
+    let start = Instant::now();
+    let mut compressor = Compressor::new(Vec::new()).unwrap();
+    for piece in plain.chunks(1 << 20) {
+        compressor.write(piece).unwrap();
+    }
+    let (bytes, figures) = compressor.finish().unwrap();
+    println!(
+        "compress: {:.2} GB/s to {:.2} of the size",
+        gigabytes / start.elapsed().as_secs_f64(),
+        figures.bytes as f64 / figures.plain_bytes as f64
+    );
+    let start = Instant::now();
+    let mut rest = &bytes[..];
+    let read = |buffer: &mut [u8]| std::io::Read::read(&mut rest, buffer).map_err(Into::into);
+    expand_into(read, "frames", figures.plain_bytes, &mut Nowhere).unwrap();
+    println!("expand: {:.2} GB/s", gigabytes / start.elapsed().as_secs_f64());
 }

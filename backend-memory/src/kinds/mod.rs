@@ -29,15 +29,16 @@ pub struct Counters {
     pub encoded_bytes: u64,
 }
 
+/// What lies below the tables may come from a file, which cannot prove its totals: figures that are wrong must not become a panic.
 impl Counters {
     fn add(&mut self, bytes: u64) {
-        self.cells += 1;
-        self.encoded_bytes += bytes;
+        self.cells = self.cells.saturating_add(1);
+        self.encoded_bytes = self.encoded_bytes.saturating_add(bytes);
     }
 
     fn remove(&mut self, bytes: u64) {
-        self.cells -= 1;
-        self.encoded_bytes -= bytes;
+        self.cells = self.cells.saturating_sub(1);
+        self.encoded_bytes = self.encoded_bytes.saturating_sub(bytes);
     }
 }
 

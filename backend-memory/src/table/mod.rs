@@ -16,6 +16,7 @@ mod group;
 mod index;
 mod page;
 mod parts;
+mod pool;
 
 pub use arena::ArenaFigures;
 pub(crate) use batch::slot_has_value;

@@ -7,7 +7,8 @@
     reason = "pages are raw blocks, since a snapshot's thread reads them while the owner still holds them"
 )]
 
-use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
+use super::pool;
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 
 /// The size of a full page; those of a small table are smaller, those of large entries larger.
@@ -82,24 +83,29 @@ fn layout(bytes: usize) -> Option<Layout> {
     Layout::from_size_align(bytes, ALIGN).ok()
 }
 
-fn layout_or_end(bytes: usize) -> Layout {
-    match layout(bytes) {
-        Some(layout) => layout,
+/// A block of `bytes`, all of them initialised: from the pool if it is that of a full page.
+fn take_block(bytes: usize) -> NonNull<u8> {
+    let Some(layout) = layout(bytes) else {
         // More than the address space: as if there was no memory for it.
-        None => handle_alloc_error(Layout::new::<u64>()),
+        handle_alloc_error(Layout::new::<u64>())
+    };
+    let block = if bytes == PAGE_BYTES {
+        pool::take()
+    } else {
+        // SAFETY: the layout's size is not 0.
+        NonNull::new(unsafe { alloc_zeroed(layout) })
+    };
+    match block {
+        Some(block) => block,
+        None => handle_alloc_error(layout),
     }
 }
 
 impl Page {
-    /// A page of `bytes` (at least the header's), zeroed, with nothing in use but the header.
+    /// A page of `bytes` (at least the header's) with nothing in use but the header.
     pub(crate) fn new(bytes: usize, epoch: u32) -> Self {
         let bytes = bytes.max(PAGE_HEADER_BYTES);
-        let layout = layout_or_end(bytes);
-        // SAFETY: the layout's size is not 0.
-        let block = unsafe { alloc_zeroed(layout) };
-        let Some(block) = NonNull::new(block) else {
-            handle_alloc_error(layout);
-        };
+        let block = take_block(bytes);
         // SAFETY: the block has at least the header's 32 bytes and is aligned to 64.
         unsafe { block.cast::<u64>().write(bytes as u64) };
         Self {
@@ -181,12 +187,7 @@ impl Page {
         if size == 0 {
             return Self::gone();
         }
-        let layout = layout_or_end(size);
-        // SAFETY: the layout's size is not 0.
-        let block = unsafe { alloc(layout) };
-        let Some(block) = NonNull::new(block) else {
-            handle_alloc_error(layout);
-        };
+        let block = take_block(size);
         // SAFETY: both blocks have `size` bytes, which are initialised in the original, and the new one is nobody else's.
         unsafe { block.copy_from_nonoverlapping(self.block, size) };
         Self {
@@ -209,7 +210,10 @@ impl Page {
 impl Drop for Page {
     fn drop(&mut self) {
         let size = self.size();
-        if size > 0
+        if size == PAGE_BYTES {
+            // SAFETY: `take_block` took a block of this size from the pool, and nobody else gives it back.
+            unsafe { pool::give_back(self.block) }
+        } else if size > 0
             && let Some(layout) = layout(size)
         {
             // SAFETY: the block was allocated with this layout and nobody else frees it.

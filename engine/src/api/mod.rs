@@ -16,7 +16,7 @@ pub use client::{JobClient, JobExecutionResult, JobProgress};
 pub use collector::{Collector, OutputTag};
 pub use data::{Data, TimestampMs, WATERMARK_MAX, WATERMARK_MIN};
 pub use environment::{
-    HashMapStateBackend, MemoryStateBackend, StateBackendSetting, StreamExecutionEnvironment,
+    FsStateBackend, HashMapStateBackend, MemoryStateBackend, StateBackendSetting, StreamExecutionEnvironment,
 };
 pub use function::{KeyedProcessFunction, ProcessContext, Timer};
 pub use keyed::KeyedStream;

@@ -95,3 +95,52 @@ impl BackendRegistry {
         self.factories.iter()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[cfg(all(feature = "fs", feature = "memory"))]
+    #[test]
+    fn every_short_name_of_a_built_in_backend_is_reserved_and_finds_it() {
+        use super::*;
+        let registry = BackendRegistry::with_builtin();
+        for factory in registry.iter() {
+            for name in factory.short_names() {
+                assert!(super::super::names::RESERVED.contains(&name.as_str()), "{name}");
+            }
+        }
+        for (name, full_name) in [
+            ("hashmap", "millpond::MemoryStateBackendFactory"),
+            ("jobmanager", "millpond::MemoryStateBackendFactory"),
+            ("filesystem", "millpond::FsStateBackendFactory"),
+            ("FS", "millpond::FsStateBackendFactory"),
+        ] {
+            let found = registry.find(name).map(BackendFactory::name);
+            assert_eq!(found, Some(full_name), "{name}");
+        }
+    }
+
+    #[cfg(feature = "fs")]
+    #[test]
+    fn the_old_names_of_the_filesystem_backend_choose_it_with_its_storage() {
+        use super::*;
+        use crate::backend::{BackendSettings, PluginLoader, Setting, StorageKind};
+        for name in [
+            "filesystem",
+            "fs",
+            "org.apache.flink.runtime.state.filesystem.FsStateBackend",
+            "org.apache.flink.runtime.state.filesystem.FsStateBackendFactory",
+        ] {
+            let settings = BackendSettings {
+                backend: Some(Setting::program(name)),
+                storage: None,
+                checkpoint_dir: Some(Setting::program("file:///checkpoints")),
+            };
+            let none: [&str; 0] = [];
+            let choice = settings
+                .choose(&BackendRegistry::with_builtin(), &PluginLoader::new(none))
+                .unwrap();
+            assert_eq!(choice.factory.name(), "millpond::FsStateBackendFactory", "{name}");
+            assert_eq!(choice.storage, StorageKind::FileSystem, "{name}");
+        }
+    }
+}

@@ -98,7 +98,7 @@ fn folders_in(folder: &Path) -> Vec<PathBuf> {
 /// Reads the snapshot that `path` means, as a snapshot of somebody else: its files are named by absolute paths, so this job never deletes them.
 ///
 /// # Errors
-/// [`ErrorKind::Restore`], as [`locate`] and [`metadata::read_file`].
+/// [`ErrorKind::Restore`], as [`locate`] and [`metadata::read_file`], and when the folder is that of another checkpoint than the metadata.
 pub fn load(path: &Path) -> Result<CompletedCheckpoint> {
     let file = std::path::absolute(locate(path)?).map_err(|error| {
         Error::new(
@@ -109,6 +109,7 @@ pub fn load(path: &Path) -> Result<CompletedCheckpoint> {
     })?;
     let mut metadata = metadata::read_file(&file)?;
     let folder = file.parent().unwrap_or(Path::new("/"));
+    refuse_another_checkpoint(&file, folder, &metadata)?;
     let base = if metadata.is_savepoint {
         folder
     } else {
@@ -119,6 +120,23 @@ pub fn load(path: &Path) -> Result<CompletedCheckpoint> {
         metadata: Arc::new(metadata),
         path: Some(file.display().to_string()),
     })
+}
+
+/// Whole metadata of an older checkpoint in a newer one's folder would be the older state under the newer name. A folder that was given a name of
+/// its own says nothing.
+fn refuse_another_checkpoint(file: &Path, folder: &Path, metadata: &CheckpointMetadata) -> Result<()> {
+    let name = folder.file_name().and_then(|name| name.to_str());
+    match name.and_then(CheckpointPaths::parse_checkpoint_name) {
+        Some(expected) if expected != metadata.id && !metadata.is_savepoint => Err(Error::new(
+            ErrorKind::Restore,
+            format!(
+                "checkpoint metadata '{}' is of another checkpoint: expected that of {expected}, found that of {}",
+                file.display(),
+                metadata.id
+            ),
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn make_absolute(metadata: &mut CheckpointMetadata, base: &Path) {
@@ -137,7 +155,7 @@ fn make_absolute(metadata: &mut CheckpointMetadata, base: &Path) {
 /// Checks that every file that the checkpoint names is there and as long as it should be; the bytes are verified when they are read.
 ///
 /// # Errors
-/// [`ErrorKind::Restore`], naming the first file that is not.
+/// As [`CheckpointStorage::open_input`], naming the first file that is not.
 pub fn verify_files(storage: &dyn CheckpointStorage, metadata: &CheckpointMetadata) -> Result<()> {
     let files = metadata.subtasks().flat_map(|subtask| subtask.files());
     for file in files.filter(|file| matches!(file.location, FileLocation::File(_))) {
@@ -151,7 +169,7 @@ pub fn verify_files(storage: &dyn CheckpointStorage, metadata: &CheckpointMetada
 /// Reads every file that the checkpoint names, once, and checks its length and checksum.
 ///
 /// # Errors
-/// [`ErrorKind::Restore`], naming the first file that is missing or has other bytes than were written.
+/// [`ErrorKind::Damaged`], naming the first file that is missing or has other bytes than were written; others when a file cannot be read now.
 pub fn verify_bytes(storage: &dyn CheckpointStorage, metadata: &CheckpointMetadata) -> Result<()> {
     const CHUNK_BYTES: usize = 256 * 1024;
     let mut chunk = vec![0; CHUNK_BYTES];

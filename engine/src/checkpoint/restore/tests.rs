@@ -286,7 +286,7 @@ fn lost_snapshot_file_is_named_before_anything_runs() {
     let path = stored.storage.local_path(file).unwrap();
     fs::remove_file(&path).unwrap();
     let error = verify_files(&stored.storage, &loaded.metadata).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Restore);
+    assert_eq!(error.kind(), ErrorKind::Damaged);
     assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
 }
 

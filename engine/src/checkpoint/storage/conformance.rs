@@ -295,7 +295,7 @@ fn flipped_bit_is_reported_with_file_range_expected_and_found(places: &Places) {
     bytes[17] ^= 1;
     place.files.put(path, bytes.clone());
     let error = read_all(place.storage.as_ref(), &file).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Restore);
+    assert_eq!(error.kind(), ErrorKind::Damaged);
     let text = error.to_string();
     for part in [
         &format!("{}/{path}", place.job),
@@ -314,13 +314,13 @@ fn cut_longer_and_missing_files_are_reported_with_both_sizes(places: &Places) {
     for size in [0usize, 299, 301] {
         place.files.put(path, vec![5; size]);
         let error = read_all(place.storage.as_ref(), &file).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Restore);
+        assert_eq!(error.kind(), ErrorKind::Damaged);
         let both = format!("it has {size} bytes, expected 300");
         assert!(error.to_string().contains(&both), "{error}");
     }
     place.files.delete(path);
     let error = read_all(place.storage.as_ref(), &file).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Restore);
+    assert_eq!(error.kind(), ErrorKind::Damaged);
     assert!(error.to_string().contains(path), "{error}");
 }
 

@@ -31,7 +31,7 @@ impl<R: Read + Send> VerifiedInput<R> {
 
     fn damaged(&self, what: &str) -> Error {
         Error::new(
-            ErrorKind::Restore,
+            ErrorKind::Damaged,
             format!("snapshot file '{}' is damaged: {what}", self.name.display()),
         )
     }
@@ -81,9 +81,13 @@ impl<R: Read + Send> SnapshotInput for VerifiedInput<R> {
 
 /// Opens a file for verified reading; a size that is not the expected one is noticed at once.
 pub(super) fn open_file(path: &Path, file: &FileRef) -> Result<Box<dyn SnapshotInput>> {
-    let missing = |error| {
+    let missing = |error: std::io::Error| {
+        let kind = match error.kind() {
+            std::io::ErrorKind::NotFound => ErrorKind::Damaged,
+            _ => ErrorKind::Restore,
+        };
         Error::new(
-            ErrorKind::Restore,
+            kind,
             format!(
                 "cannot open snapshot file '{}' of {} bytes",
                 path.display(),
@@ -96,7 +100,7 @@ pub(super) fn open_file(path: &Path, file: &FileRef) -> Result<Box<dyn SnapshotI
     let found = opened.metadata().map_err(missing)?.len();
     if found != file.size {
         return Err(Error::new(
-            ErrorKind::Restore,
+            ErrorKind::Damaged,
             format!(
                 "snapshot file '{}' is damaged: it has {found} bytes, expected {}",
                 path.display(),

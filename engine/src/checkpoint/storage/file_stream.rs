@@ -1,6 +1,7 @@
 //! A snapshot stream into a file, or into the reference itself while it is small.
 
 use super::durable::{storage_error, sync_dir};
+use super::writeback::Writeback;
 use super::{CheckpointPaths, SnapshotStream};
 use crate::checkpoint::{FileLocation, FileRef};
 use crate::{Error, ErrorKind, Result};
@@ -39,6 +40,7 @@ struct Unfinished {
     file: File,
     temporary: PathBuf,
     name: String,
+    writeback: Writeback,
 }
 
 impl Drop for Unfinished {
@@ -69,6 +71,7 @@ impl FileStream {
             file,
             temporary,
             name,
+            writeback: Writeback::default(),
         })
     }
 
@@ -87,7 +90,11 @@ impl FileStream {
         let written = unfinished
             .file
             .write_all(&self.buffer)
-            .and_then(|()| unfinished.file.write_all(bytes));
+            .and_then(|()| unfinished.file.write_all(bytes))
+            .and_then(|()| {
+                let bytes = self.buffer.len() + bytes.len();
+                unfinished.writeback.wrote(&unfinished.file, bytes)
+            });
         self.buffer.clear();
         written.map_err(|error| storage_error("write", &unfinished.temporary, error))
     }
@@ -134,8 +141,9 @@ impl SnapshotStream for FileStream {
             .write_all(&self.buffer)
             .map_err(|error| storage_error("write", &unfinished.temporary, error))?;
         unfinished
-            .file
-            .sync_all()
+            .writeback
+            .finish()
+            .and_then(|()| unfinished.file.sync_all())
             .map_err(|error| storage_error("sync", &unfinished.temporary, error))?;
         fs::rename(&unfinished.temporary, &path).map_err(|error| storage_error("publish", &path, error))?;
         if let Err(error) = sync_dir(&self.options.folder) {

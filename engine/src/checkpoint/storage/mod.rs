@@ -13,6 +13,7 @@ mod job_manager;
 mod location;
 mod object;
 mod paths;
+mod writeback;
 
 pub use cache::{CacheSettings, CachedStorage, LocalCache};
 pub use file::{FileStorage, FileStorageOptions};
@@ -88,8 +89,8 @@ pub trait SnapshotInput: Send {
     /// Reads the next bytes into `buffer`; returns how many, 0 at the end.
     ///
     /// # Errors
-    /// [`ErrorKind::Restore`] when bytes are missing, or when all are read and their checksum is not the expected one; the error
-    /// names file, range, expected and found.
+    /// [`ErrorKind::Damaged`] when bytes are missing, or when all are read and their checksum is not the expected one; the error
+    /// names file, range, expected and found. [`ErrorKind::Restore`] when they cannot be read now.
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize>;
 }
 
@@ -129,7 +130,8 @@ pub trait CheckpointStorage: fmt::Debug + Send + Sync {
     /// Opens a file for reading.
     ///
     /// # Errors
-    /// [`ErrorKind::Restore`] when the file is missing or not as long as it should be.
+    /// [`ErrorKind::Damaged`] when the file is missing or not as long as it should be, [`ErrorKind::Restore`] when that cannot be found out now, or another storage
+    /// has it.
     fn open_input(&self, file: &FileRef) -> Result<Box<dyn SnapshotInput>>;
 
     /// Where the file can be mapped or hard-linked, if it is a local file. A remote file is brought to this machine first ([`CachedStorage`]), so this may take as

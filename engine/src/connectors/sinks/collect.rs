@@ -121,9 +121,15 @@ impl<T: Data> TwoPhaseCommitSink for CollectSink<T> {
         restored: Vec<u64>,
         _: &[CollectCommittable<T>],
     ) -> Result<CollectWriter<T>> {
+        // Behind what is committed, should the job have gone back to an older checkpoint: a number that is known would be taken for a repeated commit.
+        let committed = &lock(&self.shared).done;
+        let behind_committed = committed
+            .iter()
+            .filter(|(subtask, _)| *subtask == context.subtask)
+            .map(|(_, sequence)| sequence + 1);
         Ok(CollectWriter {
             subtask: context.subtask,
-            sequence: restored.into_iter().max().unwrap_or(0),
+            sequence: restored.into_iter().chain(behind_committed).max().unwrap_or(0),
             records: Vec::new(),
         })
     }
@@ -228,6 +234,26 @@ mod tests {
         let second = writer.pre_commit(Some(CheckpointId(3))).unwrap();
         committer.commit(second.committables).unwrap();
         assert_eq!(results.take(), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn what_is_written_after_going_back_to_an_older_checkpoint_is_committed_too() {
+        let sink = CollectSink::new();
+        let results = sink.results();
+        let mut committer = sink.committer(&context(0, 1, 1)).unwrap();
+        let mut writer = sink.writer(&context(0, 1, 1), Vec::new(), &[]).unwrap();
+        let mut states = Vec::new();
+        for record in [1, 2] {
+            writer.write(&mut vec![record]).unwrap();
+            let prepared = writer.pre_commit(Some(CheckpointId(record))).unwrap();
+            committer.commit(prepared.committables).unwrap();
+            states.push(prepared.state);
+        }
+        let mut writer = sink.writer(&context(0, 2, 1), vec![states[0]], &[]).unwrap();
+        writer.write(&mut vec![20]).unwrap();
+        let prepared = writer.pre_commit(Some(CheckpointId(3))).unwrap();
+        committer.commit(prepared.committables).unwrap();
+        assert_eq!(results.take(), [1, 2, 20]);
     }
 
     #[test]

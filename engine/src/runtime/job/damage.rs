@@ -7,9 +7,10 @@ use crate::checkpoint::ha::HaSettings;
 use crate::checkpoint::restore;
 use crate::checkpoint::storage::{CheckpointPaths, CheckpointStorage};
 use crate::checkpoint::store::CompletedCheckpoint;
-use crate::checkpoint::{CheckpointId, FileLocation};
+use crate::checkpoint::{CheckpointId, CheckpointMetadata, FileLocation};
 use crate::config::OnDamage;
 use crate::{Error, ErrorKind, Result};
+use std::fmt;
 use std::path::Path;
 
 /// A report of damage, and what a look at the files has shown.
@@ -21,8 +22,30 @@ pub(super) struct Finding<'a> {
     pub(super) text: &'a str,
     /// It was reported before any record of the attempt was processed, in words that may also stand for a state that does not fit the program.
     pub(super) at_start: bool,
-    /// All files of the checkpoint have the bytes that were written.
-    pub(super) is_whole: bool,
+    /// What a look at the files of the checkpoint has shown.
+    pub(super) files: Files,
+}
+
+/// How the files of a checkpoint are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Files {
+    /// All have the bytes that were written.
+    Whole,
+    /// One is missing, or has other bytes.
+    Damaged,
+    /// One could not be read this time.
+    Unreadable,
+}
+
+impl Files {
+    /// What [`verify`] came to.
+    pub(super) fn of(verified: &Result<()>) -> Self {
+        match verified {
+            Ok(()) => Self::Whole,
+            Err(error) if error.kind() == ErrorKind::Damaged => Self::Damaged,
+            Err(_) => Self::Unreadable,
+        }
+    }
 }
 
 /// What follows from a report.
@@ -30,7 +53,7 @@ pub(super) struct Finding<'a> {
 pub(super) enum Verdict {
     /// The checkpoint is whole: it is something else, which no restart changes.
     RefuseJob,
-    /// The checkpoint is whole: a read may have failed, or what was damaged is not part of it.
+    /// A read may have failed, or what was damaged is not part of the checkpoint.
     RestartFromIt,
     /// The checkpoint cannot be relied on.
     GiveItUp,
@@ -43,11 +66,10 @@ pub(super) struct DamageLog(Vec<(Option<CheckpointId>, String)>);
 impl DamageLog {
     /// Whether to restart from the checkpoint. A checkpoint that looks whole gets one more try, and so does each report that was not heard before.
     pub(super) fn judge(&mut self, finding: &Finding<'_>) -> Verdict {
-        if !finding.is_whole {
-            return Verdict::GiveItUp;
-        }
-        if finding.at_start {
-            return Verdict::RefuseJob;
+        match finding.files {
+            Files::Damaged => return Verdict::GiveItUp,
+            Files::Whole if finding.at_start => return Verdict::RefuseJob,
+            Files::Whole | Files::Unreadable => {}
         }
         let is_known = self
             .0
@@ -71,6 +93,13 @@ pub(super) fn verify(
         restore::verify_bytes(storage, &checkpoint.metadata)
     } else {
         Ok(())
+    }
+}
+
+/// Has copies of the files of a checkpoint on this machine forgotten: if one of them is what is damaged, the next attempt fetches it anew.
+pub(super) fn drop_local_copies(storage: &dyn CheckpointStorage, metadata: &CheckpointMetadata) {
+    for file in metadata.subtasks().flat_map(|subtask| subtask.files()) {
+        storage.drop_local_copy(file);
     }
 }
 
@@ -131,26 +160,25 @@ pub(super) fn way_out(
         place(storage, damaged)
     );
     let is_own = !older.is_empty();
-    let places: Vec<String> = if is_own {
+    let older = if is_own {
         older
             .iter()
             .rev()
-            .map(|checkpoint| place(storage, checkpoint))
+            .map(|older| Older::own(storage, older))
             .collect()
     } else {
         let path = damaged.path.as_deref().map(Path::new);
         let beside = path.map(restore::older_than).unwrap_or_default();
-        beside
-            .iter()
-            .map(|path| format!("'{}'", path.display()))
-            .collect()
+        let beside = beside.iter().map(|path| Older::beside(storage, path));
+        beside.collect::<Vec<_>>()
     };
-    let Some(first) = places.first() else {
+    if older.is_empty() {
         text.push_str(
             ". No older checkpoint is kept: restore the file from a copy, or start from another snapshot with `--from-savepoint PATH`, or from the beginning",
         );
         return Error::new(cause.kind(), text);
-    };
+    }
+    let places: Vec<String> = older.iter().map(Older::to_string).collect();
     let places = places.join(", ");
     if on_damage == OnDamage::Previous {
         text.push_str(&format!(
@@ -159,11 +187,18 @@ pub(super) fn way_out(
         ));
         return Error::new(cause.kind(), text);
     }
+    let Some(first) = older.iter().find(|older| older.is_whole) else {
+        text.push_str(&format!(
+            ". The older checkpoints that are kept are not whole either: {places}. Restore the files from a copy, or start from another snapshot with \
+             `--from-savepoint PATH`, or from the beginning"
+        ));
+        return Error::new(cause.kind(), text);
+    };
     let command = match ha {
         HaSettings::Filesystem { .. } if is_own => {
             "-D execution.state-recovery.on-damage=previous".to_owned()
         }
-        _ => format!("--from-savepoint {first}"),
+        _ => format!("--from-savepoint {}", first.place),
     };
     text.push_str(&format!(
         ". The job does not go back by itself, since sinks may have committed what checkpoint {} covers, and would commit it again. Older checkpoints that are kept: \
@@ -171,6 +206,39 @@ pub(super) fn way_out(
         damaged.id()
     ));
     Error::new(cause.kind(), text)
+}
+
+/// An older checkpoint that may be a way out.
+struct Older {
+    place: String,
+    /// Every byte of it is as it was written. Increments share files, so damage is often not in one checkpoint alone.
+    is_whole: bool,
+}
+
+impl Older {
+    /// One that the job keeps.
+    fn own(storage: &dyn CheckpointStorage, checkpoint: &CompletedCheckpoint) -> Self {
+        Self {
+            place: place(storage, checkpoint),
+            is_whole: restore::verify_bytes(storage, &checkpoint.metadata).is_ok(),
+        }
+    }
+
+    /// One in a folder beside the damaged one.
+    fn beside(storage: &dyn CheckpointStorage, path: &Path) -> Self {
+        let verified = restore::load(path).and_then(|older| restore::verify_bytes(storage, &older.metadata));
+        Self {
+            place: format!("'{}'", path.display()),
+            is_whole: verified.is_ok(),
+        }
+    }
+}
+
+impl fmt::Display for Older {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let damaged = if self.is_whole { "" } else { " (damaged too)" };
+        write!(f, "{}{damaged}", self.place)
+    }
 }
 
 /// Reads the snapshot that the job is to start from. With [`OnDamage::Previous`], a checkpoint that cannot be read is passed over for the next older one beside it;
@@ -234,7 +302,7 @@ mod tests {
             checkpoint: (checkpoint > 0).then_some(CheckpointId(checkpoint)),
             text,
             at_start: false,
-            is_whole: true,
+            files: Files::Whole,
         }
     }
 
@@ -250,10 +318,22 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_cannot_be_read_is_tried_once_more() {
+        let mut log = DamageLog::default();
+        let finding = Finding {
+            files: Files::Unreadable,
+            at_start: true,
+            ..finding(3, "no answer")
+        };
+        assert_eq!(log.judge(&finding), Verdict::RestartFromIt);
+        assert_eq!(log.judge(&finding), Verdict::GiveItUp);
+    }
+
+    #[test]
     fn a_checkpoint_with_a_damaged_file_gets_none() {
         for at_start in [true, false] {
             let finding = Finding {
-                is_whole: false,
+                files: Files::Damaged,
                 at_start,
                 ..finding(3, "block 7")
             };

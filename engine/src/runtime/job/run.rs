@@ -1,7 +1,7 @@
 //! The life of a job: attempt after attempt, until it has finished, was cancelled, or its restart strategy gives up.
 
 use super::attempt::{self, AttemptSetup};
-use super::damage::{self, DamageLog, Finding, Verdict};
+use super::damage::{self, DamageLog, Files, Finding, Verdict};
 use super::prepare::Prepared;
 use super::shared::{JobShared, cancelled};
 use crate::api::JobExecutionResult;
@@ -140,7 +140,9 @@ pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExec
                     Next::Attempt => continue,
                     Next::End(error) => Some(error),
                     // A disk that refuses the number of the attempt now may take it in a while.
-                    Next::Failure(error) if error.kind() == ErrorKind::Storage => {
+                    Next::Failure(error)
+                        if matches!(error.kind(), ErrorKind::Storage | ErrorKind::Damaged) =>
+                    {
                         decide(&mut strategy, None, &error, started, shared)
                     }
                     Next::Failure(error) => Some(error),
@@ -202,11 +204,16 @@ enum Next {
 /// Looks into `cause` if it tells of damage, and goes back to an older checkpoint if that is wanted. Only in the first process.
 fn answer_damage(prepared: &Prepared, lead: Option<&mut Lead>, runtime: &Runtime, cause: Error) -> Next {
     match lead {
-        Some(lead) if matches!(cause.kind(), ErrorKind::Restore | ErrorKind::Damaged) => lead
+        Some(lead) if is_about_damage(&cause) => lead
             .answer_damage(prepared, runtime, cause)
             .unwrap_or_else(Next::Failure),
         _ => Next::Failure(cause),
     }
+}
+
+/// Whether an error may tell of damage in a checkpoint.
+fn is_about_damage(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Restore | ErrorKind::Damaged)
 }
 
 /// Waits as the restart strategy says, or tells with what error the job ends. `end` is that of an attempt that has begun.
@@ -353,7 +360,9 @@ impl Lead {
         };
         let restore = match &start.restored {
             Some(restored) => {
-                damage::verify_lengths(&prepared.storage, self.storage.as_ref(), restored)?;
+                // Nothing runs yet: it is refused, unless there is another one.
+                damage::verify_lengths(&prepared.storage, self.storage.as_ref(), restored)
+                    .map_err(|error| Error::new(ErrorKind::Restore, error.to_string()))?;
                 let place = restored.path.as_deref().unwrap_or("memory");
                 tracing::info!(
                     "attempt {} starts from checkpoint {} ({place})",
@@ -391,16 +400,21 @@ impl Lead {
     fn answer_damage(&mut self, prepared: &Prepared, runtime: &Runtime, cause: Error) -> Result<Next> {
         let kept = runtime.block_on(self.coordinator.kept())?;
         let verified = kept.last().map_or(Ok(()), |latest| {
+            damage::drop_local_copies(self.storage.as_ref(), &latest.metadata);
             damage::verify(&prepared.storage, self.storage.as_ref(), latest)
         });
         let verdict = self.damage.judge(&Finding {
             checkpoint: kept.last().map(CompletedCheckpoint::id),
             text: cause.message(),
             at_start: cause.kind() == ErrorKind::Restore,
-            is_whole: verified.is_ok(),
+            files: Files::of(&verified),
         });
         match verdict {
-            Verdict::RefuseJob | Verdict::RestartFromIt => return Ok(Next::Failure(cause)),
+            Verdict::RefuseJob => return Ok(Next::Failure(cause)),
+            // Not as a refusal, which would end the job.
+            Verdict::RestartFromIt => {
+                return Ok(Next::Failure(Error::new(ErrorKind::Damaged, cause.to_string())));
+            }
             Verdict::GiveItUp => {}
         }
         let cause = match verified {
@@ -524,6 +538,7 @@ fn run_attempt(
         }
         None => (Arc::new(|_| {}), Arc::new(|| {})),
     };
+    let (control, storage) = (attempt.control.clone(), Arc::clone(&job.storage));
     let setup = AttemptSetup {
         plan: lowered,
         job,
@@ -533,6 +548,13 @@ fn run_attempt(
     };
     let result = attempt::run(attempt, setup);
     remove_folder(&local_dir);
+    if let (Some(bytes), Some(end)) = (&plan.restore, control.end())
+        && is_about_damage(&end.to_error())
+        && let Ok(metadata) =
+            metadata::decode(bytes, Path::new("the checkpoint that the attempt started from"))
+    {
+        damage::drop_local_copies(storage.as_ref(), &metadata);
+    }
     result
 }
 

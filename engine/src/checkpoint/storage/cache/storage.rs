@@ -68,6 +68,11 @@ impl CachedStorage {
         {
             return Ok(pin.path().to_owned());
         }
+        if !self.from_local {
+            // A copy that is there already would have to be fetched, which costs more than to read it. With local recovery it is mapped as it is, so that
+            // a restore does not take longer with more state; there, damage is for who reads it to notice.
+            drop(self.whole_copy(key, file));
+        }
         let pin = self.cache.fetch(key, |copy| self.download(file, copy))?;
         let path = pin.path().to_owned();
         pins().insert(*key, pin);
@@ -99,19 +104,24 @@ impl CachedStorage {
         }
     }
 
-    /// The local copy to read from, which is read to its end before: a reader could not change over to the remote file in the middle.
-    fn local_input(&self, file: &FileRef) -> Option<Box<dyn SnapshotInput>> {
-        let key = self.key(file)?;
-        let pin = self.cache.get(&key).unwrap_or_else(|error| {
+    /// The local copy, if there is one and it is whole, which takes reading it; a damaged one is deleted.
+    fn whole_copy(&self, key: &Key, file: &FileRef) -> Option<Pin> {
+        let pin = self.cache.get(key).unwrap_or_else(|error| {
             tracing::warn!(%file, %error, "the local copy of a snapshot file cannot be used");
             None
         })?;
         let found = checksum(&pin);
         if !matches!(found, Ok(found) if found == key.crc32) {
-            tracing::warn!(%file, copy = %pin.path().display(), expected = key.crc32, ?found, "the local copy of a snapshot file is damaged; the remote file is read");
-            self.cache.remove(&key);
+            tracing::warn!(%file, copy = %pin.path().display(), expected = key.crc32, ?found, "the local copy of a snapshot file is damaged; the remote file serves");
+            self.cache.remove(key);
             return None;
         }
+        Some(pin)
+    }
+
+    /// The local copy to read from, checked before: a reader could not change over to the remote file in the middle.
+    fn local_input(&self, file: &FileRef) -> Option<Box<dyn SnapshotInput>> {
+        let pin = self.whole_copy(&self.key(file)?, file)?;
         let name = pin.path().to_owned();
         Some(Box::new(VerifiedInput::new(pin, name, file)))
     }

@@ -9,7 +9,8 @@ use object_store::memory::InMemory;
 use std::collections::HashSet;
 use std::fs::File;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
@@ -18,8 +19,10 @@ use tokio::runtime::Runtime;
 struct Counting {
     inner: ObjectStorage,
     opened: AtomicUsize,
-    /// Waited for by who opens a file, so that a test can have several ask at the same time.
-    gate: Option<Barrier>,
+    /// Held by a test, it keeps who opens a file waiting, so that others ask for the same meanwhile.
+    gate: RwLock<()>,
+    /// Told of every file that is opened.
+    arrived: Sender<()>,
 }
 
 impl RemoteStorage for Counting {
@@ -48,9 +51,9 @@ impl CheckpointStorage for Counting {
 
     fn open_input(&self, file: &FileRef) -> Result<Box<dyn SnapshotInput>> {
         self.opened.fetch_add(1, Ordering::SeqCst);
-        if let Some(gate) = &self.gate {
-            gate.wait();
-        }
+        // The test may have gone, or have no interest.
+        let _ = self.arrived.send(());
+        drop(self.gate.read().unwrap());
         self.inner.open_input(file)
     }
 
@@ -95,12 +98,14 @@ impl CheckpointStorage for Counting {
 /// A remote storage and a folder for its cache.
 struct Fixture {
     remote: Arc<Counting>,
+    arrived: Receiver<()>,
     settings: CacheSettings,
     dir: tempfile::TempDir,
     _runtime: Runtime,
 }
 
-fn fixture_with(bytes_max: u64, gate: Option<Barrier>) -> Fixture {
+fn fixture(bytes_max: u64) -> Fixture {
+    let (arrived_sender, arrived) = channel();
     let runtime = Runtime::new().unwrap();
     let location = RemoteLocation::parse("test", "memory:///c").unwrap().unwrap();
     let options = FileStorageOptions {
@@ -120,8 +125,10 @@ fn fixture_with(bytes_max: u64, gate: Option<Barrier>) -> Fixture {
         remote: Arc::new(Counting {
             inner,
             opened: AtomicUsize::new(0),
-            gate,
+            gate: RwLock::default(),
+            arrived: arrived_sender,
         }),
+        arrived,
         settings: CacheSettings {
             folder: dir.path().join("cache"),
             bytes_max,
@@ -131,10 +138,6 @@ fn fixture_with(bytes_max: u64, gate: Option<Barrier>) -> Fixture {
         dir,
         _runtime: runtime,
     }
-}
-
-fn fixture(bytes_max: u64) -> Fixture {
-    fixture_with(bytes_max, None)
 }
 
 impl Fixture {
@@ -194,11 +197,11 @@ fn remote_file_is_fetched_once_and_read_from_its_local_path() {
 
 #[test]
 fn what_many_ask_for_at_once_is_fetched_once() {
-    // The test opens the gate when the one who fetches stands before it. The others come before or after that.
     const THREADS: usize = 8;
-    let fixture = fixture_with(1 << 20, Some(Barrier::new(2)));
+    let fixture = fixture(1 << 20);
     let file = fixture.remote_file(7, 1000);
     let storages = [fixture.open(), fixture.open()];
+    let gate = fixture.remote.gate.write().unwrap();
     std::thread::scope(|scope| {
         for number in 0..THREADS {
             let (storage, file) = (&storages[number % 2], &file);
@@ -207,7 +210,9 @@ fn what_many_ask_for_at_once_is_fetched_once() {
                 assert_eq!(fs::read(path).unwrap(), [7; 1000]);
             });
         }
-        fixture.remote.gate.as_ref().unwrap().wait();
+        // The one who fetches stands before the gate.
+        fixture.arrived.recv().unwrap();
+        drop(gate);
     });
     assert_eq!(fixture.opened(), 1);
     assert_eq!(fixture.entries().len(), 1, "{:?}", fixture.entries());
@@ -402,6 +407,31 @@ fn damaged_copy_is_not_read_as_a_stream() {
 }
 
 #[test]
+fn damaged_copy_is_not_mapped_without_local_recovery() {
+    let fixture = fixture(1 << 20);
+    let backup = |settings: &mut CacheSettings| settings.backup = true;
+    let storage = fixture.open_with(backup);
+    let file = write(&storage, 1, Scope::Shared, &[&[7; 1000]]);
+    fs::write(&fixture.entries()[0], [8; 1000]).unwrap();
+    let path = storage.local_path(&file).unwrap();
+    assert_eq!(fs::read(path).unwrap(), [7; 1000]);
+    assert_eq!(fixture.opened(), 1);
+}
+
+#[test]
+fn damaged_copy_that_local_recovery_maps_is_gone_when_the_checkpoint_has_been_verified() {
+    let fixture = fixture(1 << 20);
+    let (attempt, coordinator) = (fixture.open_with(both), fixture.open_with(both));
+    let file = write(&attempt, 1, Scope::Shared, &[&[7; 1000]]);
+    fs::write(&fixture.entries()[0], [8; 1000]).unwrap();
+    let path = attempt.local_path(&file).unwrap();
+    assert_eq!(fs::read(path).unwrap(), [8; 1000], "it was not read on the way");
+    read_all(&coordinator, &file).unwrap();
+    let path = attempt.local_path(&file).unwrap();
+    assert_eq!(fs::read(path).unwrap(), [7; 1000]);
+}
+
+#[test]
 fn dropped_copy_is_fetched_anew_although_it_is_in_use() {
     let fixture = fixture(1 << 20);
     let (storage, other) = (fixture.open_with(both), fixture.open_with(both));
@@ -425,7 +455,7 @@ fn damaged_remote_file_gets_no_local_path_and_leaves_no_copy() {
     assert_eq!(storage.local_path(&file), None);
     assert_eq!(fixture.entries(), Vec::<PathBuf>::new());
     let error = storage.open_input(&file).and_then(|_| read_all(&storage, &file));
-    assert_eq!(error.unwrap_err().kind(), ErrorKind::Restore);
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Damaged);
 }
 
 #[test]

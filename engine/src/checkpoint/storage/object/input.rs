@@ -60,15 +60,20 @@ pub(super) fn open(
     let found = calls
         .wait(async move { asked.head(&of).await })
         .map_err(|error| {
+            let kind = if error.is_not_found() {
+                ErrorKind::Damaged
+            } else {
+                ErrorKind::Restore
+            };
             error.into_error(
-                ErrorKind::Restore,
+                kind,
                 format_args!("open snapshot file '{name}' of {} bytes", file.size),
             )
         })?
         .size;
     if found != file.size {
         return Err(Error::new(
-            ErrorKind::Restore,
+            ErrorKind::Damaged,
             format!(
                 "snapshot file '{name}' is damaged: it has {found} bytes, expected {}",
                 file.size
