@@ -2,7 +2,7 @@
 
 use crate::harness::{
     COMPRESSED, FILES, JobFolder, Program, Random, Running, Settings, assert_exactly, bytes_below,
-    finished_lines, job_folders, number,
+    finished_lines, job_folders, latest_completed, number,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ const INTERVAL_MS: u64 = 50;
 const CHECKPOINTS: u64 = 50;
 
 /// The job, with `records` random updates. It fails when there is `stop` in `folder`, and its checkpoints stay then.
-fn churn(folder: &Path, settings: Settings, records: u64, rate: u64) -> Program {
-    Program::subject(&folder.join("logs"), "churn")
+pub(crate) fn churn(folder: &Path, logs: &Path, settings: Settings, records: u64, rate: u64) -> Program {
+    Program::subject(logs, "churn")
         .option("output", folder.join("output").display())
         .option("keys", KEYS)
         .option("value-bytes", VALUE_BYTES)
@@ -33,15 +33,6 @@ fn churn(folder: &Path, settings: Settings, records: u64, rate: u64) -> Program 
         .set("restart-strategy.type", "none")
         .set_all(settings)
         .durable(folder, INTERVAL_MS)
-}
-
-/// The number of the latest checkpoint that a log tells of.
-fn latest_completed(log: &str) -> u64 {
-    let numbers = log
-        .split("checkpoint completed checkpoint=")
-        .skip(1)
-        .filter_map(|rest| rest.split_whitespace().next()?.parse().ok());
-    numbers.max().unwrap_or(0)
 }
 
 /// What may be on disk while a job runs whose whole state takes `base_bytes` in files.
@@ -82,8 +73,9 @@ fn the_job_folder(checkpoints: &Path) -> PathBuf {
 fn stays_bounded(name: &str, settings: Settings) {
     let folder = tempfile::tempdir().unwrap();
     let checkpoints = folder.path().join("checkpoints");
+    let logs = folder.path().join("logs");
     // More than there is time for.
-    let program = churn(folder.path(), settings, 100_000_000, RATE).option("parallelism", 2);
+    let program = churn(folder.path(), &logs, settings, 100_000_000, RATE).option("parallelism", 2);
     let mut longest_chain = 0;
     let mut samples = Vec::new();
 
@@ -157,7 +149,7 @@ fn fifty_compressed_checkpoints_leave_the_bytes_of_three_and_nothing_else() {
 }
 
 /// The lines that `records` updates write.
-fn expected(records: u64) -> Vec<Vec<u8>> {
+pub(crate) fn expected(records: u64) -> Vec<Vec<u8>> {
     let mut occurrences = vec![0u64; usize::try_from(KEYS).unwrap()];
     let mut lines = Vec::new();
     for i in 0..records {
@@ -181,7 +173,13 @@ fn what_was_deleted_stays_deleted_over_kills_and_rescaling() {
     let folder = tempfile::tempdir().unwrap();
     let mut random = Random::of_test(name);
     let records = 60_000;
-    let program = churn(folder.path(), FILES, records, records * 1000 / (kills * 700));
+    let program = churn(
+        folder.path(),
+        &folder.path().join("logs"),
+        FILES,
+        records,
+        records * 1000 / (kills * 700),
+    );
     let mut finished = false;
     for _ in 0..kills {
         let parallelism = 1 + random.below(4);

@@ -1,6 +1,7 @@
 //! Tests of the whole system: real processes on real files, killed and disturbed at random moments.
 //!
-//! Each random test prints its seed, and `MILLPOND_SEED` runs it again with the same one. `MILLPOND_KILLS` says how often a kill loop kills (5).
+//! Each random test prints its seed, and `MILLPOND_SEED` runs it again with the same one. `MILLPOND_KILLS` says how often a kill loop kills (2 to 5), `MILLPOND_CRASHES` at how many of the
+//! system calls of a kind a job is killed (6 to 10), `MILLPOND_POWER_CUTS` how many rounds of power cuts there are (2).
 
 // Marked as tests, or clippy would take what they share for code that must not panic.
 #[cfg(test)]
@@ -30,6 +31,8 @@ mod plugin_contract;
 mod plugin_refusals;
 #[cfg(test)]
 mod plugins;
+#[cfg(test)]
+mod power_cuts;
 #[cfg(test)]
 mod pressure;
 #[cfg(test)]

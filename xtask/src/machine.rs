@@ -18,7 +18,7 @@ struct Program {
     packages: [&'static str; 4],
 }
 
-const PROGRAMS: [Program; 3] = [
+const PROGRAMS: [Program; 5] = [
     Program {
         names: &["cc", "gcc", "clang"],
         purpose: "links every program and builds a library for the loader's tests",
@@ -39,6 +39,20 @@ const PROGRAMS: [Program; 3] = [
         needed: false,
         linux_only: false,
         packages: ["gawk", "gawk", "gawk", "gawk"],
+    },
+    Program {
+        names: &["xfs_io"],
+        purpose: "cuts the power of the disks in the tests of power cuts",
+        needed: false,
+        linux_only: true,
+        packages: ["xfsprogs", "xfsprogs", "xfsprogs-extra", "xfsprogs"],
+    },
+    Program {
+        names: &["mkfs.ext4"],
+        purpose: "makes disks for the tests of power cuts",
+        needed: false,
+        linux_only: true,
+        packages: ["e2fsprogs", "e2fsprogs", "e2fsprogs", "e2fsprogs"],
     },
 ];
 

@@ -1,9 +1,10 @@
-//! Set-up that cargo alone cannot do: `cargo xtask plugins`, `cargo xtask test`.
+//! Set-up that cargo alone cannot do: `cargo xtask plugins`, `cargo xtask test`, `cargo xtask powercuts`.
 //!
 //! Exit codes: 0 all is well, 1 something failed, 2 the machine or the arguments are not right.
 
 mod machine;
 mod plugins;
+mod power_cuts;
 mod step;
 mod test;
 
@@ -34,6 +35,18 @@ enum Command {
         #[arg(long)]
         quick: bool,
     },
+    /// Cut the power of a disk under running jobs, again and again, and see whether their checkpoints are there
+    ///
+    /// The disk is a file system in a file. Needs root and loop devices; missing programs are installed where that is possible.
+    Powercuts {
+        /// How often on each file system
+        #[arg(long, default_value_t = 20)]
+        rounds: u64,
+
+        /// The file system; both if it is left out
+        #[arg(long, value_enum)]
+        fs: Option<power_cuts::FileSystem>,
+    },
 }
 
 /// Why a task failed.
@@ -57,6 +70,7 @@ fn main() -> ExitCode {
     let result = match Args::parse().command {
         Command::Plugins => plugins::run().map(drop),
         Command::Test { quick } => test::run(quick),
+        Command::Powercuts { rounds, fs } => power_cuts::run(rounds, fs),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

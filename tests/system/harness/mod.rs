@@ -2,6 +2,7 @@
 
 mod backends;
 mod checkpoints;
+mod disk;
 mod folder;
 mod interrupted;
 mod program;
@@ -11,14 +12,15 @@ mod text;
 
 pub(crate) use backends::{COMPRESSED, FILES, FILES_AND_INLINE, HEAP, Settings};
 pub(crate) use checkpoints::{checkpoints_below, latest_checkpoint};
+pub(crate) use disk::Disk;
 pub(crate) use folder::{JobFolder, bytes_below, job_folders};
 pub(crate) use interrupted::Interrupted;
 pub(crate) use program::{Ended, Program, Running};
 pub(crate) use random::Random;
 pub(crate) use strace::Strace;
 pub(crate) use text::{
-    assert_exactly, assert_nothing_missing, awk_lines, checkpoints_completed, finished_lines, lines_of,
-    write_text,
+    assert_exactly, assert_nothing_missing, awk_lines, checkpoints_completed, finished_lines,
+    latest_completed, lines_of, write_text,
 };
 
 /// The number in the environment variable `name`, else `default`.

@@ -141,3 +141,12 @@ pub(crate) fn checkpoints_completed(log: &str) -> u64 {
     at.and_then(|at| words[at - 1].parse().ok())
         .unwrap_or_else(|| panic!("no count of checkpoints in:\n{log}"))
 }
+
+/// The number of the latest checkpoint that a log reports as completed; 0 if there is none.
+pub(crate) fn latest_completed(log: &str) -> u64 {
+    let numbers = log
+        .split("checkpoint completed checkpoint=")
+        .skip(1)
+        .filter_map(|rest| rest.split_whitespace().next()?.parse().ok());
+    numbers.max().unwrap_or(0)
+}
