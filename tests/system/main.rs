@@ -17,6 +17,8 @@ mod event_time;
 #[cfg(test)]
 mod faults_of_storage;
 #[cfg(test)]
+mod flipped_bytes;
+#[cfg(test)]
 mod kill_loop;
 #[cfg(test)]
 mod numbered_events;
