@@ -177,7 +177,7 @@ fn run(keys: u64) {
         seconds * 1e3
     );
     keyed.notify(second, CheckpointEvent::Completed).unwrap();
-    for round in 0..3 {
+    for round in 0..7 {
         let (id, writer, pause) = begin(&mut keyed);
         let updating = std::thread::scope(|scope| {
             let writing = scope.spawn(|| write(writer, &folder));

@@ -6,6 +6,7 @@ use millpond_engine::api::{JobExecutionResult, StreamExecutionEnvironment};
 use millpond_engine::config::{CommonArgs, init_logging};
 use std::process::ExitCode;
 
+mod churn;
 mod failing;
 mod idle;
 mod late_reader;
@@ -13,6 +14,7 @@ mod numbered_events;
 mod picky_files;
 mod pipeline;
 mod slow_sink;
+mod windows;
 
 /// Jobs for tests
 #[derive(Debug, Parser)]
@@ -27,6 +29,10 @@ enum Job {
     NumberedEvents(numbered_events::Args),
     /// Several sources, exchanges and parallelisms
     Pipeline(pipeline::Args),
+    /// Random updates of large values, maps and lists, and deletions
+    Churn(churn::Args),
+    /// Windows of event time, closed by timers
+    Windows(windows::Args),
     /// A function that panics or fails at some record
     Failing(failing::Args),
     /// Numbers into files, and a function that panics in this process
@@ -45,6 +51,8 @@ fn main() -> ExitCode {
     let result = match &args.job {
         Job::NumberedEvents(args) => numbered_events::run(args),
         Job::Pipeline(args) => pipeline::run(args),
+        Job::Churn(args) => churn::run(args),
+        Job::Windows(args) => windows::run(args),
         Job::Failing(args) => failing::run(args),
         Job::PickyFiles(args) => picky_files::run(args),
         Job::SlowSink(args) => slow_sink::run(args),

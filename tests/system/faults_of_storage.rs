@@ -1,7 +1,8 @@
 //! Storage that fails, and crashes at single system calls of the publication of checkpoints and results.
 
 use crate::harness::{
-    Program, Random, Strace, assert_exactly, awk_lines, finished_lines, number, write_text,
+    FILES, HEAP, JobFolder, Program, Random, Settings, Strace, assert_exactly, awk_lines, finished_lines,
+    job_folders, number, write_text,
 };
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +10,7 @@ use std::process::Command;
 const TEXT_BYTES: usize = 200_000;
 
 /// A word count that takes about half a second and some checkpoints.
-fn short_program(folder: &Path, random: &mut Random) -> Program {
+fn short_program(folder: &Path, settings: Settings, random: &mut Random) -> Program {
     let input = folder.join("input");
     write_text(&input, 2, TEXT_BYTES, random);
     Program::word_count(&folder.join("logs"))
@@ -17,6 +18,7 @@ fn short_program(folder: &Path, random: &mut Random) -> Program {
         .option("output", folder.join("output").display())
         .option("parallelism", 2)
         .option("rate", 8000)
+        .set_all(settings)
         .durable(folder, 50)
 }
 
@@ -28,20 +30,34 @@ fn assert_output(folder: &Path, what: &str) {
     );
 }
 
-/// Runs a job that is killed at the `k`-th of `calls` in one of its threads, for `k` = 1, 2, ... until no thread comes so far; each time starts it
-/// again and looks at the output. Where that would be more than `MILLPOND_CRASHES` (10), some of them are left out at random.
-fn crash_at_every(calls: &str, calls_about: u64) {
+/// That what a job left that was killed can be restored.
+fn assert_checkpoints_are_whole(folder: &Path, what: &str) {
+    for job in job_folders(&folder.join("checkpoints")) {
+        JobFolder::read(&job).assert_whole(what);
+    }
+}
+
+/// That nothing is left of the checkpoints of a job that has ended.
+fn assert_nothing_is_left(checkpoints: &Path, what: &str) {
+    let left = job_folders(checkpoints);
+    assert!(left.is_empty(), "{what}: {left:?}");
+}
+
+/// Runs a job that is killed at the `k`-th of `calls` in one of its threads, for `k` = 1, 2, ... until no thread comes so far; each time looks at what is
+/// left, starts it again and looks at the output. Where that would be more than `crashes_max` (or `MILLPOND_CRASHES`), some of them are left out at random.
+fn crash_at_every(calls: &str, settings: Settings, calls_about: u64, crashes_max: u64) {
     if !Strace::is_usable() {
         eprintln!("strace cannot be used here: not tested");
         return;
     }
     let mut random = Random::of_test(calls);
-    let step = calls_about.div_ceil(number("MILLPOND_CRASHES", 10));
+    let step = calls_about.div_ceil(number("MILLPOND_CRASHES", crashes_max));
     let mut call = 1 + random.below(step);
     let mut crashes = 0;
     loop {
         let folder = tempfile::tempdir().unwrap();
-        let program = short_program(folder.path(), &mut random);
+        let folder = folder.path();
+        let program = short_program(folder, settings, &mut random);
         let strace = Strace {
             calls,
             fault: "signal=SIGKILL",
@@ -53,50 +69,93 @@ fn crash_at_every(calls: &str, calls_about: u64) {
             break;
         }
         crashes += 1;
+        let what = format!("killed at call {call} of {calls}");
+        assert_checkpoints_are_whole(folder, &what);
         program.run().expect_code(0);
-        assert_output(folder.path(), &format!("killed at call {call} of {calls}"));
+        assert_output(folder, &what);
+        assert_nothing_is_left(&folder.join("checkpoints"), &what);
         call += 1 + random.below(2 * step - 1);
     }
-    eprintln!("{calls}: {crashes} crashes");
+    eprintln!("{calls}: {crashes} crashes, up to call {call}");
     assert!(crashes > 1, "no crash was tried");
 }
 
+const RENAMES: &str = "rename,renameat,renameat2";
+const SYNCS: &str = "fsync,fdatasync";
+const REMOVALS: &str = "unlink,unlinkat,rmdir";
+const NEW_FILES: &str = "openat,mkdir,mkdirat";
+const WRITES: &str = "write,pwrite64";
+
 #[test]
 fn a_crash_at_any_rename_loses_nothing() {
-    crash_at_every("rename,renameat,renameat2", 12);
+    crash_at_every(RENAMES, HEAP, 12, 10);
 }
 
 #[test]
 fn a_crash_at_any_sync_loses_nothing() {
-    crash_at_every("fsync,fdatasync", 36);
+    crash_at_every(SYNCS, HEAP, 36, 10);
 }
 
 #[test]
 fn a_crash_at_any_removal_loses_nothing() {
-    crash_at_every("unlink,unlinkat,rmdir", 6);
+    crash_at_every(REMOVALS, HEAP, 6, 10);
 }
 
 #[test]
 fn a_crash_at_any_new_file_or_folder_loses_nothing() {
-    crash_at_every("openat,mkdir,mkdirat", 24);
+    crash_at_every(NEW_FILES, HEAP, 90, 10);
 }
 
 #[test]
 fn a_crash_at_any_write_loses_nothing() {
-    crash_at_every("write,pwrite64", 40);
+    crash_at_every(WRITES, HEAP, 40, 10);
+}
+
+#[test]
+fn a_crash_at_any_rename_of_an_incremental_checkpoint_loses_nothing() {
+    crash_at_every(RENAMES, FILES, 20, 6);
+}
+
+#[test]
+fn a_crash_at_any_sync_of_an_incremental_checkpoint_loses_nothing() {
+    crash_at_every(SYNCS, FILES, 60, 6);
+}
+
+#[test]
+fn a_crash_at_any_removal_of_an_incremental_checkpoint_loses_nothing() {
+    crash_at_every(REMOVALS, FILES, 16, 6);
+}
+
+#[test]
+fn a_crash_at_any_new_file_of_an_incremental_checkpoint_loses_nothing() {
+    crash_at_every(NEW_FILES, FILES, 90, 6);
+}
+
+#[test]
+fn a_crash_at_any_write_of_an_incremental_checkpoint_loses_nothing() {
+    crash_at_every(WRITES, FILES, 40, 6);
 }
 
 #[test]
 fn a_sync_that_fails_costs_a_checkpoint_or_an_attempt_and_loses_nothing() {
+    a_sync_fails("failing fsync", HEAP);
+}
+
+#[test]
+fn a_sync_that_fails_costs_an_incremental_checkpoint_or_an_attempt_and_loses_nothing() {
+    a_sync_fails("failing fsync on files", FILES);
+}
+
+fn a_sync_fails(name: &str, settings: Settings) {
     if !Strace::is_usable() {
         eprintln!("strace cannot be used here: not tested");
         return;
     }
-    let mut random = Random::of_test("failing fsync");
+    let mut random = Random::of_test(name);
     // Counted by thread. The first ones belong to the start, which refuses a disk that fails.
     for when in ["6", "9", "15+40", "31"] {
         let folder = tempfile::tempdir().unwrap();
-        let program = short_program(folder.path(), &mut random)
+        let program = short_program(folder.path(), settings, &mut random)
             .set("execution.checkpointing.tolerable-failed-checkpoints", 100)
             .set("restart-strategy.type", "fixed-delay")
             .set("restart-strategy.fixed-delay.attempts", 1000)
@@ -107,13 +166,18 @@ fn a_sync_that_fails_costs_a_checkpoint_or_an_attempt_and_loses_nothing() {
             when,
         };
         let ended = program.start_by(strace.command()).wait();
-        if ended.status.code() == Some(2) {
-            // Refused at the start: the disk is fine the next time.
+        if matches!(ended.status.code(), Some(1 | 2)) {
+            // Refused at the start, or it could not be noted down that the job has finished: the disk is fine the next time.
+            let ended = ended.expect_output(&["Input/output error"]);
+            eprintln!("{name} at {when}: exit code {:?}", ended.status.code());
             program.run().expect_code(0);
         } else {
-            ended.expect_code(0);
+            let ended = ended.expect_code(0);
+            let failed = ended.log.matches("checkpoint failed").count();
+            eprintln!("{name} at {when}: {failed} checkpoints failed");
         }
         assert_output(folder.path(), &format!("fsync fails at {when}"));
+        assert_nothing_is_left(&folder.path().join("checkpoints"), when);
     }
 }
 
@@ -146,7 +210,7 @@ fn a_full_disk_fails_checkpoints_and_not_the_job() {
     };
     let mut random = Random::of_test("full disk");
     let folder = tempfile::tempdir().unwrap();
-    let program = short_program(folder.path(), &mut random)
+    let program = short_program(folder.path(), HEAP, &mut random)
         .set(
             "execution.checkpointing.dir",
             format!("file://{}", disk.0.path().display()),
@@ -166,11 +230,76 @@ fn a_full_disk_fails_checkpoints_and_not_the_job() {
     assert_output(folder.path(), "the disk was full");
 }
 
+/// The disk is full in the asynchronous part of checkpoints, once until the program is killed and once until there is space again. There is no input or output in the
+/// synchronous part of this backend, so a disk that is full has no say in it.
+#[test]
+fn a_full_disk_fails_incremental_checkpoints_until_there_is_space_again() {
+    let Some(disk) = SmallDisk::mount("2m") else {
+        eprintln!("nothing can be mounted here: not tested");
+        return;
+    };
+    let disk = disk.0.path();
+    let mut random = Random::of_test("full disk, increments");
+    let folder = tempfile::tempdir().unwrap();
+    let program = short_program(folder.path(), FILES, &mut random)
+        .set(
+            "execution.checkpointing.dir",
+            format!("file://{}", disk.display()),
+        )
+        .set("execution.checkpointing.tolerable-failed-checkpoints", 1000)
+        .set("restart-strategy.type", "none");
+    let ballast = disk.join("ballast");
+    let look = |what: &str| {
+        for job in job_folders(disk) {
+            JobFolder::read(&job).assert_whole(what);
+        }
+    };
+
+    // Takes what there is, however little.
+    let fill = || drop(std::fs::write(&ballast, vec![1u8; 2 << 20]));
+
+    let mut running = program.start();
+    running.wait_for("checkpoint completed");
+    fill();
+    running.wait_for("No space left on device");
+    running.kill();
+    look("killed on a full disk");
+    program
+        .run()
+        .expect_code(2)
+        .expect_output(&["No space left on device"]);
+    look("refused on a full disk");
+    std::fs::remove_file(&ballast).unwrap();
+
+    let mut running = program.start();
+    running.wait_for("checkpoint completed");
+    fill();
+    running.wait_for("No space left on device");
+    std::fs::remove_file(&ballast).unwrap();
+    let failed = running.log().len();
+    while !running.log()[failed..].contains("checkpoint completed") {
+        assert!(
+            !running.ends_within(std::time::Duration::from_millis(5)),
+            "{}",
+            running.log()
+        );
+    }
+    running.kill();
+    // What could not be written then is in a later increment.
+    look("there was space again");
+    program
+        .run()
+        .expect_code(0)
+        .expect_output(&["starts from checkpoint"]);
+    assert_output(folder.path(), "the disk was full");
+    assert_nothing_is_left(disk, "the disk was full");
+}
+
 #[test]
 fn damage_in_the_latest_checkpoint_is_told_and_nothing_is_thrown_away() {
     let mut random = Random::of_test("damaged snapshot");
     let folder = tempfile::tempdir().unwrap();
-    let program = short_program(folder.path(), &mut random)
+    let program = short_program(folder.path(), HEAP, &mut random)
         .set("execution.checkpointing.data-inline-threshold", "0 b")
         .set("execution.checkpointing.num-retained", 2);
     let mut running = program.start();

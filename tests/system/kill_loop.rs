@@ -1,7 +1,8 @@
 //! `kill -9` at random moments of one run: the output is that of a run that was left alone.
 
 use crate::harness::{
-    Program, Random, assert_exactly, assert_nothing_missing, awk_lines, finished_lines, number, write_text,
+    COMPRESSED, FILES, FILES_AND_INLINE, HEAP, JobFolder, Program, Random, Settings, assert_exactly,
+    assert_nothing_missing, awk_lines, finished_lines, job_folders, number, write_text,
 };
 use std::ops::Range;
 use std::path::Path;
@@ -13,77 +14,173 @@ const RUN_MS_PER_KILL: u64 = 800;
 const TEXT_BYTES: usize = 3_000_000;
 const LINE_BYTES: u64 = 45;
 
-/// Kills and restarts a word count, with a parallelism from `parallelisms` each time, until it has been killed often enough; then lets it end.
-fn output_after_kills(
-    folder: &Path,
-    mode: &str,
-    parallelisms: &[u32],
-    random: &mut Random,
-) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
-    let kills = number("MILLPOND_KILLS", 5);
-    let input = folder.join("input");
-    write_text(&input, 5, TEXT_BYTES, random);
-    let rate = TEXT_BYTES as u64 / LINE_BYTES * 1000 / (kills * RUN_MS_PER_KILL);
-    let program = Program::word_count(&folder.join("logs"))
-        .option("input", input.display())
-        .option("output", folder.join("output").display())
-        .option("rate", rate)
-        .set("execution.checkpointing.mode", mode)
-        .durable(folder, 200);
-    let mut killed = 0;
-    let mut finished = false;
-    while killed < kills && !finished {
-        let parallelism = random.pick(parallelisms);
-        let mut running = program.clone().option("parallelism", parallelism).start();
-        finished = running.ends_within(random.milliseconds(LIFE_MS));
-        if finished {
-            running.wait().expect_code(0);
-        } else {
-            killed += u64::from(running.kill().was_killed());
-        }
-    }
-    assert!(killed * 2 >= kills, "only {killed} of {kills} kills hit the run");
-    if !finished {
-        program
-            .option("parallelism", random.pick(parallelisms))
-            .run()
-            .expect_code(0);
-    }
-    (finished_lines(&folder.join("output")), awk_lines(&input))
+/// A word count that is killed and started again.
+struct KillLoop {
+    name: &'static str,
+    mode: &'static str,
+    settings: Settings,
+    interval_ms: u64,
+    /// One of them each time.
+    parallelisms: &'static [u32],
+    /// How often it is killed unless `MILLPOND_KILLS` says otherwise.
+    kills: u64,
 }
 
-fn exactly_once(name: &str, parallelisms: &[u32]) {
-    let folder = tempfile::tempdir().unwrap();
-    let mut random = Random::of_test(name);
-    let (found, expected) = output_after_kills(folder.path(), "EXACTLY_ONCE", parallelisms, &mut random);
-    assert_exactly(&found, &expected, name);
+impl KillLoop {
+    /// On the heap backend, with a checkpoint or two in most lives.
+    fn on_the_heap(name: &'static str, parallelisms: &'static [u32]) -> Self {
+        Self {
+            name,
+            mode: "EXACTLY_ONCE",
+            settings: HEAP,
+            interval_ms: 200,
+            parallelisms,
+            kills: 5,
+        }
+    }
+
+    /// On the filesystem backend, with enough checkpoints for chains that are folded and begun anew.
+    fn on_files(name: &'static str, settings: Settings, parallelisms: &'static [u32]) -> Self {
+        Self {
+            name,
+            mode: "EXACTLY_ONCE",
+            settings,
+            interval_ms: 50,
+            parallelisms,
+            kills: 3,
+        }
+    }
+
+    /// Lets it end by itself when it has been killed often enough. Returns the lines that it wrote, and those that it should have written.
+    fn run(&self) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let mut random = Random::of_test(self.name);
+        let kills = number("MILLPOND_KILLS", self.kills);
+        let input = folder.join("input");
+        write_text(&input, 5, TEXT_BYTES, &mut random);
+        let rate = TEXT_BYTES as u64 / LINE_BYTES * 1000 / (kills * RUN_MS_PER_KILL);
+        let program = Program::word_count(&folder.join("logs"))
+            .option("input", input.display())
+            .option("output", folder.join("output").display())
+            .option("rate", rate)
+            .set("execution.checkpointing.mode", self.mode)
+            .set_all(self.settings)
+            .durable(folder, self.interval_ms);
+        let mut killed = 0;
+        let mut finished = false;
+        while killed < kills && !finished {
+            let parallelism = random.pick(self.parallelisms);
+            let mut running = program.clone().option("parallelism", parallelism).start();
+            finished = running.ends_within(random.milliseconds(LIFE_MS));
+            if finished {
+                running.wait().expect_code(0);
+            } else {
+                killed += u64::from(running.kill().was_killed());
+                self.assert_checkpoints_are_whole(folder);
+            }
+        }
+        assert!(killed * 2 >= kills, "only {killed} of {kills} kills hit the run");
+        if !finished {
+            program
+                .option("parallelism", random.pick(self.parallelisms))
+                .run()
+                .expect_code(0);
+        }
+        let left = job_folders(&folder.join("checkpoints"));
+        assert!(
+            left.is_empty(),
+            "{}: {left:?} is left of a finished job",
+            self.name
+        );
+        (finished_lines(&folder.join("output")), awk_lines(&input))
+    }
+
+    fn assert_checkpoints_are_whole(&self, folder: &Path) {
+        for job in job_folders(&folder.join("checkpoints")) {
+            let left = JobFolder::read(&job);
+            left.assert_whole(self.name);
+            let id = left.checkpoints.last().map_or(0, |metadata| metadata.id.0);
+            let (files, bytes) = (left.longest_chain(), left.state_bytes());
+            eprintln!(
+                "{}: killed after checkpoint {id}, chains of up to {files} files, {bytes} bytes",
+                self.name
+            );
+        }
+    }
+
+    fn exactly_once(&self) {
+        let (found, expected) = self.run();
+        assert_exactly(&found, &expected, self.name);
+    }
+
+    fn at_least_once(mut self) {
+        self.mode = "AT_LEAST_ONCE";
+        let (found, expected) = self.run();
+        assert_nothing_missing(&found, &expected, self.name);
+    }
 }
+
+const CHANGING: &[u32] = &[1, 2, 3, 4];
 
 #[test]
 fn every_line_is_written_once_at_parallelism_1() {
-    exactly_once("kill_loop at parallelism 1", &[1]);
+    KillLoop::on_the_heap("kill_loop at parallelism 1", &[1]).exactly_once();
 }
 
 #[test]
 fn every_line_is_written_once_at_parallelism_2() {
-    exactly_once("kill_loop at parallelism 2", &[2]);
+    KillLoop::on_the_heap("kill_loop at parallelism 2", &[2]).exactly_once();
 }
 
 #[test]
 fn every_line_is_written_once_at_parallelism_4() {
-    exactly_once("kill_loop at parallelism 4", &[4]);
+    KillLoop::on_the_heap("kill_loop at parallelism 4", &[4]).exactly_once();
 }
 
 #[test]
 fn every_line_is_written_once_when_the_parallelism_changes() {
-    exactly_once("kill_loop at changing parallelism", &[1, 2, 3, 4]);
+    KillLoop::on_the_heap("kill_loop at changing parallelism", CHANGING).exactly_once();
 }
 
 #[test]
 fn no_line_is_missing_in_at_least_once_mode() {
-    let name = "kill_loop at least once";
-    let folder = tempfile::tempdir().unwrap();
-    let mut random = Random::of_test(name);
-    let (found, expected) = output_after_kills(folder.path(), "AT_LEAST_ONCE", &[1, 2, 4], &mut random);
-    assert_nothing_missing(&found, &expected, name);
+    KillLoop::on_the_heap("kill_loop at least once", &[1, 2, 4]).at_least_once();
+}
+
+#[test]
+fn every_line_is_written_once_on_mapped_files_at_parallelism_1() {
+    KillLoop::on_files("kill_loop on files at parallelism 1", FILES, &[1]).exactly_once();
+}
+
+#[test]
+fn every_line_is_written_once_on_mapped_files_at_parallelism_2() {
+    KillLoop::on_files("kill_loop on files at parallelism 2", FILES, &[2]).exactly_once();
+}
+
+#[test]
+fn every_line_is_written_once_on_mapped_files_at_parallelism_4() {
+    KillLoop::on_files("kill_loop on files at parallelism 4", FILES, &[4]).exactly_once();
+}
+
+#[test]
+fn every_line_is_written_once_on_mapped_files_when_the_parallelism_changes() {
+    let mut on_files = KillLoop::on_files("kill_loop on files at changing parallelism", FILES, CHANGING);
+    on_files.kills = 5;
+    on_files.exactly_once();
+}
+
+#[test]
+fn every_line_is_written_once_when_small_increments_ride_in_the_metadata() {
+    KillLoop::on_files("kill_loop on files and metadata", FILES_AND_INLINE, CHANGING).exactly_once();
+}
+
+#[test]
+fn every_line_is_written_once_on_compressed_files() {
+    KillLoop::on_files("kill_loop on compressed files", COMPRESSED, CHANGING).exactly_once();
+}
+
+#[test]
+fn no_line_is_missing_on_mapped_files_in_at_least_once_mode() {
+    KillLoop::on_files("kill_loop on files at least once", FILES, &[1, 2, 4]).at_least_once();
 }

@@ -19,11 +19,15 @@ mod faults_of_storage;
 #[cfg(test)]
 mod flipped_bytes;
 #[cfg(test)]
+mod increments;
+#[cfg(test)]
 mod kill_loop;
 #[cfg(test)]
 mod numbered_events;
 #[cfg(test)]
 mod pipeline;
+#[cfg(test)]
+mod plugin_contract;
 #[cfg(test)]
 mod plugin_refusals;
 #[cfg(test)]
@@ -38,5 +42,7 @@ mod retained;
 mod state_limit;
 #[cfg(test)]
 mod user_failures;
+#[cfg(test)]
+mod windows;
 #[cfg(test)]
 mod word_count;

@@ -1,6 +1,6 @@
 //! Kills with the sharper oracle: each key's state must see exactly +1 each time, so a fault names the key, and the log the checkpoint.
 
-use crate::harness::{Ended, Program, Random, number};
+use crate::harness::{Ended, FILES, FILES_AND_INLINE, HEAP, Program, Random, Settings, number};
 use std::path::Path;
 
 const KEYS: u64 = 120;
@@ -25,8 +25,15 @@ fn events(folder: &Path) -> Vec<(u64, u64)> {
     events
 }
 
-fn kill_loop(name: &str, mode: &str, change: impl Fn(Program) -> Program) -> Vec<(u64, u64)> {
-    let kills = number("MILLPOND_KILLS", 5);
+/// The events that are written by a job that is killed `kills` times, unless `MILLPOND_KILLS` says otherwise.
+fn kill_loop(
+    name: &str,
+    mode: &str,
+    settings: Settings,
+    kills: u64,
+    change: impl Fn(Program) -> Program,
+) -> Vec<(u64, u64)> {
+    let kills = number("MILLPOND_KILLS", kills);
     let folder = tempfile::tempdir().unwrap();
     let mut random = Random::of_test(name);
     let program = change(
@@ -36,6 +43,7 @@ fn kill_loop(name: &str, mode: &str, change: impl Fn(Program) -> Program) -> Vec
             .option("per-key", PER_KEY)
             .option("rate", KEYS * PER_KEY * 1000 / (kills * 250))
             .set("execution.checkpointing.mode", mode)
+            .set_all(settings)
             .durable(folder.path(), 50),
     );
     let start = |parallelism: u64| program.clone().option("parallelism", parallelism).start();
@@ -63,17 +71,40 @@ fn all_events() -> Vec<(u64, u64)> {
         .collect()
 }
 
-#[test]
-fn every_event_is_seen_once_and_in_order_at_changing_parallelism() {
-    let found = kill_loop("numbered events", "EXACTLY_ONCE", |program| program);
+fn exactly_once(name: &str, settings: Settings, kills: u64) {
+    let found = kill_loop(name, "EXACTLY_ONCE", settings, kills, |program| program);
     assert!(found == all_events(), "{} events", found.len());
 }
 
-#[test]
-fn no_event_is_skipped_in_at_least_once_mode() {
-    let mut found = kill_loop("numbered events at least once", "AT_LEAST_ONCE", |program| {
+fn at_least_once(name: &str, settings: Settings, kills: u64) {
+    let mut found = kill_loop(name, "AT_LEAST_ONCE", settings, kills, |program| {
         program.arg("--repeats-allowed")
     });
     found.dedup();
     assert!(found == all_events(), "{} distinct events", found.len());
+}
+
+#[test]
+fn every_event_is_seen_once_and_in_order_at_changing_parallelism() {
+    exactly_once("numbered events", HEAP, 5);
+}
+
+#[test]
+fn no_event_is_skipped_in_at_least_once_mode() {
+    at_least_once("numbered events at least once", HEAP, 5);
+}
+
+#[test]
+fn every_event_is_seen_once_and_in_order_on_mapped_files() {
+    exactly_once("numbered events on files", FILES, 4);
+}
+
+#[test]
+fn every_event_is_seen_once_and_in_order_when_increments_ride_in_the_metadata() {
+    exactly_once("numbered events on files and metadata", FILES_AND_INLINE, 3);
+}
+
+#[test]
+fn no_event_is_skipped_on_mapped_files_in_at_least_once_mode() {
+    at_least_once("numbered events on files at least once", FILES, 3);
 }

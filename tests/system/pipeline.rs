@@ -1,6 +1,6 @@
 //! Kills of a job with several sources, exchanges and parallelisms.
 
-use crate::harness::{Program, Random, finished_lines, number};
+use crate::harness::{FILES, HEAP, Program, Random, Settings, finished_lines, number};
 use std::collections::BTreeMap;
 
 const RECORDS: u64 = 20_000;
@@ -8,13 +8,23 @@ const KEYS: u64 = 50;
 
 #[test]
 fn both_counts_of_every_number_are_there_once_after_kills() {
-    let kills = number("MILLPOND_KILLS", 5);
+    kill_loop("pipeline", HEAP, 5);
+}
+
+#[test]
+fn both_counts_of_every_number_are_there_once_after_kills_on_mapped_files() {
+    kill_loop("pipeline on files", FILES, 3);
+}
+
+fn kill_loop(name: &str, settings: Settings, kills: u64) {
+    let kills = number("MILLPOND_KILLS", kills);
     let folder = tempfile::tempdir().unwrap();
-    let mut random = Random::of_test("pipeline");
+    let mut random = Random::of_test(name);
     let program = Program::subject(&folder.path().join("logs"), "pipeline")
         .option("output", folder.path().join("output").display())
         .option("records", RECORDS)
         .option("rate", RECORDS * 1000 / (kills * 250))
+        .set_all(settings)
         .durable(folder.path(), 50);
     let mut finished = false;
     for _ in 0..kills {

@@ -1,7 +1,9 @@
-//! A state backend from a library that was built outside the workspace, dropped into a plugins folder and named in a config file.
+//! State backends from libraries, dropped into a plugins folder and named in a config file: one that was built outside the workspace, and the filesystem
+//! backend, which the program also has built in.
 
 use crate::harness::{
-    Program, Random, assert_exactly, awk_lines, finished_lines, lines_of, number, write_text,
+    JobFolder, Program, Random, assert_exactly, awk_lines, finished_lines, job_folders, lines_of, number,
+    write_text,
 };
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::fs;
@@ -39,6 +41,28 @@ pub(crate) fn redb_library(toolchain: Option<&str>) -> PathBuf {
     target.join("release").join(file_name())
 }
 
+/// Builds the filesystem backend as a library. Costs nothing after `cargo xtask plugins`.
+pub(crate) fn filesystem_library() -> PathBuf {
+    // The folder that the program under test was built in, which has one folder for each profile.
+    let target = Path::new(env!("CARGO_BIN_EXE_subject"))
+        .ancestors()
+        .nth(2)
+        .unwrap();
+    let output = Command::new(env!("CARGO"))
+        .args(["rustc", "--release", "--lib", "--package", "millpond-backend-fs"])
+        .args(["--features", "plugin", "--crate-type", "cdylib", "--target-dir"])
+        .arg(target)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let name = format!("{DLL_PREFIX}millpond_backend_fs{DLL_SUFFIX}");
+    target.join("release").join(name)
+}
+
 fn file_name() -> String {
     format!("{DLL_PREFIX}redb_backend{DLL_SUFFIX}")
 }
@@ -48,7 +72,7 @@ fn word_count(folder: &Path, library: &Path, name: &str) -> Program {
     let (plugins, conf) = (folder.join("plugins"), folder.join("conf"));
     fs::create_dir_all(&plugins).unwrap();
     fs::create_dir_all(&conf).unwrap();
-    fs::copy(library, plugins.join(file_name())).unwrap();
+    fs::copy(library, plugins.join(library.file_name().unwrap())).unwrap();
     fs::write(
         conf.join("config.yaml"),
         format!(
@@ -108,22 +132,18 @@ fn a_job_on_the_example_backend_that_is_killed_goes_on_where_it_was() {
     assert_exactly(&found, &awk_lines(&folder.path().join("input")), "after a kill");
 }
 
-#[test]
-fn a_job_on_the_example_backend_is_exact_however_often_it_is_killed() {
-    let library = redb_library(None);
+/// Runs a word count that is killed and started again under one of `names` each time, where `PATH` is that of the library; the log has to have `expected`.
+fn exact_however_often_it_is_killed(test: &str, library: &Path, names: &[&str], expected: &str) {
     let folder = tempfile::tempdir().unwrap();
-    let mut random = Random::of_test("kill loop on the example backend");
+    let mut random = Random::of_test(test);
     let kills = number("MILLPOND_KILLS", 5).div_ceil(2);
     let run_ms = kills * 1500;
     for kill in 0..=kills {
-        // By its path too.
-        let name = random
-            .pick(&["redb", "PATH"])
-            .replace("PATH", library.to_str().unwrap());
+        let name = random.pick(names).replace("PATH", library.to_str().unwrap());
         let mut program =
-            word_count(folder.path(), &library, &name).option("parallelism", 1 + random.below(3));
+            word_count(folder.path(), library, &name).option("parallelism", 1 + random.below(3));
         if kill == kills {
-            program.run().expect_code(0);
+            program.run().expect_code(0).expect_output(&[expected]);
             break;
         }
         program = program.option("rate", lines_of(&folder.path().join("input")) * 1000 / run_ms);
@@ -134,9 +154,72 @@ fn a_job_on_the_example_backend_is_exact_however_often_it_is_killed() {
             running.log()
         );
         assert!(running.kill().was_killed());
+        for job in job_folders(&folder.path().join("checkpoints")) {
+            JobFolder::read(&job).assert_whole(test);
+        }
     }
     let found = finished_lines(&folder.path().join("output"));
     assert_exactly(&found, &awk_lines(&folder.path().join("input")), "after kills");
+}
+
+#[test]
+fn a_job_on_the_example_backend_is_exact_however_often_it_is_killed() {
+    exact_however_often_it_is_killed(
+        "kill loop on the example backend",
+        &redb_library(None),
+        &["redb", "PATH"],
+        "state backend acme::RedbStateBackendFactory",
+    );
+}
+
+/// The factory in the library has the names of the built-in one; whoever names the library means the library.
+#[test]
+fn the_filesystem_backend_is_taken_from_its_library_where_the_library_is_named() {
+    let library = filesystem_library();
+    let file = library.file_name().unwrap().to_str().unwrap().to_owned();
+    let stem = file.strip_suffix(DLL_SUFFIX).unwrap();
+    for (name, from_the_library) in [
+        (file.as_str(), true),
+        (stem, true),
+        (stem.strip_prefix(DLL_PREFIX).unwrap(), true),
+        (library.to_str().unwrap(), true),
+        ("filesystem", false),
+        ("millpond::FsStateBackendFactory", false),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let ended = word_count(folder.path(), &library, name).run().expect_code(0);
+        let chosen = ended
+            .log
+            .lines()
+            .find(|line| line.contains("state backend millpond::FsStateBackendFactory"))
+            .unwrap_or_else(|| panic!("{name}:\n{}", ended.log));
+        let because = chosen.find("because").unwrap();
+        assert_eq!(
+            chosen[..because].contains(&file),
+            from_the_library,
+            "{name}: {chosen}"
+        );
+        assert_eq!(
+            chosen[..because].contains("built in"),
+            !from_the_library,
+            "{name}: {chosen}"
+        );
+        let found = finished_lines(&folder.path().join("output"));
+        assert_exactly(&found, &awk_lines(&folder.path().join("input")), name);
+    }
+}
+
+/// Also by the built-in backend at times, which is the same one.
+#[test]
+fn a_job_on_the_library_of_the_filesystem_backend_is_exact_however_often_it_is_killed() {
+    let library = filesystem_library();
+    let file = library.file_name().unwrap().to_str().unwrap().to_owned();
+    exact_however_often_it_is_killed(
+        "kill loop on the library of the filesystem backend",
+        &library,
+        &[&file, "PATH", "filesystem", "PATH"],
+        "state backend millpond::FsStateBackendFactory",
+    );
 }
 
 #[test]

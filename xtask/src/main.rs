@@ -23,7 +23,7 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Build every state backend in plugins/examples and put its library into plugins/
+    /// Build every state backend in plugins/examples, and the filesystem backend, as libraries and put them into plugins/
     Plugins,
     /// Set up what the tests need, then run all of them
     ///

@@ -1,17 +1,28 @@
-//! `cargo xtask plugins`: builds the example backends and puts their libraries where the engine looks for them.
+//! `cargo xtask plugins`: builds the example backends, and those of the workspace that can be libraries, and puts their libraries where the engine looks for
+//! them.
 
 use crate::{Failure, cargo, say, workspace};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-/// Builds every crate in `plugins/examples` and copies its library into `plugins/`. Returns the manifests of the crates.
+/// Backends of the workspace that are built as libraries too, by their folders. Their cargo feature `plugin` exports the factory.
+const BACKENDS: [&str; 1] = ["backend-fs"];
+
+/// What makes a library of a backend that is a crate of the workspace. Its factory is exported only then, and the crate is no `cdylib` otherwise: an
+/// engine with two exports in it would not link.
+const AS_LIBRARY: [&str; 5] = ["rustc", "--features", "plugin", "--crate-type", "cdylib"];
+
+/// Builds every crate in `plugins/examples` and the backends of the workspace, and copies their libraries into `plugins/`. Returns the manifests of the
+/// examples.
 ///
 /// # Errors
 /// When a crate cannot be built, or its library not copied.
 pub(crate) fn run() -> Result<Vec<PathBuf>, Failure> {
-    let manifests = manifests()?;
-    for manifest in &manifests {
-        let libraries = build(manifest)?;
+    let examples = manifests()?;
+    let backends = BACKENDS.map(|folder| workspace().join(folder).join("Cargo.toml"));
+    let all = backends.iter().map(|manifest| (manifest, AS_LIBRARY.as_slice()));
+    for (manifest, how) in all.chain(examples.iter().map(|manifest| (manifest, ["build"].as_slice()))) {
+        let libraries = build(manifest, how)?;
         if libraries.is_empty() {
             return Err(Failure::Failed(format!(
                 "{} builds no library of type cdylib",
@@ -24,7 +35,7 @@ pub(crate) fn run() -> Result<Vec<PathBuf>, Failure> {
             say(format_args!("{} is ready", target.display()));
         }
     }
-    Ok(manifests)
+    Ok(examples)
 }
 
 /// The manifests of the crates in `plugins/examples`, by name; none where there is no such folder.
@@ -51,12 +62,12 @@ pub(crate) fn manifests() -> Result<Vec<PathBuf>, Failure> {
     Ok(manifests)
 }
 
-/// Builds a crate in release and returns the libraries that can be loaded.
-fn build(manifest: &Path) -> Result<Vec<PathBuf>, Failure> {
+/// Builds a crate in release, by cargo with the arguments `how`, and returns the libraries that can be loaded.
+fn build(manifest: &Path, how: &[&str]) -> Result<Vec<PathBuf>, Failure> {
     say(format_args!("building {}", manifest.display()));
     let output = cargo()
+        .args(how)
         .args([
-            "build",
             "--release",
             "--lib",
             "--message-format",

@@ -1,13 +1,17 @@
 //! What the tests of whole programs share.
 
+mod backends;
 mod checkpoints;
+mod folder;
 mod interrupted;
 mod program;
 mod random;
 mod strace;
 mod text;
 
+pub(crate) use backends::{COMPRESSED, FILES, FILES_AND_INLINE, HEAP, Settings};
 pub(crate) use checkpoints::{checkpoints_below, latest_checkpoint};
+pub(crate) use folder::{JobFolder, bytes_below, job_folders};
 pub(crate) use interrupted::Interrupted;
 pub(crate) use program::{Ended, Program, Running};
 pub(crate) use random::Random;

@@ -55,6 +55,13 @@ impl Program {
         self.arg("-D").arg(format!("{key}={}", value.to_string()))
     }
 
+    /// `-D key=value` for each pair.
+    pub(crate) fn set_all(self, settings: &[(&str, &str)]) -> Self {
+        settings
+            .iter()
+            .fold(self, |program, (key, value)| program.set(key, value))
+    }
+
     /// Checkpoints every `interval_ms` into files below `folder`, and what a killed program needs to go on.
     pub(crate) fn durable(self, folder: &Path, interval_ms: u64) -> Self {
         self.set("execution.checkpointing.interval", format!("{interval_ms} ms"))

@@ -88,6 +88,17 @@ pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExec
                     storage_dir.display()
                 );
             }
+            // That run may have been killed while it deleted its checkpoints.
+            let swept = prepared
+                .storage
+                .storage(session.job_id(), runtime.handle())
+                .and_then(|storage| {
+                    storage.delete_orphans(&[], CheckpointId(u64::MAX), &HashSet::new())?;
+                    storage.remove_empty_folders()
+                });
+            if let Err(error) = swept {
+                tracing::warn!(%error, "checkpoints of the finished job could not be deleted");
+            }
             return Ok(result(
                 &prepared.job_name,
                 session.job_id().as_str(),

@@ -1,0 +1,208 @@
+//! Many incremental checkpoints of state that is changed, deleted and written anew at random: what is on disk meanwhile, after a kill, and at the end.
+
+use crate::harness::{
+    COMPRESSED, FILES, JobFolder, Program, Random, Running, Settings, assert_exactly, bytes_below,
+    finished_lines, job_folders, number,
+};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const KEYS: u64 = 8000;
+const VALUE_BYTES: u64 = 200;
+const RETAINED: u64 = 3;
+/// Updates a second: about one key in forty between two checkpoints, and fewer than one in eight on a busy machine.
+const RATE: u64 = 4000;
+const INTERVAL_MS: u64 = 50;
+const CHECKPOINTS: u64 = 50;
+
+/// The job, with `records` random updates. It fails when there is `stop` in `folder`, and its checkpoints stay then.
+fn churn(folder: &Path, settings: Settings, records: u64, rate: u64) -> Program {
+    Program::subject(&folder.join("logs"), "churn")
+        .option("output", folder.join("output").display())
+        .option("keys", KEYS)
+        .option("value-bytes", VALUE_BYTES)
+        .option("records", records)
+        .option("rate", rate)
+        .option("panic-when-there-is", folder.join("stop").display())
+        .set("execution.checkpointing.num-retained", RETAINED)
+        .set(
+            "execution.checkpointing.externalized-checkpoint-retention",
+            "RETAIN_ON_CANCELLATION",
+        )
+        .set("restart-strategy.type", "none")
+        .set_all(settings)
+        .durable(folder, INTERVAL_MS)
+}
+
+/// The number of the latest checkpoint that a log tells of.
+fn latest_completed(log: &str) -> u64 {
+    let numbers = log
+        .split("checkpoint completed checkpoint=")
+        .skip(1)
+        .filter_map(|rest| rest.split_whitespace().next()?.parse().ok());
+    numbers.max().unwrap_or(0)
+}
+
+/// What may be on disk while a job runs whose whole state takes `base_bytes` in files.
+///
+/// A chain is a base and deltas. When the deltas are more than half of the base, the next file is a new base; so a chain has at most 3/2 of a base and the
+/// latest increment. On disk are the retained checkpoints, the one that is being written and the one that is being deleted: 5 that follow each other.
+/// That is the chain of the first, and one file for each of the others. Increments of at most a quarter of the base make at most two of these four files
+/// bases and the others deltas, which are at most half of a base however much they fold: 3/2 + 1/4 + 2 + 2/2 of a base.
+fn bytes_allowed(base_bytes: u64) -> u64 {
+    base_bytes * 19 / 4
+}
+
+/// Lets `running` complete checkpoints up to `until` and looks at the folder `job` after every few.
+fn watch(running: &mut Running, checkpoints: &Path, until: u64) -> Vec<u64> {
+    let mut samples = Vec::new();
+    let mut seen = latest_completed(&running.log());
+    while seen < until {
+        assert!(
+            !running.ends_within(Duration::from_millis(2 * INTERVAL_MS)),
+            "{}",
+            running.log()
+        );
+        let now = latest_completed(&running.log());
+        if now >= seen + 3 {
+            seen = now;
+            samples.push(bytes_below(checkpoints));
+        }
+    }
+    samples
+}
+
+fn the_job_folder(checkpoints: &Path) -> PathBuf {
+    let mut folders = job_folders(checkpoints);
+    assert_eq!(folders.len(), 1, "{folders:?}");
+    folders.pop().unwrap()
+}
+
+fn stays_bounded(name: &str, settings: Settings) {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoints = folder.path().join("checkpoints");
+    // More than there is time for.
+    let program = churn(folder.path(), settings, 100_000_000, RATE).option("parallelism", 2);
+    let mut longest_chain = 0;
+    let mut samples = Vec::new();
+
+    // One life that ends by a kill, with whatever is under way.
+    let mut running = program.start();
+    samples.extend(watch(&mut running, &checkpoints, CHECKPOINTS / 2));
+    running.kill();
+    let killed = JobFolder::read(&the_job_folder(&checkpoints));
+    killed.assert_whole(name);
+    longest_chain = longest_chain.max(killed.longest_chain());
+    let latest = killed.checkpoints.last().unwrap().id.0;
+    // What a killed attempt can leave, if chance did not.
+    let shared = the_job_folder(&checkpoints).join("shared");
+    let left = [
+        shared.join(".0123456789abcdef0123456789abcdef.tmp"),
+        shared.join("0123456789abcdef0123456789abcdef"),
+        shared
+            .with_file_name(format!("chk-{}", latest - RETAINED))
+            .join("half"),
+    ];
+    for file in &left {
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, "left by a killed attempt").unwrap();
+    }
+    let orphans = JobFolder::read(&the_job_folder(&checkpoints)).orphans;
+    assert!(left.iter().all(|file| orphans.contains(file)), "{orphans:?}");
+
+    // One that ends by a failure, after which the job has tidied up.
+    let mut running = program.start();
+    running.wait_for("starts from checkpoint");
+    running.wait_for("checkpoint completed");
+    for file in &left {
+        assert!(!file.exists(), "{name}: {} was not swept", file.display());
+    }
+    samples.extend(watch(&mut running, &checkpoints, CHECKPOINTS));
+    fs::write(folder.path().join("stop"), "").unwrap();
+    let ended = running.wait().expect_code(1);
+    assert!(!ended.log.contains("FAULT"), "{}", ended.log);
+    let left = JobFolder::read(&the_job_folder(&checkpoints));
+    left.assert_exact(name);
+    assert_eq!(left.checkpoints.len() as u64, RETAINED, "{name}");
+    assert!(left.checkpoints.last().unwrap().id.0 >= CHECKPOINTS);
+    longest_chain = longest_chain.max(left.longest_chain());
+
+    let allowed = bytes_allowed(left.base_bytes().max(killed.base_bytes()));
+    let most = samples.iter().copied().max().unwrap();
+    eprintln!(
+        "{name}: {} looks, at most {most} bytes, {allowed} allowed, bases of {} for {} of state, chains of up to {longest_chain} files",
+        samples.len(),
+        left.base_bytes(),
+        left.state_bytes(),
+    );
+    assert!(
+        most <= allowed,
+        "{name}: {most} bytes are more than {allowed}: {samples:?}"
+    );
+    assert!(
+        longest_chain >= 3,
+        "{name}: there were no increments: {longest_chain}"
+    );
+}
+
+#[test]
+fn fifty_checkpoints_leave_the_bytes_of_three_and_nothing_else() {
+    stays_bounded("fifty checkpoints", FILES);
+}
+
+#[test]
+fn fifty_compressed_checkpoints_leave_the_bytes_of_three_and_nothing_else() {
+    stays_bounded("fifty compressed checkpoints", COMPRESSED);
+}
+
+/// The lines that `records` updates write.
+fn expected(records: u64) -> Vec<Vec<u8>> {
+    let mut occurrences = vec![0u64; usize::try_from(KEYS).unwrap()];
+    let mut lines = Vec::new();
+    for i in 0..records {
+        let key = (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % KEYS;
+        let occurrence = &mut occurrences[usize::try_from(key).unwrap()];
+        // The eighth event of a key clears its state.
+        let count = *occurrence % 8 + 1;
+        *occurrence += 1;
+        let digits: u64 = (count.saturating_sub(2).max(1)..=count).sum();
+        let history = count * (count + 1) / 2;
+        lines.push(format!("{key} {count} {digits} {history}").into_bytes());
+    }
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn what_was_deleted_stays_deleted_over_kills_and_rescaling() {
+    let name = "churn";
+    let kills = number("MILLPOND_KILLS", 4);
+    let folder = tempfile::tempdir().unwrap();
+    let mut random = Random::of_test(name);
+    let records = 60_000;
+    let program = churn(folder.path(), FILES, records, records * 1000 / (kills * 700));
+    let mut finished = false;
+    for _ in 0..kills {
+        let parallelism = 1 + random.below(4);
+        let mut running = program.clone().option("parallelism", parallelism).start();
+        finished = running.ends_within(random.milliseconds(100..1200));
+        if finished {
+            running.wait().expect_code(0);
+            break;
+        }
+        let ended = running.kill();
+        assert!(!ended.log.contains("FAULT"), "{}", ended.log);
+        for job in job_folders(&folder.path().join("checkpoints")) {
+            let left = JobFolder::read(&job);
+            left.assert_whole(name);
+            eprintln!("{name}: chains of up to {} files", left.longest_chain());
+        }
+    }
+    if !finished {
+        let ended = program.option("parallelism", 2).run().expect_code(0);
+        assert!(!ended.log.contains("FAULT"), "{}", ended.log);
+    }
+    let found = finished_lines(&folder.path().join("output"));
+    assert_exactly(&found, &expected(records), name);
+}
