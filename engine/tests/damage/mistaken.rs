@@ -69,9 +69,9 @@ fn metadata_that_is_missing_is_told() {
 
 #[test]
 fn files_in_each_others_place_are_told() {
-    let checkpoint = Checkpoint::take(&[FILES]);
+    let checkpoint = Checkpoint::take_until(&[FILES], |taken| taken.files.len() >= 4);
     let mut pairs = 0;
-    for (file, _) in &checkpoint.files {
+    for file in checkpoint.files.keys() {
         for (other, bytes) in checkpoint.files.iter().filter(|(other, _)| *other < file) {
             checkpoint.replace(other, &checkpoint.files[file]);
             checkpoint.replace(file, bytes);
@@ -111,7 +111,15 @@ fn put_older_files_under_newer_names(checkpoint: &Checkpoint) -> u32 {
 
 #[test]
 fn an_older_file_under_a_newer_name_is_told_also_if_it_has_the_same_length() {
-    assert!(put_older_files_under_newer_names(&Checkpoint::take(&[FILES])) > 0);
+    let checkpoint = Checkpoint::take_until(&[FILES], |taken| {
+        let all = shared_files(taken);
+        let is_alike = |file, bytes: &Vec<u8>| {
+            let mut others = all.iter().filter(|(other, _)| *other != file);
+            others.any(|(_, other)| other.len() == bytes.len() && other != bytes)
+        };
+        taken.files.iter().any(|(file, bytes)| is_alike(file, bytes))
+    });
+    assert!(put_older_files_under_newer_names(&checkpoint) > 0);
 }
 
 #[test]
