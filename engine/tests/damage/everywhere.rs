@@ -202,7 +202,7 @@ fn damage_anywhere_in_compressed_files_is_told() {
         ("execution.checkpointing.data-inline-threshold", "0 b"),
         ("execution.checkpointing.snapshot-compression", "true"),
     ];
-    try_everywhere("compressed", &settings, 2);
+    try_everywhere("compressed", &settings, 3);
 }
 
 #[test]

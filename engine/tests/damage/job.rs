@@ -19,7 +19,7 @@ const KEYS: u64 = 32;
 /// What each later step changes; every other one also empties a key.
 const CHANGED: [u64; 1] = [3];
 /// One base, and deltas of which some are folded.
-pub(crate) const STEPS: u64 = 7;
+pub(crate) const STEPS: u64 = 8;
 
 /// All state of a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
