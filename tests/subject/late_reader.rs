@@ -41,6 +41,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let (keys, early, between) = (args.keys, args.keys * args.early, args.keys * args.between);
     let source = SequenceSource::generate(0..early + between + early, move |i| {
         let is_between = (early..early + between).contains(&i);
+        if i == early + between {
+            say(format_args!("the late records begin"));
+        }
         i % keys + if is_between { keys } else { 0 }
     });
     env.from_source(source, "keys")

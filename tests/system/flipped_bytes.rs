@@ -16,6 +16,9 @@ const RATE: u64 = 2000;
 /// The rate after it.
 const RATE_AGAIN: u64 = 8000;
 
+/// What it says before it touches the early keys again.
+const LATE: &str = "the late records begin";
+
 /// A program that was killed while it was busy with the keys in between, with checkpoints.
 struct Left {
     folder: tempfile::TempDir,
@@ -144,9 +147,9 @@ fn cut(path: &Path) {
     fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
 }
 
-/// Where the text of an early key is, which a restored program does not touch for long.
+/// Where the text of an early key is that shares its key group, and so its section, with no other key: a restored program does not touch it for long.
 fn early_text(bytes: &[u8]) -> usize {
-    let text = format!("key 0003 was seen {EARLY:06} times");
+    let text = format!("key 0007 was seen {EARLY:06} times");
     let found = bytes
         .windows(text.len())
         .position(|window| window == text.as_bytes());
@@ -185,6 +188,8 @@ fn damage_that_only_the_sweep_sees_ends_the_job_at_the_next_checkpoint() {
     let left = Left::durable(&ALONE);
     let [file] = left.newest_files().try_into().unwrap();
     flip(&file, early_text);
+    let untouched = left.program.clone().option("rate", RATE).run().expect_code(1);
+    assert!(!untouched.log.contains(LATE), "{}", untouched.log);
     let parts = [
         name(&file),
         "section of state \"text\" in key group ",
@@ -221,12 +226,30 @@ fn damage_at_the_first_touch_names_a_command_that_works() {
         ", offset ",
         "expected CRC32",
     ];
-    let failed = left.run_again(|program| from(program, latest));
-    let path = path_in_command(&failed.expect_code(1).expect_output(&parts));
+    let failed = left.run_again(|program| from(program, latest)).expect_code(1);
+    let path = path_in_command(&failed.expect_output(&parts).expect_output(&[LATE]));
     assert_eq!(path, left.kept[left.kept.len() - 2]);
     let command = |program| from(program, path.to_str().unwrap());
     left.run_again(command).expect_code(0);
     left.assert_results("from the older checkpoint");
+}
+
+#[test]
+fn a_named_checkpoint_with_a_damaged_file_gives_way_to_the_one_before_it_if_that_is_wanted() {
+    for early in [true, false] {
+        let left = Left::named(&ALONE);
+        let [file] = left.newest_files().try_into().unwrap();
+        if early {
+            flip(&file, early_text);
+        } else {
+            cut(&file);
+        }
+        let latest = left.latest().to_str().unwrap();
+        left.run_again(|program| from(program, latest).set("execution.state-recovery.on-damage", "previous"))
+            .expect_code(0)
+            .expect_output(&[left.kept[left.kept.len() - 2].to_str().unwrap()]);
+        left.assert_results("from the one before it");
+    }
 }
 
 #[test]
