@@ -43,9 +43,9 @@ pub(crate) struct Args {
 }
 
 /// How many events of a key there are until it begins anew.
-const LIFE: u64 = 8;
+const LIFE: u64 = 3;
 /// How many entries the map of a key has at most.
-const DIGITS: u64 = 3;
+const DIGITS: u64 = 2;
 
 /// Key, its count, the sum of the counts in its map, the sum of those in its list.
 type Row = (u64, u64, u64, u64);
