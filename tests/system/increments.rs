@@ -1,8 +1,8 @@
 //! Many incremental checkpoints of state that is changed, deleted and written anew at random: what is on disk meanwhile, after a kill, and at the end.
 
 use crate::harness::{
-    COMPRESSED, FILES, JobFolder, Program, Random, Running, Settings, assert_exactly, bytes_below,
-    finished_lines, job_folders, latest_completed, number,
+    COMPRESSED, FILES, HASTY_FILES, JobFolder, Program, Random, Running, Settings, assert_exactly,
+    bytes_below, finished_lines, job_folders, latest_completed, number,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -168,8 +168,19 @@ pub(crate) fn expected(records: u64) -> Vec<Vec<u8>> {
 
 #[test]
 fn what_was_deleted_stays_deleted_over_kills_and_rescaling() {
-    let name = "churn";
-    let kills = number("MILLPOND_KILLS", 4);
+    kill_loop("churn", FILES, INTERVAL_MS, 4);
+}
+
+#[test]
+fn what_was_deleted_stays_deleted_when_many_checkpoints_overlap_or_are_given_up() {
+    let given_up = kill_loop("churn in haste", HASTY_FILES, 10, 3);
+    eprintln!("{given_up} checkpoints were given up");
+    assert!(given_up > 0);
+}
+
+/// Returns how many checkpoints ran into the timeout.
+fn kill_loop(name: &str, settings: Settings, interval_ms: u64, kills: u64) -> usize {
+    let kills = number("MILLPOND_KILLS", kills);
     let folder = tempfile::tempdir().unwrap();
     let mut random = Random::of_test(name);
     // So few between two checkpoints that deletions are in deltas, and so many in all that what was deleted is looked at again.
@@ -177,10 +188,12 @@ fn what_was_deleted_stays_deleted_over_kills_and_rescaling() {
     let program = churn(
         folder.path(),
         &folder.path().join("logs"),
-        FILES,
+        settings,
         records,
         records * 1000 / (kills * 1200),
-    );
+    )
+    .set("execution.checkpointing.interval", format!("{interval_ms} ms"));
+    let mut given_up = 0;
     let mut finished = false;
     for _ in 0..kills {
         let parallelism = 1 + random.below(4);
@@ -192,6 +205,7 @@ fn what_was_deleted_stays_deleted_over_kills_and_rescaling() {
         }
         let ended = running.kill();
         assert!(!ended.log.contains("FAULT"), "{}", ended.log);
+        given_up += ended.log.matches("checkpoint failed").count();
         for job in job_folders(&folder.path().join("checkpoints")) {
             let left = JobFolder::read(&job);
             left.assert_whole(name);
@@ -204,4 +218,5 @@ fn what_was_deleted_stays_deleted_over_kills_and_rescaling() {
     }
     let found = finished_lines(&folder.path().join("output"));
     assert_exactly(&found, &expected(records), name);
+    given_up
 }
