@@ -1,7 +1,7 @@
 //! The files below the tables of one state: for each key group the sections that show it, newest first.
 
 use crate::file::{Found, Section, SnapshotFile};
-use millpond_backend_api::{BackendResult, Entry, KeyGroup, KeyGroupRange, StateKind};
+use millpond_backend_api::{BackendResult, Entry, KeyBatch, KeyGroup, KeyGroupRange, StateKind};
 use millpond_backend_memory::kinds::Counters;
 use millpond_backend_memory::lower::{Lower, VisitEntry};
 use millpond_backend_memory::table::Parts;
@@ -188,6 +188,25 @@ impl Lower for Layers {
             })?;
         }
         Ok(())
+    }
+
+    fn prefetch(&self, keys: &KeyBatch<'_>) {
+        /// Few enough that what was fetched first is still there.
+        const STEP: usize = 64;
+        for from in (0..keys.len()).step_by(STEP) {
+            let to = keys.len().min(from + STEP);
+            let columns = || {
+                let hashes = keys.hashes.get(from..to).unwrap_or_default();
+                hashes.iter().zip(keys.groups.get(from..to).unwrap_or_default())
+            };
+            for (hash, group) in columns() {
+                self.sections(*group).for_each(|section| section.prefetch(*hash));
+            }
+            for (hash, group) in columns() {
+                self.sections(*group)
+                    .for_each(|section| section.prefetch_entry(*hash));
+            }
+        }
     }
 
     fn counters(&self, group: KeyGroup) -> Counters {

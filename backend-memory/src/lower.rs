@@ -2,7 +2,7 @@
 
 use crate::kinds::Counters;
 use crate::table::Parts;
-use millpond_backend_api::{BackendResult, Entry, KeyGroup};
+use millpond_backend_api::{BackendResult, Entry, KeyBatch, KeyGroup};
 use std::fmt;
 use std::sync::Arc;
 
@@ -38,6 +38,9 @@ pub trait Lower: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// As [`get`](Self::get), and those of `each`.
     fn visit<'a>(&'a self, group: KeyGroup, each: &mut VisitEntry<'_, 'a>) -> BackendResult<()>;
+
+    /// Fetches what [`get`](Self::get) will need for `keys`, without namespace; only a hint.
+    fn prefetch(&self, _keys: &KeyBatch<'_>) {}
 
     /// What a group's entries come to.
     fn counters(&self, group: KeyGroup) -> Counters;

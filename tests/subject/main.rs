@@ -9,6 +9,7 @@ use std::process::ExitCode;
 mod churn;
 mod failing;
 mod idle;
+mod late_reader;
 mod numbered_events;
 mod picky_files;
 mod pipeline;
@@ -38,6 +39,8 @@ enum Job {
     PickyFiles(picky_files::Args),
     /// A sink that takes a millisecond for each record
     SlowSink(slow_sink::Args),
+    /// Keys that are counted early and late, and others in between
+    LateReader(late_reader::Args),
     /// A source that has nothing to read until standard input is closed
     Idle(idle::Args),
 }
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Job::Failing(args) => failing::run(args),
         Job::PickyFiles(args) => picky_files::run(args),
         Job::SlowSink(args) => slow_sink::run(args),
+        Job::LateReader(args) => late_reader::run(args),
         Job::Idle(args) => idle::run(args),
     };
     match result {

@@ -18,6 +18,8 @@ mod event_time;
 #[cfg(test)]
 mod faults_of_storage;
 #[cfg(test)]
+mod flipped_bytes;
+#[cfg(test)]
 mod increments;
 #[cfg(test)]
 mod kill_loop;

@@ -15,6 +15,9 @@ use std::collections::HashSet;
 /// What an entry of a fixed width takes beside key and value: header, share of the index.
 const OVERHEAD_BYTES: usize = 32;
 
+/// If one of this many keys of the last batch was missed, what lies below is fetched for the whole next one.
+const FETCHED_SHARE: usize = 8;
+
 /// The value state or list state of a subtask.
 ///
 /// Groups are named by their index in the range that the state was made for; one outside it holds nothing and takes nothing.
@@ -27,6 +30,8 @@ pub struct ValueState {
     counters: Vec<Counters>,
     lower: LowerLayer,
     deletions: Deletions,
+    /// How many keys of the last batch had to be looked for below.
+    missed: usize,
     /// About how many bytes index and entries take.
     footprint: usize,
 }
@@ -47,6 +52,7 @@ impl ValueState {
             counters: vec![Counters::default(); range.len()],
             lower: None,
             deletions: Deletions::default(),
+            missed: 0,
             footprint: 0,
         }
     }
@@ -100,19 +106,27 @@ impl ValueState {
     /// Those of the lower layer; no slot is out then.
     pub fn slots(&mut self, keys: &KeyBatch<'_>, slots: &mut [Slot]) -> BackendResult<u64> {
         let how = self.batch(Missing::Insert);
+        if let Some(lower) = &self.lower
+            && self.missed * FETCHED_SHARE > keys.len()
+        {
+            lower.prefetch(keys);
+        }
         let Self {
             shape,
             counters,
             footprint,
             first,
             lower,
+            missed,
             ..
         } = self;
         let mut failure = None;
+        *missed = 0;
         let no_value = |group: usize, parts: &Parts<'_>, what: NoValue<'_>| {
             if let NoValue::Inserted(value) = what {
                 *footprint += OVERHEAD_BYTES + shape.width as usize + parts.key.len();
                 if let Some(lower) = lower {
+                    *missed += 1;
                     match fetch(lower.get(super::group_at(*first, group), parts), value) {
                         Ok(true) => return true,
                         Ok(false) => {}
