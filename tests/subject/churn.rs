@@ -43,9 +43,9 @@ pub(crate) struct Args {
 }
 
 /// How many events of a key there are until it begins anew.
-const LIFE: u64 = 8;
+const LIFE: u64 = 3;
 /// How many entries the map of a key has at most.
-const DIGITS: u64 = 3;
+const DIGITS: u64 = 2;
 
 /// Key, its count, the sum of the counts in its map, the sum of those in its list.
 type Row = (u64, u64, u64, u64);
@@ -121,7 +121,7 @@ impl KeyedProcessFunction<u64, u64, Row> for Churn {
         let (before, bytes) = value
             .value(context)?
             .unwrap_or_else(|| (0, vec![0; self.value_bytes]));
-        let filler = |count: u64| (count % 251) as u8 ^ (key % 256) as u8;
+        let filler = |count: u64| count.to_le_bytes()[0] ^ key.to_le_bytes()[0];
         let is_right = bytes.len() == self.value_bytes
             && (before == 0 || bytes.iter().all(|byte| *byte == filler(before)));
         if !is_right {

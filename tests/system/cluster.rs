@@ -1,7 +1,8 @@
 //! Two processes as one cluster: the output is that of one, also when processes are killed, fail, or do not belong there.
 
 use crate::harness::{
-    Ended, Program, Random, Running, assert_exactly, awk_lines, finished_lines, lines_of, number, write_text,
+    Ended, FILES, HEAP, Program, Random, Running, Settings, assert_exactly, awk_lines, finished_lines,
+    job_folders, lines_of, number, write_text,
 };
 use std::net::TcpListener;
 use std::path::Path;
@@ -62,6 +63,12 @@ impl Cluster {
 
     fn set(self, key: &str, value: &str) -> Self {
         Self(self.0.map(|program| program.set(key, value)))
+    }
+
+    fn set_all(self, settings: Settings) -> Self {
+        settings
+            .iter()
+            .fold(self, |cluster, (key, value)| cluster.set(key, value))
     }
 
     fn start(&self) -> [Running; 2] {
@@ -161,11 +168,20 @@ fn when_both_are_killed_they_go_on_together() {
 
 #[test]
 fn any_process_may_be_killed_again_and_again() {
+    kill_loop("cluster, kill loop", HEAP, 5);
+}
+
+#[test]
+fn any_process_may_be_killed_again_and_again_on_mapped_files() {
+    kill_loop("cluster, kill loop on files", FILES, 3);
+}
+
+fn kill_loop(name: &str, settings: Settings, kills: u64) {
     let folder = tempfile::tempdir().unwrap();
-    let mut random = Random::of_test("cluster, kill loop");
-    let kills = number("MILLPOND_KILLS", 5);
+    let mut random = Random::of_test(name);
+    let kills = number("MILLPOND_KILLS", kills);
     // Far more than the kills leave time for.
-    let cluster = Cluster::word_count(folder.path(), kills * 900, &mut random);
+    let cluster = Cluster::word_count(folder.path(), kills * 900, &mut random).set_all(settings);
     let mut running = cluster.start().map(Some);
     for kill in 0..kills {
         let victims = random.pick(&[[true, false], [false, true], [true, true]]);
@@ -184,7 +200,9 @@ fn any_process_may_be_killed_again_and_again() {
         }
     }
     finish(running.map(Option::unwrap));
-    assert_output(folder.path(), "kill loop");
+    assert_output(folder.path(), name);
+    let left = job_folders(&folder.path().join("checkpoints"));
+    assert!(left.is_empty(), "{name}: {left:?}");
 }
 
 #[test]

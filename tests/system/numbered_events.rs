@@ -1,6 +1,8 @@
 //! Kills with the sharper oracle: each key's state must see exactly +1 each time, so a fault names the key, and the log the checkpoint.
 
-use crate::harness::{Ended, FILES, FILES_AND_INLINE, HEAP, Program, Random, Settings, number};
+use crate::harness::{
+    Ended, FILES, FILES_AND_INLINE, HASTY_FILES, HEAP, Program, Random, Settings, WHOLE_FILES, number,
+};
 use std::path::Path;
 
 const KEYS: u64 = 120;
@@ -102,6 +104,16 @@ fn every_event_is_seen_once_and_in_order_on_mapped_files() {
 #[test]
 fn every_event_is_seen_once_and_in_order_when_increments_ride_in_the_metadata() {
     exactly_once("numbered events on files and metadata", FILES_AND_INLINE, 3);
+}
+
+#[test]
+fn every_event_is_seen_once_and_in_order_when_each_checkpoint_is_whole() {
+    exactly_once("numbered events on whole files", WHOLE_FILES, 2);
+}
+
+#[test]
+fn every_event_is_seen_once_and_in_order_when_many_checkpoints_overlap_or_are_given_up() {
+    exactly_once("numbered events on files in haste", HASTY_FILES, 3);
 }
 
 #[test]

@@ -17,7 +17,7 @@ const ROUNDS: &str = "MILLPOND_POWER_CUTS";
 /// How long a job takes that is left alone.
 const RUN_MS: u64 = 4000;
 const TEXT_BYTES: usize = 400_000;
-const CHURN_RECORDS: u64 = 20_000;
+const CHURN_RECORDS: u64 = 32_000;
 
 /// A job with everything that it writes in a folder of the disk, and what it has to write.
 struct Job {

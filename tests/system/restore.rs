@@ -85,6 +85,32 @@ fn a_finished_job_that_is_started_again_leaves_its_results_alone() {
     assert_output(folder.path(), "after the end");
 }
 
+/// As if the run had been killed while it deleted its checkpoints.
+#[test]
+fn a_finished_job_that_is_started_again_deletes_what_is_left_of_its_checkpoints() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = program(folder.path(), &mut Random::of_test("left at the end")).durable(folder.path(), 50);
+    let ended = program.run().expect_code(0);
+    let (job, _) = ended.log.split_once("/chk-").unwrap();
+    let job = Path::new(job.rsplit_once('"').unwrap().1);
+    assert!(
+        job.starts_with(folder.path()) && !job.exists(),
+        "{}",
+        job.display()
+    );
+    for left in ["chk-3/state", "shared/file"] {
+        let left = job.join(left);
+        fs::create_dir_all(left.parent().unwrap()).unwrap();
+        fs::write(left, "left").unwrap();
+    }
+    program
+        .run()
+        .expect_code(0)
+        .expect_output(&["finished in an earlier run"]);
+    assert!(!job.exists(), "{}", job.display());
+    assert_output(folder.path(), "after the end");
+}
+
 #[test]
 fn a_state_that_is_too_large_for_the_coordinators_memory_is_named_with_the_way_out() {
     let folder = tempfile::tempdir().unwrap();

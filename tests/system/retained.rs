@@ -1,7 +1,8 @@
 //! A program that is started from the checkpoint that another one has left.
 
 use crate::harness::{
-    Ended, Program, Random, assert_exactly, awk_lines, latest_checkpoint, lines_of, write_text,
+    COMPRESSED, Ended, FILES, FILES_AND_INLINE, JobFolder, Program, Random, assert_exactly, awk_lines,
+    job_folders, latest_checkpoint, lines_of, write_text,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -146,6 +147,38 @@ fn the_second_program_takes_checkpoints_of_its_own_and_survives_a_kill() {
     let from_the_argument = format!("({}", left.checkpoint.display());
     assert!(!ended.log.contains(&from_the_argument), "{}", ended.log);
     left.assert_nothing_lost_or_doubled("after a kill");
+}
+
+/// Its checkpoints name files of the first program's until there is a new base. Those stay, and its own go with it.
+#[test]
+fn a_second_program_on_mapped_files_goes_on_with_the_first_ones_files_and_leaves_them_there() {
+    for settings in [FILES, FILES_AND_INLINE, COMPRESSED] {
+        let name = "restore on files";
+        let left = Left::by(name, |program| program.set_all(settings));
+        let job = left.checkpoint.parent().unwrap();
+        let second = left
+            .second()
+            .set_all(settings)
+            .option("rate", lines_of(&left.path().join("input")) * 1000 / RUN_MS)
+            .durable(left.path(), 50);
+        let mut running = second.clone().option("parallelism", 3).start();
+        running.wait_for("checkpoint completed");
+        running.wait_for("checkpoint completed checkpoint=12 ");
+        assert!(running.kill().was_killed());
+        let folders = job_folders(&left.path().join("checkpoints"));
+        assert_eq!(folders.len(), 2, "{folders:?}");
+        for folder in &folders {
+            JobFolder::read(folder).assert_whole(name);
+        }
+        second
+            .option("parallelism", PARALLELISM)
+            .run()
+            .expect_code(0)
+            .expect_output(&["starts from checkpoint"]);
+        left.assert_nothing_lost_or_doubled(name);
+        assert_eq!(job_folders(&left.path().join("checkpoints")), [job]);
+        JobFolder::read(job).assert_whole(name);
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the machine must have, and how to get it.
 
 use crate::{Failure, say};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// A program that is not part of a Rust toolchain.
@@ -181,14 +182,15 @@ fn privilege() -> Option<&'static [&'static str]> {
         .then_some(&["sudo", "-n"])
 }
 
-/// Whether there is a program of this name in a folder of `PATH`.
+/// Whether there is a program of this name in a folder of `PATH`, or among those for root, which are not in everybody's `PATH`.
 fn answers(program: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|path| {
-        std::env::split_paths(&path).any(|folder| {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .any(|folder| {
             let file = folder.join(program);
             file.is_file() || file.with_extension("exe").is_file()
         })
-    })
 }
 
 #[cfg(test)]

@@ -21,3 +21,19 @@ pub(crate) const COMPRESSED: Settings = &[
     ("execution.checkpointing.data-inline-threshold", "0 b"),
     ("execution.checkpointing.snapshot-compression", "true"),
 ];
+
+/// Increments of several checkpoints at the same time, of which many are given up before they are complete.
+pub(crate) const HASTY_FILES: Settings = &[
+    ("state.backend", "filesystem"),
+    ("execution.checkpointing.data-inline-threshold", "0 b"),
+    ("execution.checkpointing.max-concurrent-checkpoints", "4"),
+    ("execution.checkpointing.timeout", "60 ms"),
+    ("execution.checkpointing.tolerable-failed-checkpoints", "1000000"),
+];
+
+/// Every checkpoint whole, in files.
+pub(crate) const WHOLE_FILES: Settings = &[
+    ("state.backend", "filesystem"),
+    ("execution.checkpointing.data-inline-threshold", "0 b"),
+    ("execution.checkpointing.incremental", "false"),
+];

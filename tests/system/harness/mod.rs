@@ -10,7 +10,7 @@ mod random;
 mod strace;
 mod text;
 
-pub(crate) use backends::{COMPRESSED, FILES, FILES_AND_INLINE, HEAP, Settings};
+pub(crate) use backends::{COMPRESSED, FILES, FILES_AND_INLINE, HASTY_FILES, HEAP, Settings, WHOLE_FILES};
 pub(crate) use checkpoints::{checkpoints_below, latest_checkpoint};
 pub(crate) use disk::Disk;
 pub(crate) use folder::{JobFolder, bytes_below, job_folders};
