@@ -61,6 +61,17 @@ impl<T> Batch<T> {
         }
     }
 
+    /// Takes the first `len` records out, with their hashes and event times, as a batch without a mark.
+    pub(crate) fn take_first(&mut self, len: usize) -> Self {
+        Self {
+            records: self.records.drain(..len.min(self.records.len())).collect(),
+            hashes: self.hashes.drain(..len.min(self.hashes.len())).collect(),
+            timestamps: self.timestamps.drain(..len.min(self.timestamps.len())).collect(),
+            mark: None,
+            copies: self.copies,
+        }
+    }
+
     /// Removes everything; the memory stays.
     pub(crate) fn clear(&mut self) {
         self.records.clear();

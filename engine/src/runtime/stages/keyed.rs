@@ -6,7 +6,7 @@ use crate::api::{Data, KeyedProcessFunction, ProcessContext, Timer, TimestampMs,
 use crate::backend::adapter::OpenSubtask;
 use crate::checkpoint::{CheckpointId, StateDescription};
 use crate::codec::{CodecId, TypeShape, shape_of};
-use crate::runtime::batch::Batch;
+use crate::runtime::batch::{BATCH_RECORDS, Batch};
 use crate::runtime::port::Prepare;
 use crate::runtime::snapshot::{OperatorName, SnapshotContext};
 use crate::runtime::stage::{Stage, StageControl};
@@ -50,6 +50,9 @@ pub(crate) struct KeyedStage<T, K, U: Data, S, F> {
     function: F,
     context: Option<KeyedContext>,
     outputs: Outputs<U>,
+    /// The most records that are handed to the backend at once. The first batch begins with few: restored state may have to come from the disk for each
+    /// key, and the first result need not wait for all of them.
+    portion: usize,
     types: PhantomData<fn(T, K)>,
 }
 
@@ -75,6 +78,7 @@ where
             function,
             context: None,
             outputs,
+            portion: 1,
             types: PhantomData,
         }
     }
@@ -118,6 +122,40 @@ where
         context.watermark = WATERMARK_MIN;
         self.context = Some(context);
         Ok(())
+    }
+
+    /// Processes the records of a batch.
+    fn process(&mut self, batch: &mut Batch<T>, task: &TaskContext) -> Result<()> {
+        let Self {
+            select,
+            function,
+            context: Some(context),
+            outputs,
+            ..
+        } = self
+        else {
+            return Ok(());
+        };
+        context.keys.set(&batch.records, &*select, &mut batch.hashes)?;
+        let is_stamped = !batch.timestamps.is_empty();
+        outputs.collector.timestamp = None;
+        for (index, record) in batch.records.drain(..).enumerate() {
+            context.select(index);
+            let timestamp = if is_stamped {
+                batch.timestamps.get(index).copied()
+            } else {
+                None
+            };
+            if is_stamped {
+                outputs.collector.timestamp = timestamp;
+            }
+            let mut process = ProcessContext::new(context, timestamp);
+            function.process_element(record, &mut process, &mut outputs.collector)?;
+            if outputs.collector.is_full() {
+                outputs.flush(task)?;
+            }
+        }
+        context.end_batch()
     }
 
     fn fire(&mut self, domain: TimerDomain, until: TimestampMs, task: &TaskContext) -> Result<()> {
@@ -171,38 +209,14 @@ where
 {
     fn batch(&mut self, batch: &mut Batch<T>, task: &TaskContext) -> Result<()> {
         let _entered = task.enter(&self.name.name);
-        let Self {
-            select,
-            function,
-            context: Some(context),
-            outputs,
-            ..
-        } = self
-        else {
-            return Ok(());
-        };
-        context.keys.set(&batch.records, &*select, &mut batch.hashes)?;
-        let is_stamped = !batch.timestamps.is_empty();
-        outputs.collector.timestamp = None;
-        for (index, record) in batch.records.drain(..).enumerate() {
-            context.select(index);
-            let timestamp = if is_stamped {
-                batch.timestamps.get(index).copied()
-            } else {
-                None
-            };
-            if is_stamped {
-                outputs.collector.timestamp = timestamp;
-            }
-            let mut process = ProcessContext::new(context, timestamp);
-            function.process_element(record, &mut process, &mut outputs.collector)?;
-            if outputs.collector.is_full() {
-                outputs.flush(task)?;
-            }
+        while self.portion < batch.records.len().min(BATCH_RECORDS) {
+            let mut first = batch.take_first(self.portion);
+            self.portion *= 2;
+            self.process(&mut first, task)?;
         }
-        context.end_batch()?;
+        self.process(batch, task)?;
         batch.clear();
-        outputs.flush(task)?;
+        self.outputs.flush(task)?;
         self.arm(task);
         Ok(())
     }
