@@ -52,6 +52,15 @@ impl Region {
         }
     }
 
+    /// Has the system begin to read `len` bytes at `offset`, so that several such reads are under way at once. Only a hint.
+    pub(super) fn read_ahead(&self, offset: u64, len: u64) {
+        if let Self::Mapped(_, map) = self
+            && let (Ok(offset), Ok(len)) = (usize::try_from(offset), usize::try_from(len))
+        {
+            let _ = map.advise_range(Advice::WillNeed, offset, len);
+        }
+    }
+
     /// Fills `buffer` from `offset`; [`io::ErrorKind::UnexpectedEof`] if the file has become shorter than that.
     pub(super) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         match self {

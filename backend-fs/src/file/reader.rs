@@ -222,6 +222,14 @@ impl SnapshotFile {
         self.blocks.contains(extent.first_block + block)
     }
 
+    /// Has block `block` of a section read, if it was not verified yet. Only a hint.
+    #[cold]
+    pub(super) fn read_ahead(&self, extent: &Extent, block: u64) {
+        let from = block * BLOCK_BYTES;
+        let len = extent.area_len.saturating_sub(from).min(BLOCK_BYTES);
+        self.region.read_ahead(extent.offset + from, len);
+    }
+
     /// Verifies block `block` of section `number`.
     #[cold]
     pub(super) fn verify(

@@ -206,23 +206,37 @@ impl<'a> Section<'a> {
         Ok(())
     }
 
-    /// Brings the word of the index closer where the search for `hash` begins. To be called for a batch of cells, then
+    /// Brings the word of the index closer where the search for `hash` begins, from the disk if need be. To be called for a batch of cells, then
     /// [`Section::prefetch_entry`] for the same, before they are looked up.
     #[inline]
     pub fn prefetch(&self, hash: u64) {
-        prefetch(self.area, index_of(self.word_offset(self.index(), hash)));
+        if self.extent.words > 0 {
+            self.bring(self.word_offset(self.index(), hash));
+        }
     }
 
-    /// Brings the entry closer at which the search for `hash` begins. Does nothing where the index was not verified yet.
+    /// Brings the entry closer at which the search for `hash` begins.
     #[inline]
     pub fn prefetch_entry(&self, hash: u64) {
         let offset = self.word_offset(self.index(), hash);
-        if self.extent.words == 0 || !self.file.is_verified(self.extent, offset / BLOCK_BYTES) {
+        // What is damaged is reported by the look-up.
+        if self.extent.words == 0 || self.check(offset, offset + WORD_BYTES).is_err() {
             return;
         }
         // The second word is likely in the cache line of the first.
         if let Word::Offset(offset) = read_word(self.word_at(offset), hash) {
+            self.bring(offset);
+        }
+    }
+
+    /// Brings the byte at `offset` of the section into the cache, or its block into memory.
+    #[inline]
+    fn bring(&self, offset: u64) {
+        let block = offset / BLOCK_BYTES;
+        if self.file.is_verified(self.extent, block) {
             prefetch(self.area, index_of(offset));
+        } else {
+            self.file.read_ahead(self.extent, block);
         }
     }
 
