@@ -12,10 +12,9 @@
 //! A layer shows the part of a file that lies in its key groups: after a rescale a file may be in the handles of several subtasks. The checksum of the
 //! directory, which has the checksums of all else, tells the file from any other that is whole and of the same length.
 
-use millpond_backend_api::{
-    BackendError, BackendErrorKind, BackendResult, KeyGroupRange, StateDescriptor, StateKind,
-};
-use millpond_backend_memory::snapshot::format::{Bytes, put_framed, put_varint};
+use millpond_backend_api::{BackendError, BackendErrorKind, BackendResult, KeyGroupRange, StateDescriptor};
+use millpond_backend_memory::snapshot::format::{Bytes, put_varint};
+use millpond_backend_memory::snapshot::{put_states, read_states};
 
 const BASE: u8 = 1;
 
@@ -47,13 +46,7 @@ impl Payload {
     /// The payload as bytes.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        put_varint(&mut bytes, self.states.len() as u64);
-        for state in &self.states {
-            put_framed(&mut bytes, state.name.as_bytes());
-            bytes.push(state.kind as u8);
-            put_varint(&mut bytes, u64::from(state.value_width));
-            put_framed(&mut bytes, state.codec.as_slice());
-        }
+        put_states(&mut bytes, &self.states);
         put_varint(&mut bytes, self.layers.len() as u64);
         for layer in &self.layers {
             put_varint(&mut bytes, u64::from(layer.file));
@@ -97,19 +90,11 @@ impl Payload {
     }
 
     fn read_body(bytes: &mut Bytes<'_>, files: usize) -> Option<Self> {
-        // Nothing is reserved by these counts: they are as untrusted as the rest.
-        let mut payload = Self::default();
-        for _ in 0..bytes.varint()? {
-            let name = std::str::from_utf8(bytes.framed()?).ok()?;
-            let kind = StateKind::from_number(bytes.byte()?)?;
-            let width = u32::try_from(bytes.varint()?).ok()?;
-            if width > 0 && kind != StateKind::Value {
-                return None;
-            }
-            let mut state = StateDescriptor::new(name, kind, width);
-            state.codec = bytes.framed()?.to_vec().into();
-            payload.states.push(state);
-        }
+        // Nothing is reserved by the count: it is as untrusted as the rest.
+        let mut payload = Self {
+            states: read_states(bytes)?,
+            ..Self::default()
+        };
         for _ in 0..bytes.varint()? {
             let file = u32::try_from(bytes.varint()?).ok()?;
             let flags = bytes.byte()?;
@@ -142,6 +127,7 @@ fn damaged(what: &str) -> BackendError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use millpond_backend_api::StateKind;
 
     fn sample() -> Payload {
         let mut count = StateDescriptor::new("count", StateKind::Value, 8);

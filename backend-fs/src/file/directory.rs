@@ -4,8 +4,8 @@
 use super::layout::{CHECK_BYTES, HEADER_BYTES, OFFSET_MASK, WORD_BYTES, blocks, index_words};
 use super::writer::GroupTotals;
 use millpond_backend_api::{KeyGroup, StateDescriptor, StateKind};
-use millpond_backend_memory::snapshot::format::{Bytes, put_framed, put_varint};
-use std::collections::BTreeSet;
+use millpond_backend_memory::snapshot::format::{Bytes, put_varint};
+use millpond_backend_memory::snapshot::read_states;
 
 /// The section of one state in one key group, as the directory describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,19 +104,10 @@ impl Directory {
     /// no directory.
     pub(super) fn read(bytes: &mut Bytes<'_>, end: u64) -> Option<Self> {
         // Nothing is reserved by these counts: they are as untrusted as the rest.
-        let mut directory = Self::default();
-        let mut names = BTreeSet::new();
-        for _ in 0..bytes.varint()? {
-            let name = std::str::from_utf8(bytes.framed()?).ok()?;
-            let kind = StateKind::from_number(bytes.byte()?)?;
-            let width = u32::try_from(bytes.varint()?).ok()?;
-            if !names.insert(name) || (width > 0 && kind != StateKind::Value) {
-                return None;
-            }
-            let mut state = StateDescriptor::new(name, kind, width);
-            state.codec = bytes.framed()?.to_vec().into();
-            directory.states.push(state);
-        }
+        let mut directory = Self {
+            states: read_states(bytes)?,
+            ..Self::default()
+        };
         let (mut offset, mut first_block) = (HEADER_BYTES, 0);
         for _ in 0..bytes.varint()? {
             let info = SectionInfo::read(bytes)?;
@@ -144,17 +135,6 @@ impl Directory {
     pub(super) fn blocks(&self) -> u64 {
         let last = self.sections.last();
         last.map_or(0, |(_, extent)| extent.first_block + extent.blocks)
-    }
-}
-
-/// Appends the states as a directory begins.
-pub(super) fn put_states(to: &mut Vec<u8>, states: &[StateDescriptor]) {
-    put_varint(to, states.len() as u64);
-    for state in states {
-        put_framed(to, state.name.as_bytes());
-        to.push(state.kind as u8);
-        put_varint(to, u64::from(state.value_width));
-        put_framed(to, state.codec.as_slice());
     }
 }
 
@@ -196,6 +176,7 @@ impl SectionInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use millpond_backend_memory::snapshot::put_states;
 
     fn section(group: u16, state: u32, entries: u64) -> SectionInfo {
         SectionInfo {

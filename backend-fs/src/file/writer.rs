@@ -2,7 +2,7 @@
 
 use super::blocks::Sink;
 use super::damage::misuse;
-use super::directory::{Extent, SectionInfo, put_states};
+use super::directory::{Extent, SectionInfo};
 use super::entry::{FileEntry, write_entry};
 use super::index::IndexBuilder;
 use super::layout::{HEADER_BYTES, HEADER_MAGIC, OFFSET_MASK, TRAILER_BYTES, Trailer, header};
@@ -12,6 +12,7 @@ use millpond_backend_api::{
 };
 use millpond_backend_memory::kinds::EntryShape;
 use millpond_backend_memory::snapshot::format::put_varint;
+use millpond_backend_memory::snapshot::put_states;
 use std::fmt;
 
 /// The most entries for which memory is reserved because a caller said that they will come.

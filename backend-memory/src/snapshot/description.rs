@@ -1,9 +1,8 @@
 //! The description of a snapshot, which travels in the handle: the states, and where each one's groups lie in the file.
 
-use super::format::{Bytes, put_framed, put_varint};
-use millpond_backend_api::{
-    BackendError, BackendErrorKind, BackendResult, KeyGroup, StateDescriptor, StateKind,
-};
+use super::format::{Bytes, put_varint};
+use super::states::{put_states, read_states};
+use millpond_backend_api::{BackendError, BackendErrorKind, BackendResult, KeyGroup, StateDescriptor};
 
 /// What a handle's payload says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,13 +35,7 @@ impl Description {
     #[must_use]
     pub fn to_payload(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        put_varint(&mut bytes, self.states.len() as u64);
-        for state in &self.states {
-            put_framed(&mut bytes, state.name.as_bytes());
-            bytes.push(state.kind as u8);
-            put_varint(&mut bytes, u64::from(state.value_width));
-            put_framed(&mut bytes, state.codec.as_slice());
-        }
+        put_states(&mut bytes, &self.states);
         put_varint(&mut bytes, self.sections.len() as u64);
         for section in &self.sections {
             put_varint(&mut bytes, u64::from(section.state));
@@ -87,19 +80,11 @@ impl Description {
     }
 
     fn read(bytes: &mut Bytes<'_>) -> Option<Self> {
-        // Nothing is reserved by these counts: they are as untrusted as the rest.
-        let mut description = Self::default();
-        for _ in 0..bytes.varint()? {
-            let name = std::str::from_utf8(bytes.framed()?).ok()?;
-            let kind = StateKind::from_number(bytes.byte()?)?;
-            let width = u32::try_from(bytes.varint()?).ok()?;
-            if width > 0 && kind != StateKind::Value {
-                return None;
-            }
-            let mut state = StateDescriptor::new(name, kind, width);
-            state.codec = bytes.framed()?.to_vec().into();
-            description.states.push(state);
-        }
+        // Nothing is reserved by the count: it is as untrusted as the rest.
+        let mut description = Self {
+            states: read_states(bytes)?,
+            ..Self::default()
+        };
         for _ in 0..bytes.varint()? {
             let section = Section {
                 state: u32::try_from(bytes.varint()?).ok()?,
@@ -126,6 +111,7 @@ fn damaged(what: String) -> BackendError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use millpond_backend_api::StateKind;
 
     fn sample() -> Description {
         let mut count = StateDescriptor::new("count", StateKind::Value, 8);

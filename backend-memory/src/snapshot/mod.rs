@@ -3,8 +3,10 @@
 mod description;
 pub mod format;
 mod restore;
+mod states;
 mod writer;
 
 pub use description::{Description, Section};
 pub use restore::{RestoredSection, read_sections};
+pub use states::{put_states, read_states};
 pub use writer::{FrozenState, TableWriter};
