@@ -57,7 +57,10 @@ impl Opener {
         let name = file.token.as_str();
         let folder = &self.local_dir;
         let failed = |error: std::io::Error| {
-            BackendError::from(error).context(format_args!("{} for expanded snapshots", folder.display()))
+            BackendError::from(error).context(format_args!(
+                "the folder {}, which is below io.tmp.dirs, cannot be used for expanded snapshots",
+                folder.display()
+            ))
         };
         fs::create_dir_all(folder).map_err(failed)?;
         let plain = folder.join(format!("{:08x}.expanded", file.crc32));

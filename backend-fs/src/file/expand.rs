@@ -25,21 +25,27 @@ pub fn expand(
         BackendError::from(error).context(format_args!("{name} cannot be expanded to {}", to.display()))
     };
     let file = File::create_new(to).map_err(failed)?;
-    let mut plain = PlainFile { file };
+    let mut plain = PlainFile { file, path: to };
     expand_into(read, name, plain_bytes, &mut plain).inspect_err(|_| {
         // The error that is reported tells more than a file that cannot be removed.
         drop(fs::remove_file(to));
     })
 }
 
-struct PlainFile {
+struct PlainFile<'a> {
     file: File,
+    path: &'a Path,
 }
 
-impl Output for PlainFile {
+impl Output for PlainFile<'_> {
     fn write(&mut self, bytes: &[u8]) -> BackendResult<()> {
         let written = self.file.write_all(bytes);
-        written.map_err(|error| BackendError::from(error).context("a copy of a snapshot file"))
+        let path = self.path.display();
+        written.map_err(|error| {
+            BackendError::from(error).context(format_args!(
+                "a compressed snapshot file cannot be expanded to {path}, which is below io.tmp.dirs"
+            ))
+        })
     }
 }
 

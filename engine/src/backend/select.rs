@@ -182,9 +182,14 @@ impl BackendSettings {
         let (kind, reason) = match (implied, named) {
             (Some(implied), Some((named, setting))) if Some(setting.strength) <= backend_strength => {
                 if implied != named {
+                    let advice = match implied {
+                        StorageKind::JobManager => {
+                            format!("; use '{DEFAULT_BACKEND}' to choose the storage by itself")
+                        }
+                        StorageKind::FileSystem => String::new(),
+                    };
                     warnings.push(format!(
-                        "{}: {STORAGE_KEY}: '{}' is overruled: the old backend name chooses the storage '{implied}'; use \
-                         '{DEFAULT_BACKEND}' to choose the storage by itself",
+                        "{}: {STORAGE_KEY}: '{}' is overruled: the backend's name chooses the storage '{implied}'{advice}",
                         setting.place, setting.value
                     ));
                 }

@@ -483,9 +483,10 @@ impl Driver {
     async fn delete_orphans(&mut self) {
         let store = self.core.store();
         let mut retained = store.retained();
+        // Files of checkpoints that were given up are not needed either: a full disk is emptied by this.
+        let shared = store.needed_files(self.core.left_behind().min());
         retained.extend(self.core.left_behind());
         let next_id = self.core.next_id();
-        let shared = store.registry().paths().map(str::to_owned).collect();
         let storage = Arc::clone(&self.storage);
         let task = tokio::task::spawn_blocking(move || storage.delete_orphans(&retained, next_id, &shared));
         if let Ok(Err(error)) = task.await {

@@ -9,7 +9,7 @@ pub use registry::{SharedFileRegistry, SharedFilesConflict};
 
 use super::ha::{JobEnd, RecoveredCheckpoint};
 use super::{CheckpointId, CheckpointMetadata, Retention};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 /// A checkpoint that a restart may begin from.
@@ -153,6 +153,17 @@ impl CompletedStore {
         self.registry.take_unused(lowest)
     }
 
+    /// The paths of the shared files that are needed while no checkpoint is under way: those that a retained one names, and those that any has named since
+    /// `left_behind`, the oldest one of which nobody knows whether it is complete.
+    #[must_use]
+    pub fn needed_files(&self, left_behind: Option<CheckpointId>) -> HashSet<String> {
+        let mut needed = shared_files(self.completed.iter().map(|completed| &*completed.metadata));
+        if let Some(id) = left_behind {
+            needed.extend(self.registry.named_since(id).map(str::to_owned));
+        }
+        needed
+    }
+
     /// Drops every checkpoint that is newer than `to`, which is kept; returns them. Shared files stay known by the newest checkpoint that named them, dropped or
     /// not, so they go when checkpoints of the new lineage are the only ones left.
     pub fn go_back(&mut self, to: CheckpointId) -> Vec<CheckpointId> {
@@ -191,6 +202,17 @@ impl CompletedStore {
             files: self.registry.take_all(),
         }
     }
+}
+
+/// The paths of the shared files of a job that its checkpoints name.
+pub fn shared_files<'a>(checkpoints: impl IntoIterator<Item = &'a CheckpointMetadata>) -> HashSet<String> {
+    let subtasks = checkpoints.into_iter().flat_map(CheckpointMetadata::subtasks);
+    let files = subtasks
+        .flat_map(|subtask| subtask.files())
+        .filter(|file| file.shared);
+    files
+        .filter_map(|file| file.owned_path().map(str::to_owned))
+        .collect()
 }
 
 impl Retention {

@@ -81,6 +81,12 @@ impl SharedFileRegistry {
         Ok(())
     }
 
+    /// The paths of the files that a checkpoint from `id` on has named.
+    pub(super) fn named_since(&self, id: CheckpointId) -> impl Iterator<Item = &str> {
+        let files = self.files.iter().filter(move |(_, entry)| entry.last_used >= id);
+        files.map(|(path, _)| path.as_str())
+    }
+
     /// The paths of all files that are known.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.files.keys().map(String::as_str)

@@ -181,3 +181,38 @@ fn retention_by_end() {
         assert_eq!(unused.files.len(), usize::from(!keeps));
     }
 }
+
+#[test]
+fn files_of_a_checkpoint_that_was_given_up_are_not_needed_between_attempts() {
+    let mut store = CompletedStore::new(2, Vec::new(), None).unwrap();
+    add(
+        &mut store,
+        checkpoint(3, &[file("shared/base", 1), file("shared/d3", 2)]),
+    );
+    for (id, name) in [(4, "shared/of-unknown-outcome"), (5, "shared/declined")] {
+        let given_up = checkpoint(id, &[file("shared/base", 1), file(name, 3)]);
+        let registry = store.registry_mut();
+        registry
+            .register(CheckpointId(id), given_up.metadata.subtasks())
+            .unwrap();
+    }
+    let needed = |left_behind: Option<u64>| {
+        let mut needed: Vec<_> = store
+            .needed_files(left_behind.map(CheckpointId))
+            .into_iter()
+            .collect();
+        needed.sort_unstable();
+        needed
+    };
+    assert_eq!(needed(None), ["shared/base", "shared/d3"]);
+    assert_eq!(needed(Some(5)), ["shared/base", "shared/d3", "shared/declined"]);
+    assert_eq!(
+        needed(Some(4)),
+        [
+            "shared/base",
+            "shared/d3",
+            "shared/declined",
+            "shared/of-unknown-outcome"
+        ]
+    );
+}

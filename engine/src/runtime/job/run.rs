@@ -10,7 +10,7 @@ use crate::checkpoint::ha::{self, JobEnd};
 use crate::checkpoint::metadata;
 use crate::checkpoint::restore::RestorePlan;
 use crate::checkpoint::storage::CheckpointStorage;
-use crate::checkpoint::store::CompletedCheckpoint;
+use crate::checkpoint::store::{CompletedCheckpoint, shared_files};
 use crate::checkpoint::{CheckpointId, JobId, OperatorId};
 use crate::cluster::{
     Attempt, AttemptControl, AttemptEnd, AttemptNumber, AttemptPlan, ClusterSession, FailureCause, Finish,
@@ -296,6 +296,22 @@ fn result(
     }
 }
 
+/// Deletes what an earlier run of the job has left besides the checkpoints that can be restored. Whether it was done: where one of them cannot be read,
+/// nobody knows what it needs.
+fn sweep(session: &dyn ha::HaSession, storage: &dyn CheckpointStorage) -> bool {
+    if !session.unreadable().is_empty() {
+        return false;
+    }
+    let kept = session.recovered();
+    let retained: Vec<CheckpointId> = kept.iter().map(|recovered| recovered.metadata.id).collect();
+    let shared = shared_files(kept.iter().map(|recovered| &*recovered.metadata));
+    let swept = storage.delete_orphans(&retained, CheckpointId(u64::MAX), &shared);
+    if let Err(error) = &swept {
+        tracing::warn!(%error, "what an earlier run has left could not be deleted");
+    }
+    swept.is_ok()
+}
+
 impl Lead {
     fn new(
         prepared: &Prepared,
@@ -304,7 +320,13 @@ impl Lead {
         shared: &JobShared,
     ) -> Result<Self> {
         let storage = prepared.storage.storage(session.job_id(), runtime.handle())?;
-        storage.probe()?;
+        if let Err(error) = storage.probe() {
+            // What a killed run has left may be what takes the room.
+            if !sweep(session.as_ref(), storage.as_ref()) {
+                return Err(error);
+            }
+            storage.probe()?;
+        }
         for recovered in session.recovered().iter().rev().take(1) {
             prepared.restore_plan(&recovered.metadata)?;
         }
