@@ -84,6 +84,15 @@ impl Layers {
         self.range.iter().map(|group| self.counters(group)).collect()
     }
 
+    /// What a group comes to: the newest section says it.
+    fn counters(&self, group: KeyGroup) -> Counters {
+        let totals = self.sections(group).next().map(|section| section.totals());
+        totals.map_or_else(Counters::default, |totals| Counters {
+            cells: totals.cells,
+            encoded_bytes: totals.encoded_bytes,
+        })
+    }
+
     /// The sections of a group, newest first.
     fn sections(&self, group: KeyGroup) -> impl Iterator<Item = Section<'_>> {
         let index = group.index().wrapping_sub(self.range.first.index());
@@ -207,14 +216,6 @@ impl Lower for Layers {
                     .for_each(|section| section.prefetch_entry(*hash));
             }
         }
-    }
-
-    fn counters(&self, group: KeyGroup) -> Counters {
-        let totals = self.sections(group).next().map(|section| section.totals());
-        totals.map_or_else(Counters::default, |totals| Counters {
-            cells: totals.cells,
-            encoded_bytes: totals.encoded_bytes,
-        })
     }
 }
 

@@ -1,6 +1,5 @@
 //! What may lie under the tables of a state: entries that are not in memory.
 
-use crate::kinds::Counters;
 use crate::table::Parts;
 use millpond_backend_api::{BackendResult, Entry, KeyBatch, KeyGroup};
 use std::fmt;
@@ -41,9 +40,6 @@ pub trait Lower: fmt::Debug + Send + Sync + 'static {
 
     /// Fetches what [`get`](Self::get) will need for `keys`, without namespace; only a hint.
     fn prefetch(&self, _keys: &KeyBatch<'_>) {}
-
-    /// What a group's entries come to.
-    fn counters(&self, group: KeyGroup) -> Counters;
 }
 
 /// What is done with each entry of a visit, whose bytes lie in a layer that lives for `'a`.

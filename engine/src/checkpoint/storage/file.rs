@@ -131,10 +131,7 @@ impl CheckpointStorage for FileStorage {
         scope: Scope,
         _hint: &StreamHint,
     ) -> Result<Box<dyn SnapshotStream>> {
-        let folder_name = match scope {
-            Scope::Exclusive => CheckpointPaths::checkpoint_name(id),
-            Scope::Shared => CheckpointPaths::SHARED.to_owned(),
-        };
+        let folder_name = scope.folder_name(id);
         let folder = self.paths.job().join(&folder_name);
         self.make_folder(&folder)?;
         Ok(Box::new(FileStream::new(FileStreamOptions {

@@ -37,6 +37,16 @@ pub enum Scope {
     Shared,
 }
 
+impl Scope {
+    /// The folder below the job's that files of checkpoint `id` go to.
+    fn folder_name(self, id: CheckpointId) -> String {
+        match self {
+            Self::Exclusive => CheckpointPaths::checkpoint_name(id),
+            Self::Shared => CheckpointPaths::SHARED.to_owned(),
+        }
+    }
+}
+
 /// What is about to be written, so that a limit can be enforced before anything is serialised and an error can name it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StreamHint {

@@ -244,10 +244,7 @@ impl CheckpointStorage for ObjectStorage {
         scope: Scope,
         _hint: &StreamHint,
     ) -> Result<Box<dyn SnapshotStream>> {
-        let folder = match scope {
-            Scope::Exclusive => CheckpointPaths::checkpoint_name(id),
-            Scope::Shared => CheckpointPaths::SHARED.to_owned(),
-        };
+        let folder = scope.folder_name(id);
         let name = format!("{folder}/{}", CheckpointPaths::unique_name());
         Ok(Box::new(ObjectStream::new(ObjectStreamOptions {
             store: Arc::clone(&self.store),
