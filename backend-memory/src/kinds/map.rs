@@ -8,6 +8,7 @@ use super::{Counters, Deletions, EntryShape, FrozenGroup, new_tables};
 use crate::lower::LowerLayer;
 use crate::table::{GroupTable, Layout, Location, Parts, Placed, SnapshotEra, cell_hash, map_entry_hash};
 use millpond_backend_api::{BackendResult, Cell, Entry, KeyGroup, KeyGroupRange};
+use std::borrow::Cow;
 
 const LAYOUT: Layout = Layout::Linked;
 const SHAPE: EntryShape = EntryShape {
@@ -78,7 +79,7 @@ impl MapState {
     }
 
     /// The value that lies below the table.
-    fn below(&self, group: usize, parts: &Parts<'_>) -> BackendResult<Option<&[u8]>> {
+    fn below(&self, group: usize, parts: &Parts<'_>) -> BackendResult<Option<Cow<'_, [u8]>>> {
         match &self.lower {
             Some(lower) => lower.get(super::group_at(self.first, group), parts),
             None => Ok(None),
@@ -97,8 +98,8 @@ impl MapState {
     ///
     /// # Errors
     /// Those of the lower layer, as for all calls that look for a cell.
-    pub fn get(&self, group: usize, cell: &Cell<'_>) -> BackendResult<Option<&[u8]>> {
-        let Some(table) = self.tables.get(group) else {
+    pub fn get(&mut self, group: usize, cell: &Cell<'_>) -> BackendResult<Option<&[u8]>> {
+        let Some(table) = self.tables.get_mut(group) else {
             return Ok(None);
         };
         let parts = entry_of(cell);
@@ -106,7 +107,17 @@ impl MapState {
             let view = table.view(LAYOUT, placed.location);
             return Ok(view.is_present().then(|| view.value()));
         }
-        self.below(group, &parts)
+        let Some(lower) = &self.lower else { return Ok(None) };
+        match lower.get(super::group_at(self.first, group), &parts)? {
+            Some(Cow::Owned(value)) => {
+                parts.check(value.len())?;
+                let location = table.insert_clean(LAYOUT, &parts, &value, self.deletions.below);
+                link(table, &head_of(cell), location);
+                Ok(Some(table.view(LAYOUT, location).value()))
+            }
+            Some(Cow::Borrowed(value)) => Ok(Some(value)),
+            None => Ok(None),
+        }
     }
 
     /// Sets the value of a cell.
@@ -125,7 +136,7 @@ impl MapState {
                 let view = table.view(LAYOUT, placed.location);
                 view.is_present().then(|| view.value_len())
             }
-            None => self.below(group, &parts)?.map(<[u8]>::len),
+            None => self.below(group, &parts)?.map(|value| value.len()),
         };
         let (Some(table), Some(counters)) = (self.tables.get_mut(group), self.counters.get_mut(group)) else {
             return Ok(());
@@ -169,7 +180,7 @@ impl MapState {
                 let view = table.view(LAYOUT, placed.location);
                 view.is_present().then(|| view.value_len())
             }
-            None => self.below(group, &parts)?.map(<[u8]>::len),
+            None => self.below(group, &parts)?.map(|value| value.len()),
         };
         let Some(before) = before else { return Ok(false) };
         let (Some(table), Some(counters)) = (self.tables.get_mut(group), self.counters.get_mut(group)) else {

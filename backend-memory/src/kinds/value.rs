@@ -9,7 +9,7 @@ use crate::table::{
 use millpond_backend_api::{
     BackendError, BackendErrorKind, BackendResult, Cell, Entry, KeyBatch, KeyGroup, KeyGroupRange, Slot,
 };
-
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 /// What an entry of a fixed width takes beside key and value: header, share of the index.
@@ -118,6 +118,7 @@ impl ValueState {
             first,
             lower,
             missed,
+            layout,
             ..
         } = self;
         let mut failure = None;
@@ -127,7 +128,13 @@ impl ValueState {
                 *footprint += OVERHEAD_BYTES + shape.width as usize + parts.key.len();
                 if let Some(lower) = lower {
                     *missed += 1;
-                    match fetch(lower.get(super::group_at(*first, group), parts), value) {
+                    let found = lower.get(super::group_at(*first, group), parts);
+                    let checked = found.and_then(|found| {
+                        let found = found.as_deref();
+                        found.map_or(Ok(()), |found| check_fetched(*layout, parts, found))?;
+                        Ok(found.map(|found| value.copy_from_slice(found)).is_some())
+                    });
+                    match checked {
                         Ok(true) => return true,
                         Ok(false) => {}
                         Err(error) => failure = Some(error),
@@ -202,14 +209,24 @@ impl ValueState {
     ///
     /// # Errors
     /// Those of the lower layer, as for all calls that look for a cell.
-    pub fn get(&self, group: usize, cell: &Cell<'_>) -> BackendResult<Option<&[u8]>> {
+    pub fn get(&mut self, group: usize, cell: &Cell<'_>) -> BackendResult<Option<&[u8]>> {
         let parts = Parts::of_cell(cell);
         if let Some(placed) = self.find(group, &parts) {
             let view = self.view(group, placed).filter(EntryView::is_present);
             return Ok(view.map(|view| view.value()));
         }
-        match &self.lower {
-            Some(lower) => lower.get(self.group(group), &parts),
+        let key_group = self.group(group);
+        let (Some(lower), Some(table)) = (&self.lower, self.tables.get_mut(group)) else {
+            return Ok(None);
+        };
+        match lower.get(key_group, &parts)? {
+            Some(Cow::Owned(value)) => {
+                check_fetched(self.layout, &parts, &value)?;
+                let location = table.insert_clean(self.layout, &parts, &value, self.deletions.below);
+                self.footprint += OVERHEAD_BYTES + parts.key.len() + parts.namespace.len() + value.len();
+                Ok(Some(table.view(self.layout, location).value()))
+            }
+            Some(Cow::Borrowed(value)) => Ok(Some(value)),
             None => Ok(None),
         }
     }
@@ -241,7 +258,9 @@ impl ValueState {
         let present = found
             .and_then(|placed| self.view(group, placed))
             .filter(EntryView::is_present);
-        let before = present.map(|view| view.value_len()).or(below.map(<[u8]>::len));
+        let before = present
+            .map(|view| view.value_len())
+            .or(below.as_ref().map(|value| value.len()));
         let at = if append { before.unwrap_or(0) } else { 0 };
         parts.check(at + value.len())?;
         let layout = self.layout;
@@ -264,7 +283,7 @@ impl ValueState {
                 }
             }
             None => {
-                match below {
+                match &below {
                     Some(start) if append => {
                         let whole = [start, value].concat();
                         table.insert_value(layout, &parts, &whole, true);
@@ -352,21 +371,22 @@ impl ValueState {
     }
 }
 
-/// Copies what was found below to its place in a table; whether there was something.
-fn fetch(found: BackendResult<Option<&[u8]>>, place: &mut [u8]) -> BackendResult<bool> {
-    let Some(value) = found? else { return Ok(false) };
-    if value.len() != place.len() {
+/// An error if a value that was found below cannot be one of this state.
+fn check_fetched(layout: Layout, parts: &Parts<'_>, value: &[u8]) -> BackendResult<()> {
+    if !matches!(layout, Layout::Fixed(_)) {
+        return parts.check(value.len());
+    }
+    if value.len() != layout.width() {
         return Err(BackendError::new(
             BackendErrorKind::Corrupted,
             format!(
                 "a snapshot has a value of {} bytes where the state's values have {}",
                 value.len(),
-                place.len()
+                layout.width()
             ),
         ));
     }
-    place.copy_from_slice(value);
-    Ok(true)
+    Ok(())
 }
 
 /// Gives the memory of freed entries back by moving the others to new pages.

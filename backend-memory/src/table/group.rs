@@ -111,11 +111,11 @@ impl GroupTable {
             Layout::Fixed(_) => 0,
             Layout::Varying | Layout::Linked => PRESENT | if parts.head { HEAD } else { 0 },
         };
-        self.add(layout, parts, capacity, flags)
+        self.add(layout, parts, capacity, self.arena.epoch, flags)
     }
 
-    fn add(&mut self, layout: Layout, parts: &Parts<'_>, capacity: usize, flags: u8) -> Location {
-        let location = self.place(layout, parts, capacity, self.arena.epoch, flags);
+    fn add(&mut self, layout: Layout, parts: &Parts<'_>, capacity: usize, epoch: u32, flags: u8) -> Location {
+        let location = self.place(layout, parts, capacity, epoch, flags);
         self.index.insert(parts.hash, location, hash_in(&self.arena));
         location
     }
@@ -198,14 +198,21 @@ impl GroupTable {
         stored: bool,
     ) -> Location {
         let flags = PRESENT | if stored { STORED } else { 0 };
-        let location = self.add(layout, parts, value.len(), flags);
+        let location = self.add(layout, parts, value.len(), self.arena.epoch, flags);
+        self.change(layout, location).set_value(0, value);
+        location
+    }
+
+    /// Adds an entry that is not there as it lies below, where everything is that was changed in `epoch` or before.
+    pub fn insert_clean(&mut self, layout: Layout, parts: &Parts<'_>, value: &[u8], epoch: u32) -> Location {
+        let location = self.add(layout, parts, value.len(), epoch, PRESENT | STORED);
         self.change(layout, location).set_value(0, value);
         location
     }
 
     /// Adds the note that an entry is deleted which is not in the table, but in snapshots.
     pub fn insert_deletion(&mut self, layout: Layout, parts: &Parts<'_>) {
-        let location = self.add(layout, parts, 0, STORED);
+        let location = self.add(layout, parts, 0, self.arena.epoch, STORED);
         self.arena.note_deletion(location);
     }
 

@@ -95,10 +95,11 @@ impl SortedState {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        let groups = self.groups.iter();
-        groups
-            .map(|group| group.run.bytes() + group.deleted.bytes())
-            .sum()
+        self.groups.iter().map(Group::bytes).sum()
+    }
+
+    pub(super) fn group_bytes(&self, group: usize) -> usize {
+        self.groups.get(group).map_or(0, Group::bytes)
     }
 
     pub(super) fn shared_chunks(&self) -> usize {
@@ -118,7 +119,7 @@ impl SortedState {
         }
         let mut run = Run::default();
         let mark = Mark {
-            epoch: 0,
+            epoch: self.deletions.below,
             stored: true,
         };
         lower.visit(super::group_at(self.first, index), &mut |entry| {
@@ -185,7 +186,7 @@ impl SortedState {
         counters.remove(encoded_bytes(&address, len));
         let mark = mark.changed(self.epoch);
         if self.deletions.keep && mark.stored {
-            group.note_deletion(&address, mark, self.deletions.forget);
+            group.note_deletion(&address, mark, self.deletions.forgettable());
         }
         Ok(true)
     }
@@ -267,6 +268,10 @@ impl SortedState {
 }
 
 impl Group {
+    fn bytes(&self) -> usize {
+        self.run.bytes() + self.deleted.bytes()
+    }
+
     fn note_deletion(&mut self, address: &Address<'_>, mark: Mark, forget: u32) {
         let deleted = Arc::make_mut(&mut self.deleted);
         if self.forgotten < forget && deleted.len() >= NOTED_MIN {
