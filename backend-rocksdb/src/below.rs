@@ -40,19 +40,20 @@ impl StateBelow {
         let Some(part) = self.store.part_of(group) else {
             return Ok(());
         };
-        part.database.scan(&self.state, prefix, keep_in_cache, |name, value| {
-            match entry_of(name, value) {
-                Some(entry) => each(entry),
-                None => Err(BackendError::new(
-                    BackendErrorKind::Corrupted,
-                    format!(
-                        "state {:?}, key group {group}: {} has a key that no cell has: {name:02x?}",
-                        self.state,
-                        part.database.folder().display()
-                    ),
-                )),
-            }
-        })
+        part.database
+            .scan(&self.state, prefix, keep_in_cache, |name, value| {
+                match entry_of(name, value) {
+                    Some(entry) => each(entry),
+                    None => Err(BackendError::new(
+                        BackendErrorKind::Corrupted,
+                        format!(
+                            "state {:?}, key group {group}: {} has a key that no cell has: {name:02x?}",
+                            self.state,
+                            part.database.folder().display()
+                        ),
+                    )),
+                }
+            })
     }
 }
 
@@ -70,7 +71,11 @@ impl Lower for StateBelow {
         let mut names = Vec::new();
         let mut asked = Vec::with_capacity(cells.len());
         for (place, (group, parts)) in cells.iter().enumerate() {
-            let part = self.store.parts().iter().position(|part| part.groups.contains(*group));
+            let part = self
+                .store
+                .parts()
+                .iter()
+                .position(|part| part.groups.contains(*group));
             let from = names.len();
             put_cell(&mut names, *group, parts);
             asked.extend(part.map(|part| Asked {

@@ -6,8 +6,8 @@ use crate::keys::behind;
 use millpond_backend_api::{BackendError, BackendErrorKind, BackendResult, KeyGroup, KeyGroupRange};
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
-    BoundColumnFamily, ColumnFamilyDescriptor, DB, DBWithThreadMode, IngestExternalFileOptions, MultiThreaded,
-    Options, ReadOptions, WriteOptions,
+    BoundColumnFamily, ColumnFamilyDescriptor, DB, DBWithThreadMode, IngestExternalFileOptions,
+    MultiThreaded, Options, ReadOptions, WriteOptions,
 };
 use std::fmt;
 use std::path::Path;
@@ -155,7 +155,12 @@ impl Database {
     /// RocksDB's.
     pub(crate) fn ingest(&self, state: &str, path: &Path) -> BackendResult<()> {
         let name = column_family_of(state);
-        let what = || format!("changes of state {state:?} cannot be brought into {}", self.folder().display());
+        let what = || {
+            format!(
+                "changes of state {state:?} cannot be brought into {}",
+                self.folder().display()
+            )
+        };
         if self.db.cf_handle(&name).is_none() {
             self.db
                 .create_cf(&name, &self.setup.column_family)
@@ -179,7 +184,11 @@ impl Database {
     /// # Errors
     /// RocksDB's.
     pub(crate) fn clip(&self, range: KeyGroupRange) -> BackendResult<()> {
-        let bound = |group: u32| u16::try_from(group).ok().map(|group| KeyGroup(group).0.to_be_bytes());
+        let bound = |group: u32| {
+            u16::try_from(group)
+                .ok()
+                .map(|group| KeyGroup(group).0.to_be_bytes())
+        };
         let first = range.first.0.to_be_bytes();
         // The highest group there can be has no successor, and nothing behind it.
         let behind = bound(u32::from(range.last.0) + 1);
@@ -190,7 +199,8 @@ impl Database {
         if let Some(behind) = behind {
             outside.push((behind, [u8::MAX; 2]));
         }
-        let names = DB::list_cf(&self.setup.database, self.folder()).map_err(|error| self.clip_failed(error))?;
+        let names =
+            DB::list_cf(&self.setup.database, self.folder()).map_err(|error| self.clip_failed(error))?;
         let mut unlogged = WriteOptions::default();
         unlogged.disable_wal(true);
         for family in names.iter().filter_map(|name| self.db.cf_handle(name)) {

@@ -10,7 +10,9 @@ use std::path::Path;
 pub(crate) fn failed(error: rocksdb::Error, what: impl fmt::Display) -> BackendError {
     let kind = match error.kind() {
         ErrorKind::Corruption => BackendErrorKind::Corrupted,
-        ErrorKind::IOError | ErrorKind::Busy | ErrorKind::TimedOut | ErrorKind::TryAgain => BackendErrorKind::Io,
+        ErrorKind::IOError | ErrorKind::Busy | ErrorKind::TimedOut | ErrorKind::TryAgain => {
+            BackendErrorKind::Io
+        }
         _ => BackendErrorKind::Other,
     };
     BackendError::new(kind, format!("RocksDB: {}", error.into_string())).context(what)

@@ -57,7 +57,8 @@ impl Changes {
         let bytes = &self.bytes;
         let name = |place: &Place| bytes.get(place.name..place.value).unwrap_or_default();
         // Names of a group begin alike, so the part behind that is most often all there is to compare.
-        self.entries.sort_unstable_by(|left, right| name(left).cmp(name(right)));
+        self.entries
+            .sort_unstable_by(|left, right| name(left).cmp(name(right)));
         Ok(())
     }
 
@@ -106,7 +107,15 @@ impl<'a> Ingestion<'a> {
                 break path();
             }
         };
-        let in_file = |error| failed(error, format_args!("changes of state {name:?} cannot be written to {}", first.display()));
+        let in_file = |error| {
+            failed(
+                error,
+                format_args!(
+                    "changes of state {name:?} cannot be written to {}",
+                    first.display()
+                ),
+            )
+        };
         let written = Leftover(&first);
         let mut file = SstFileWriter::create(part.database.column_family_options());
         file.open(&first).map_err(in_file)?;

@@ -90,7 +90,10 @@ mod tests {
         {
             let name = name(7, key, namespace, map_key);
             let entry = entry_of(&name, b"v").unwrap();
-            assert_eq!((entry.key, entry.namespace, entry.map_key), (*key, *namespace, *map_key));
+            assert_eq!(
+                (entry.key, entry.namespace, entry.map_key),
+                (*key, *namespace, *map_key)
+            );
             assert_eq!(entry.value, b"v");
             assert!(names.insert(name));
         }

@@ -10,7 +10,9 @@
 //! u32     CRC32 of all of this
 //! ```
 
-use millpond_backend_api::{BackendError, BackendErrorKind, BackendResult, KeyGroupRange, SnapshotHandle, StateDescriptor};
+use millpond_backend_api::{
+    BackendError, BackendErrorKind, BackendResult, KeyGroupRange, SnapshotHandle, StateDescriptor,
+};
 use millpond_backend_memory::kinds::Counters;
 use millpond_backend_memory::snapshot::format::{Bytes, put_framed, put_varint};
 use millpond_backend_memory::snapshot::{put_states, read_states};
@@ -54,11 +56,16 @@ impl Payload {
     pub(crate) fn of(handle: &SnapshotHandle) -> BackendResult<Self> {
         let payload = handle.payload.as_slice();
         let Some((body, crc32)) = payload.split_last_chunk::<4>() else {
-            return Err(damaged(&format!("expected at least 4 bytes, found {}", payload.len())));
+            return Err(damaged(&format!(
+                "expected at least 4 bytes, found {}",
+                payload.len()
+            )));
         };
         let (expected, found) = (u32::from_le_bytes(*crc32), crc32fast::hash(body));
         if expected != found {
-            return Err(damaged(&format!("expected CRC32 {expected:08x}, found {found:08x}")));
+            return Err(damaged(&format!(
+                "expected CRC32 {expected:08x}, found {found:08x}"
+            )));
         }
         let mut bytes = Bytes::new(body);
         match Self::read_body(&mut bytes, handle.key_groups) {

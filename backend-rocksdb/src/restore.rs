@@ -113,7 +113,10 @@ fn fresh_parts(
         .map(|(groups, number)| {
             Ok(Part {
                 groups,
-                database: Database::open(Folder::make(folder.path().join(format!("db-{number}")))?, setup.clone())?,
+                database: Database::open(
+                    Folder::make(folder.path().join(format!("db-{number}")))?,
+                    setup.clone(),
+                )?,
             })
         })
         .collect()
@@ -132,7 +135,10 @@ fn tables_over(
     for (descriptor, kind) in tables.iter_mut() {
         let mut counters = vec![Counters::default(); range.len()];
         for (groups, payload) in payloads {
-            let number = payload.states.iter().position(|state| state.name == descriptor.name);
+            let number = payload
+                .states
+                .iter()
+                .position(|state| state.name == descriptor.name);
             let Some(of_state) = number.and_then(|number| payload.counters.get(number)) else {
                 continue;
             };

@@ -97,7 +97,9 @@ impl RocksDbSnapshots {
         loop {
             self.take_note(tables);
             let limit = self.share.limit_bytes();
-            let used = self.room.make(tables, self.below, self.share.used_bytes(tables), limit);
+            let used = self
+                .room
+                .make(tables, self.below, self.share.used_bytes(tables), limit);
             if used <= limit {
                 return Ok(());
             }
@@ -141,7 +143,11 @@ impl Snapshots for RocksDbSnapshots {
             range: tables.range(),
             states: outlines,
             frozen,
-            known: if shared { Arc::clone(&self.known) } else { Arc::default() },
+            known: if shared {
+                Arc::clone(&self.known)
+            } else {
+                Arc::default()
+            },
             shared,
             threads: self.limits.threads,
             written,

@@ -34,7 +34,13 @@ impl Spill {
         let thread = thread::Builder::new().name("millpond-spill".to_owned());
         let thread = thread
             .spawn(move || store.bring_in(&frozen, &|| Ok(())).map(drop))
-            .map_err(|error| io_failed(error, "start a thread for", Path::new("state that outgrew its memory")))?;
+            .map_err(|error| {
+                io_failed(
+                    error,
+                    "start a thread for",
+                    Path::new("state that outgrew its memory"),
+                )
+            })?;
         self.thread = Some(thread);
         self.count += 1;
         Ok(())

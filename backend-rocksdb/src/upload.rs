@@ -93,7 +93,10 @@ impl Upload<'_> {
             {
                 let file = self.bring(transfer);
                 let failed = file.is_err();
-                brought.lock().unwrap_or_else(PoisonError::into_inner).push((number, file));
+                brought
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push((number, file));
                 if failed {
                     // The others need not begin any more.
                     next.store(transfers.len(), Ordering::Relaxed);

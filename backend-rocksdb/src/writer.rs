@@ -95,7 +95,12 @@ impl Snapshot {
             counters: self.states.iter().map(counters).collect(),
             names: uploaded.files.iter().map(|(name, _)| name.name.clone()).collect(),
         };
-        let state_bytes = payload.counters.iter().flatten().map(|group| group.encoded_bytes).sum();
+        let state_bytes = payload
+            .counters
+            .iter()
+            .flatten()
+            .map(|group| group.encoded_bytes)
+            .sum();
         let handle = SnapshotHandle {
             key_groups: checkpoint.groups,
             format: FORMAT.into(),
