@@ -123,30 +123,28 @@ impl<S: Snapshots> KeyedState for PagedKeyedState<S> {
 
     fn prefetch(&mut self, state: StateId, keys: &KeyBatch<'_>) {
         // States with slots fetch in `slots`.
+        let range = self.tables.range();
         if let Ok(NamedState {
             descriptor,
             kind: KindState::Value(value),
             ..
         }) = self.tables.state(state)
             && descriptor.value_width == 0
+            && check_batch(keys, keys.len(), range).is_ok()
         {
-            value.hint(keys);
+            value.prefetch(keys);
         }
     }
 
     fn slots(&mut self, state: StateId, keys: &KeyBatch<'_>, slots: &mut [Slot]) -> BackendResult<u64> {
         let range = self.tables.range();
         let named = self.tables.state(state)?;
-        if named.in_batch {
+        if named.kind.in_batch() {
             return Err(in_batch(&named.descriptor));
         }
         check_batch(keys, slots.len(), range)?;
         match &mut named.kind {
-            KindState::Value(value) if named.descriptor.value_width > 0 => {
-                let absent = value.slots(keys, slots);
-                named.in_batch = absent.is_ok();
-                absent
-            }
+            KindState::Value(value) if named.descriptor.value_width > 0 => value.slots(keys, slots),
             _ => Err(named.wrong_kind("slots")),
         }
     }
@@ -160,16 +158,15 @@ impl<S: Snapshots> KeyedState for PagedKeyedState<S> {
     ) -> BackendResult<()> {
         let range = self.tables.range();
         let named = self.tables.state(state)?;
-        if !named.in_batch {
+        if !named.kind.in_batch() {
             return Err(misuse(format!(
                 "state {:?} has no batch to end",
                 named.descriptor.name
             )));
         }
         check_batch(keys, slots.len(), range)?;
-        named.in_batch = false;
-        if any_absent && let KindState::Value(value) = &mut named.kind {
-            value.remove_absent(keys);
+        if let KindState::Value(value) = &mut named.kind {
+            value.end_batch(keys, any_absent);
         }
         self.snapshots.batch_ended(&mut self.tables)
     }
@@ -258,7 +255,7 @@ impl<S: Snapshots> KeyedState for PagedKeyedState<S> {
 
     fn len(&mut self, state: StateId) -> BackendResult<u64> {
         let named = self.tables.state(state)?;
-        if named.in_batch {
+        if named.kind.in_batch() {
             return Err(in_batch(&named.descriptor));
         }
         Ok(named.kind.cells())

@@ -57,7 +57,7 @@ impl StateBackend for RocksDbStateBackend {
     }
 
     fn open_keyed(&self, open: OpenKeyed) -> BackendResult<RocksDbKeyedState> {
-        let folder = Folder::make(Path::new(open.local_dir.as_str()).join("rocksdb"))?;
+        let folder = Folder::make(Path::new(open.local_dir.as_str()).to_owned())?;
         let mut database = rocksdb::Options::default();
         database.create_if_missing(true);
         let setup = Setup {

@@ -3,8 +3,9 @@
 //! ```text
 //! varint  number of states, and for each
 //!             framed name | kind (1 byte) | varint value width | framed codec
-//! for each state and each key group of the handle, in order
-//!             varint number of cells | varint their bytes in a snapshot
+//! for each state
+//!     varint  number of key groups that have cells, and for each, in order
+//!             varint how many key groups without cells lie before it | varint number of cells | varint their bytes in a snapshot
 //! varint  number of files, those of the handle in order, and for each
 //!             framed name that RocksDB knows it by
 //! u32     CRC32 of all of this
@@ -36,9 +37,8 @@ impl Payload {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         put_states(&mut bytes, &self.states);
-        for counters in self.counters.iter().flatten() {
-            put_varint(&mut bytes, counters.cells);
-            put_varint(&mut bytes, counters.encoded_bytes);
+        for counters in &self.counters {
+            put_counters(&mut bytes, counters);
         }
         put_varint(&mut bytes, self.names.len() as u64);
         for name in &self.names {
@@ -83,14 +83,7 @@ impl Payload {
         let states = read_states(bytes)?;
         let mut counters = Vec::new();
         for _ in &states {
-            let mut groups = Vec::new();
-            for _ in range.iter() {
-                groups.push(Counters {
-                    cells: bytes.varint()?,
-                    encoded_bytes: bytes.varint()?,
-                });
-            }
-            counters.push(groups);
+            counters.push(read_counters(bytes, range.len())?);
         }
         let mut names = Vec::new();
         for _ in 0..bytes.varint()? {
@@ -105,6 +98,37 @@ impl Payload {
     }
 }
 
+fn put_counters(bytes: &mut Vec<u8>, counters: &[Counters]) {
+    let with_cells = || {
+        counters
+            .iter()
+            .enumerate()
+            .filter(|(_, counters)| counters.cells > 0)
+    };
+    put_varint(bytes, with_cells().count() as u64);
+    let mut next = 0;
+    for (group, counters) in with_cells() {
+        put_varint(bytes, (group - next) as u64);
+        put_varint(bytes, counters.cells);
+        put_varint(bytes, counters.encoded_bytes);
+        next = group + 1;
+    }
+}
+
+fn read_counters(bytes: &mut Bytes<'_>, groups: usize) -> Option<Vec<Counters>> {
+    let mut counters = vec![Counters::default(); groups];
+    let mut next = 0_usize;
+    for _ in 0..bytes.varint()? {
+        let group = next.checked_add(bytes.len()?)?;
+        *counters.get_mut(group)? = Counters {
+            cells: bytes.varint()?,
+            encoded_bytes: bytes.varint()?,
+        };
+        next = group + 1;
+    }
+    Some(counters)
+}
+
 /// Whether `name` names a file in a folder, and nothing else.
 fn is_file_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
@@ -117,4 +141,73 @@ fn damaged(what: &str) -> BackendError {
         BackendErrorKind::Corrupted,
         format!("the description of a RocksDB snapshot is damaged: {what}"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use millpond_backend_api::{FileRef, StateKind};
+
+    fn handle(payload: Vec<u8>, files: usize) -> SnapshotHandle {
+        let file = FileRef {
+            token: "token".into(),
+            size: 1,
+            crc32: 2,
+            shared: true,
+        };
+        SnapshotHandle {
+            key_groups: KeyGroupRange::new(3, 130).unwrap(),
+            format: FORMAT.into(),
+            files: vec![file; files].into(),
+            payload: payload.into(),
+            state_bytes: 0,
+            new_bytes: 0,
+        }
+    }
+
+    fn payload() -> Payload {
+        let some = Counters {
+            cells: 1 << 40,
+            encoded_bytes: 7,
+        };
+        let mut counters = vec![Counters::default(); 128];
+        (counters[0], counters[5], counters[127]) = (some, some, some);
+        Payload {
+            states: vec![
+                StateDescriptor::new("a", StateKind::Value, 8),
+                StateDescriptor::new("b", StateKind::SortedMap, 0),
+            ],
+            counters: vec![counters, vec![Counters::default(); 128]],
+            names: vec!["000012.sst".to_owned(), "CURRENT".to_owned()],
+        }
+    }
+
+    #[test]
+    fn a_payload_is_read_as_it_was_written() {
+        assert_eq!(Payload::of(&handle(payload().to_bytes(), 2)).unwrap(), payload());
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_found() {
+        let bytes = payload().to_bytes();
+        for at in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[at / 8] ^= 1 << (at % 8);
+            let error = Payload::of(&handle(flipped, 2)).unwrap_err();
+            assert_eq!(error.kind(), BackendErrorKind::Corrupted);
+        }
+        for len in 0..bytes.len() {
+            assert!(Payload::of(&handle(bytes[..len].to_vec(), 2)).is_err());
+        }
+    }
+
+    #[test]
+    fn a_name_that_leads_out_of_the_folder_or_a_file_too_many_is_refused() {
+        for name in ["../x", "/etc/passwd", "..", "", "a/b"] {
+            let mut payload = payload();
+            payload.names[0] = name.to_owned();
+            assert!(Payload::of(&handle(payload.to_bytes(), 2)).is_err(), "{name}");
+        }
+        assert!(Payload::of(&handle(payload().to_bytes(), 3)).is_err());
+    }
 }

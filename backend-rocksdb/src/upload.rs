@@ -42,6 +42,8 @@ struct Transfer {
 #[derive(Debug)]
 pub(crate) struct Upload<'a> {
     pub(crate) streams: &'a SnapshotStreams,
+    /// The largest state, for errors about size.
+    pub(crate) state: &'a str,
     /// Files of completed checkpoints that may be named.
     pub(crate) known: &'a Known,
     /// Whether later snapshots may name what is brought.
@@ -117,7 +119,7 @@ impl Upload<'_> {
     fn bring(&self, transfer: &Transfer) -> BackendResult<FileRef> {
         self.streams.check_cancelled()?;
         let hint = StreamHint {
-            state: "".into(),
+            state: self.state.into(),
             expected_bytes: Some(transfer.size).into(),
             shared: self.shared && transfer.name.is_sorted_file(),
         };

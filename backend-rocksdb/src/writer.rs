@@ -47,6 +47,12 @@ impl RocksDbWriter {
     }
 }
 
+impl Outline {
+    fn bytes(&self) -> u64 {
+        self.counters.iter().map(|group| group.encoded_bytes).sum()
+    }
+}
+
 impl SnapshotWriter for RocksDbWriter {
     fn write(&mut self, streams: &SnapshotStreams) -> BackendResult<Vec<SnapshotHandle>> {
         streams.check_cancelled()?;
@@ -78,8 +84,10 @@ impl Snapshot {
         streams: &SnapshotStreams,
         known: &mut Known,
     ) -> BackendResult<SnapshotHandle> {
+        let largest = self.states.iter().max_by_key(|state| state.bytes());
         let upload = Upload {
             streams,
+            state: largest.map_or("", |state| state.descriptor.name.as_str()),
             known: &self.known,
             shared: self.shared,
             threads: self.threads,

@@ -3,7 +3,9 @@
 //! Each kind holds one structure a key group and knows, at any time, how many cells a group has and how many bytes they take in a
 //! snapshot ([`Counters`]), so that a snapshot's size is known before anything of it is serialised.
 
+mod below;
 mod deletions;
+mod evict;
 mod frozen;
 mod map;
 mod sorted;
@@ -205,8 +207,25 @@ impl KindState {
     /// Drops the clean entries of a group, by its index in the range: those that were last changed, or fetched from below, in the epoch
     /// `up_to` or before and at most in that up to which everything [lies below](Deletions::below). Returns how many bytes were given
     /// back; nothing is dropped where nothing lies below, or while slots of the state are out.
-    pub fn evict(&mut self, _group: usize, _up_to: u32) -> usize {
-        0
+    pub fn evict(&mut self, group: usize, up_to: u32) -> usize {
+        let Some(up_to) = self.deletions_mut().clean_up_to(up_to) else {
+            return 0;
+        };
+        if self.lower().is_none() || self.in_batch() {
+            return 0;
+        }
+        match self {
+            Self::Value(state) => state.evict(group, up_to),
+            Self::Map(state) => state.evict(group, up_to),
+            Self::Sorted(state) => state.evict(group, up_to),
+        }
+    }
+
+    /// Whether slots of the state are out.
+    #[inline]
+    #[must_use]
+    pub fn in_batch(&self) -> bool {
+        matches!(self, Self::Value(state) if state.in_batch())
     }
 
     /// The groups as they are now, for a snapshot that began `era`.
