@@ -9,6 +9,7 @@
 //! - `snapshots`, `writer`, `upload`, `payload`: what is done at a checkpoint, on the worker and beside it, and how a handle tells of it.
 //! - `restore`, `sweep`: from handles to databases, and the verification of their files.
 //! - `room`, `spill`, `memory`: what the tables may take, and what gives way.
+//! - [`mod@options`]: what the configuration says, the memory of the process, folders, figures.
 //! - [`RocksDbStateBackendFactory`]: the backend that the engine finds under `rocksdb`.
 
 mod backend;
@@ -19,6 +20,7 @@ mod folder;
 mod ingest;
 mod keys;
 mod memory;
+pub mod options;
 mod payload;
 mod plugin;
 mod restore;
