@@ -3,33 +3,36 @@
 use crate::error::failed;
 use crate::folder::Folder;
 use crate::keys::behind;
+use crate::options::figures::Figures;
+use crate::options::{Memory, Options};
 use millpond_backend_api::{BackendError, BackendErrorKind, BackendResult, KeyGroup, KeyGroupRange};
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     BoundColumnFamily, ColumnFamilyDescriptor, DB, DBWithThreadMode, IngestExternalFileOptions,
-    MultiThreaded, Options, ReadOptions, WriteOptions,
+    MultiThreaded, ReadOptions,
 };
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// The options of databases and of their column families.
-#[derive(Clone)]
+/// What databases are opened with.
+#[derive(Clone, Debug)]
 pub(crate) struct Setup {
-    pub(crate) database: Options,
-    pub(crate) column_family: Options,
+    pub(crate) options: Arc<Options>,
+    pub(crate) memory: Memory,
 }
 
-impl fmt::Debug for Setup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Setup")
-    }
-}
+/// A database whose column families come and go while several threads use it.
+pub(crate) type Db = DBWithThreadMode<MultiThreaded>;
 
 /// A database in a folder of its own. The folder goes with it.
 pub(crate) struct Database {
-    db: DBWithThreadMode<MultiThreaded>,
-    setup: Setup,
+    db: Db,
+    database: rocksdb::Options,
+    column_family: rocksdb::Options,
+    figures: Figures,
+    /// The names of the column families.
+    names: Mutex<Vec<String>>,
     // Dropped after the database.
     folder: Folder,
 }
@@ -48,11 +51,13 @@ impl Database {
     ///
     /// # Errors
     /// [`BackendErrorKind::Corrupted`] for damaged files, as RocksDB describes it, and those of the file system.
-    pub(crate) fn open(folder: Folder, setup: Setup) -> BackendResult<Self> {
+    pub(crate) fn open(folder: Folder, setup: &Setup) -> BackendResult<Self> {
         let path = folder.path();
+        let database = setup.options.database(&setup.memory, path);
+        let column_family = setup.options.column_family(&setup.memory);
         let what = || format!("the database in {} cannot be opened", path.display());
         let mut names = if path.join("CURRENT").exists() {
-            DB::list_cf(&setup.database, path).map_err(|error| failed(error, what()))?
+            DB::list_cf(&database, path).map_err(|error| failed(error, what()))?
         } else {
             Vec::new()
         };
@@ -61,24 +66,36 @@ impl Database {
         }
         let families = names
             .iter()
-            .map(|name| ColumnFamilyDescriptor::new(name, setup.column_family.clone()));
-        let db = DBWithThreadMode::open_cf_descriptors(&setup.database, path, families)
-            .map_err(|error| failed(error, what()))?;
-        Ok(Self { db, setup, folder })
+            .map(|name| ColumnFamilyDescriptor::new(name, column_family.clone()));
+        let db = Db::open_cf_descriptors(&database, path, families).map_err(|error| failed(error, what()))?;
+        Ok(Self {
+            db,
+            database,
+            column_family,
+            figures: setup.options.figures.clone(),
+            names: Mutex::new(names),
+            folder,
+        })
     }
 
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The database itself, for figures.
-    pub(crate) fn raw(&self) -> &DBWithThreadMode<MultiThreaded> {
-        &self.db
+    /// What RocksDB tells about itself.
+    pub(crate) fn figures(&self) -> Vec<(String, f64)> {
+        let families = self.families();
+        self.figures.of(&self.db, &families, &self.database)
     }
 
     /// The options of a column family.
-    pub(crate) fn column_family_options(&self) -> &Options {
-        &self.setup.column_family
+    pub(crate) fn column_family_options(&self) -> &rocksdb::Options {
+        &self.column_family
+    }
+
+    fn families(&self) -> Vec<Arc<BoundColumnFamily<'_>>> {
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.iter().filter_map(|name| self.db.cf_handle(name)).collect()
     }
 
     fn family(&self, state: &str) -> Option<Arc<BoundColumnFamily<'_>>> {
@@ -163,8 +180,10 @@ impl Database {
         };
         if self.db.cf_handle(&name).is_none() {
             self.db
-                .create_cf(&name, &self.setup.column_family)
+                .create_cf(&name, &self.column_family)
                 .map_err(|error| failed(error, what()))?;
+            let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+            names.push(name.clone());
         }
         let Some(family) = self.db.cf_handle(&name) else {
             return Err(BackendError::new(
@@ -199,11 +218,8 @@ impl Database {
         if let Some(behind) = behind {
             outside.push((behind, [u8::MAX; 2]));
         }
-        let names =
-            DB::list_cf(&self.setup.database, self.folder()).map_err(|error| self.clip_failed(error))?;
-        let mut unlogged = WriteOptions::default();
-        unlogged.disable_wal(true);
-        for family in names.iter().filter_map(|name| self.db.cf_handle(name)) {
+        let unlogged = Options::write();
+        for family in self.families() {
             for (from, to) in &outside {
                 self.db
                     .delete_file_in_range_cf(&family, from, to)

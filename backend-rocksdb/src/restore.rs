@@ -113,10 +113,7 @@ fn fresh_parts(
         .map(|(groups, number)| {
             Ok(Part {
                 groups,
-                database: Database::open(
-                    Folder::make(folder.path().join(format!("db-{number}")))?,
-                    setup.clone(),
-                )?,
+                database: Database::open(Folder::make(folder.path().join(format!("db-{number}")))?, setup)?,
             })
         })
         .collect()
@@ -184,7 +181,7 @@ impl Restoring<'_> {
             }
         }
         let tokens = || handle.files.iter().zip(&payload.files);
-        Database::open(database, setup.clone()).map_err(|error| {
+        Database::open(database, setup).map_err(|error| {
             // RocksDB knows its own names only.
             let text = error.message();
             let named = tokens().find(|(_, named)| text.contains(named.name.as_str()));

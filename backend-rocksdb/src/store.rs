@@ -35,6 +35,8 @@ pub(crate) struct Store {
     below: AtomicU32,
     /// How many folders and files were named.
     names: AtomicU64,
+    /// Shared by each of the frozen tables that are not in the databases yet.
+    holding: Arc<()>,
     // Dropped last: everything else lies in it.
     folder: Folder,
 }
@@ -58,7 +60,11 @@ pub(crate) struct Frozen {
 
 #[derive(Debug)]
 enum Progress {
-    Waiting(Vec<FrozenState>),
+    Waiting {
+        states: Vec<FrozenState>,
+        /// See [`Store::holding`].
+        _holding: Arc<()>,
+    },
     Done(BackendResult<Vec<LocalCheckpoint>>),
     Taken,
 }
@@ -86,6 +92,7 @@ impl Store {
             queue: Mutex::default(),
             below: AtomicU32::new(0),
             names: AtomicU64::new(0),
+            holding: Arc::new(()),
             folder,
         }
     }
@@ -105,6 +112,11 @@ impl Store {
         self.below.load(Ordering::Acquire)
     }
 
+    /// Whether frozen tables that are not in the databases yet hold pages.
+    pub(crate) fn holds_pages(&self) -> bool {
+        Arc::strong_count(&self.holding) > 1
+    }
+
     /// A path for a working file or folder that nothing has.
     pub(crate) fn new_path(&self, kind: &str) -> PathBuf {
         let number = self.names.fetch_add(1, Ordering::Relaxed);
@@ -117,7 +129,10 @@ impl Store {
         let frozen = Arc::new(Frozen {
             to,
             wanted,
-            progress: Mutex::new(Progress::Waiting(states)),
+            progress: Mutex::new(Progress::Waiting {
+                states,
+                _holding: Arc::clone(&self.holding),
+            }),
         });
         locked(&self.queue).waiting.push_back(Arc::downgrade(&frozen));
         frozen
@@ -157,7 +172,7 @@ impl Store {
         check: &dyn Fn() -> BackendResult<()>,
     ) -> BackendResult<()> {
         let mut progress = locked(&first.progress);
-        let Progress::Waiting(states) = &*progress else {
+        let Progress::Waiting { states, .. } = &*progress else {
             return Ok(());
         };
         let ingested = self.ingest(states, queue.to, check);
@@ -213,7 +228,7 @@ impl Frozen {
         match std::mem::replace(&mut *progress, Progress::Taken) {
             Progress::Done(done) => Some(done),
             Progress::Taken => Some(Err(never_waited())),
-            waiting @ Progress::Waiting(_) => {
+            waiting @ Progress::Waiting { .. } => {
                 *progress = waiting;
                 None
             }

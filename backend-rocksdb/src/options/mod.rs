@@ -48,6 +48,16 @@ pub enum TransferThreads {
     Shared(usize),
 }
 
+impl TransferThreads {
+    /// How many files one subtask brings at once.
+    #[must_use]
+    pub fn count(self) -> usize {
+        match self {
+            Self::PerSubtask(threads) | Self::Shared(threads) => threads,
+        }
+    }
+}
+
 /// Where timers are. The tables in front of the database are memory already, so both are the same here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
