@@ -69,7 +69,16 @@ impl StateBackend for RocksDbStateBackend {
             incremental: true,
             threads: 4,
         };
-        let (tables, snapshots) = RocksDbSnapshots::new(limits, Share { limit: 1 << 30 }, restored);
+        let (tables, snapshots) = RocksDbSnapshots::new(
+            limits,
+            Share {
+                limit: std::env::var("LIMIT")
+                    .ok()
+                    .and_then(|v| v.parse().ok())
+                    .unwrap_or(1 << 30),
+            },
+            restored,
+        );
         Ok(PagedKeyedState::new(tables, snapshots))
     }
 }

@@ -7,7 +7,7 @@ use crate::below::StateBelow;
 use crate::database::{Database, Setup};
 use crate::error::io_failed;
 use crate::folder::Folder;
-use crate::payload::{FORMAT, Payload};
+use crate::payload::{FORMAT, NamedFile, Payload};
 use crate::store::{Part, Store};
 use crate::sweep::LocalFile;
 use crate::upload::{FileName, Known};
@@ -172,7 +172,7 @@ impl Restoring<'_> {
         setup: &Setup,
     ) -> BackendResult<Database> {
         let database = Folder::make(folder.path().join(format!("db-{number}")))?;
-        for (name, file) in payload.names.iter().zip(&handle.files) {
+        for (NamedFile { name, .. }, file) in payload.files.iter().zip(&handle.files) {
             let to = database.path().join(name);
             self.bring(file, &to)?;
             if file.shared {
@@ -183,11 +183,11 @@ impl Restoring<'_> {
                 self.known.insert(name, file.clone());
             }
         }
-        let tokens = || handle.files.iter().zip(&payload.names);
+        let tokens = || handle.files.iter().zip(&payload.files);
         Database::open(database, setup.clone()).map_err(|error| {
             // RocksDB knows its own names only.
             let text = error.message();
-            let named = tokens().find(|(_, name)| text.contains(name.as_str()));
+            let named = tokens().find(|(_, named)| text.contains(named.name.as_str()));
             let named = named.map(|(file, _)| format!("snapshot file {}", file.token));
             error.context(named.unwrap_or_else(|| "the database of a snapshot".to_owned()))
         })

@@ -14,8 +14,10 @@ use millpond_backend_memory::{Snapshots, Tables};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// How often memory is looked at: after this many batches.
-const LOOK_EVERY: u32 = 16;
+/// How often memory is looked at, at the least: after this many batches.
+const LOOK_EVERY_MAX: u32 = 16;
+/// With less memory than this for each batch between two looks, it is looked at more often.
+const BYTES_A_BATCH: usize = 1 << 20;
 
 /// What does not change while a keyed state is open.
 #[derive(Clone, Debug)]
@@ -174,7 +176,8 @@ impl Snapshots for RocksDbSnapshots {
 
     fn batch_ended(&mut self, tables: &mut Tables) -> BackendResult<()> {
         self.batches = self.batches.wrapping_add(1);
-        if !self.batches.is_multiple_of(LOOK_EVERY) {
+        let affordable = u32::try_from(self.share.limit_bytes() / BYTES_A_BATCH).unwrap_or(LOOK_EVERY_MAX);
+        if !self.batches.is_multiple_of(affordable.clamp(1, LOOK_EVERY_MAX)) {
             return Ok(());
         }
         self.make_room(tables)
