@@ -2,6 +2,7 @@
 //!
 //! The events of a key count up to [`LIFE`], then all state of the key is cleared and it begins anew. So the output follows from how often each key occurs.
 
+use crate::rationed::Rationed;
 use crate::{environment, say, say_how_it_went};
 use millpond_engine::Result;
 use millpond_engine::api::{Collector, KeyedProcessFunction, ProcessContext};
@@ -26,6 +27,10 @@ pub(crate) struct Args {
 
     #[arg(long)]
     rate: f64,
+
+    /// How many records a subtask of the source emits at most from one checkpoint to the next
+    #[arg(long, default_value_t = usize::MAX)]
+    between_checkpoints: usize,
 
     /// How many bytes the value of a key has
     #[arg(long)]
@@ -55,7 +60,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let keys = args.keys;
     // Fibonacci hashing: scattered, and known to the test.
     let key = move |i: u64| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % keys;
-    env.from_source(SequenceSource::generate(0..args.records, key), "keys")
+    let source = SequenceSource::generate(0..args.records, key);
+    env.from_source(Rationed::new(source, args.between_checkpoints), "keys")
         .uid("keys")
         .rate_limit(args.rate)
         .key_by(|key| *key)

@@ -13,6 +13,7 @@ mod late_reader;
 mod numbered_events;
 mod picky_files;
 mod pipeline;
+mod rationed;
 mod slow_sink;
 mod windows;
 

@@ -75,7 +75,7 @@ fn a_subtask_hears_of_a_completion_before_it_is_asked_for_the_next_snapshot() {
                     assert!(last.is_none_or(|last| last == id));
                     last = None;
                 }
-                Event::Opened { .. } | Event::Wrote { .. } => {}
+                Event::Opened { .. } | Event::Wrote { .. } | Event::Damaged => {}
             }
         }
     }

@@ -84,29 +84,29 @@ impl JobFolder {
         self.checkpoints.last().map_or(0, CheckpointMetadata::state_bytes)
     }
 
-    /// The bytes of the first file of each chain of the latest checkpoint.
-    pub(crate) fn base_bytes(&self) -> u64 {
-        self.latest_handles()
-            .filter_map(|handle| Some(handle.files.first()?.size))
-            .sum()
-    }
-
-    /// How many files the longest chain of the latest checkpoint has.
+    /// How many files the longest chain of all retained checkpoints has.
     pub(crate) fn longest_chain(&self) -> usize {
-        self.latest_handles()
-            .map(|handle| handle.files.len())
-            .max()
-            .unwrap_or(0)
+        self.checkpoints.iter().map(longest_chain).max().unwrap_or(0)
     }
+}
 
-    fn latest_handles(&self) -> impl Iterator<Item = &KeyedHandle> {
-        let subtasks = self
-            .checkpoints
-            .last()
-            .into_iter()
-            .flat_map(|last| last.subtasks());
-        subtasks.flat_map(|subtask| &subtask.keyed)
-    }
+/// The bytes of the first file of each chain of a checkpoint.
+pub(crate) fn base_bytes(checkpoint: &CheckpointMetadata) -> u64 {
+    handles(checkpoint)
+        .filter_map(|handle| Some(handle.files.first()?.size))
+        .sum()
+}
+
+/// How many files the longest chain of a checkpoint has.
+pub(crate) fn longest_chain(checkpoint: &CheckpointMetadata) -> usize {
+    handles(checkpoint)
+        .map(|handle| handle.files.len())
+        .max()
+        .unwrap_or(0)
+}
+
+fn handles(checkpoint: &CheckpointMetadata) -> impl Iterator<Item = &KeyedHandle> {
+    checkpoint.subtasks().flat_map(|subtask| &subtask.keyed)
 }
 
 /// What is wrong with a file, if anything.

@@ -13,7 +13,7 @@ mod text;
 pub(crate) use backends::{COMPRESSED, FILES, FILES_AND_INLINE, HASTY_FILES, HEAP, Settings, WHOLE_FILES};
 pub(crate) use checkpoints::{checkpoints_below, latest_checkpoint};
 pub(crate) use disk::Disk;
-pub(crate) use folder::{JobFolder, bytes_below, job_folders};
+pub(crate) use folder::{JobFolder, base_bytes, bytes_below, job_folders, longest_chain};
 pub(crate) use interrupted::Interrupted;
 pub(crate) use program::{Ended, Program, Running};
 pub(crate) use random::Random;
