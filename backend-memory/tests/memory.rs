@@ -1,5 +1,4 @@
 //! What the process is told to hold in pages. A binary of its own: other tests have pages too.
-#![expect(clippy::unwrap_used, reason = "a test")]
 
 use millpond_backend_memory::table::{
     GroupTable, Layout, PAGE_BYTES, Parts, SnapshotEra, pages_in_use_bytes,

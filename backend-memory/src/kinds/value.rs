@@ -136,16 +136,13 @@ impl ValueState {
             ..
         } = self;
         let mut failure = None;
-        let mut to_ask = Vec::new();
         *missed = 0;
         let no_value = |group: usize, parts: &Parts<'_>, what: NoValue<'_>| {
-            if let NoValue::Inserted { index, value } = what {
+            if let NoValue::Inserted(value) = what {
                 *footprint += OVERHEAD_BYTES + shape.width as usize + parts.key.len();
                 if let Some(below) = below.of(group) {
                     *missed += 1;
-                    if ask_later {
-                        to_ask.push(index);
-                    } else {
+                    if !ask_later {
                         match copy_from(&below, *layout, parts, value) {
                             Ok(true) => {
                                 below.took_one();
@@ -165,8 +162,8 @@ impl ValueState {
         let absent = fixed_slots(&mut self.tables, how, keys, slots, no_value);
         let found = match failure {
             Some(failure) => Err(failure),
-            None if to_ask.is_empty() => Ok(0),
-            None => self.fill(keys, &to_ask),
+            None if ask_later && self.missed > 0 => self.fill(keys, slots),
+            None => Ok(0),
         };
         if found.is_err() {
             self.remove_absent(keys);
@@ -175,11 +172,24 @@ impl ValueState {
         Ok(absent - found?)
     }
 
-    /// Asks below, once, for the keys with the given numbers, whose entries were inserted without value in groups of which something lies only there.
-    /// Returns how many were found.
-    fn fill(&mut self, keys: &KeyBatch<'_>, numbers: &[usize]) -> BackendResult<u64> {
-        let cells = numbers.iter().filter_map(|number| keys.cell(*number));
-        let cells: Vec<_> = cells.map(|cell| (cell.group, Parts::of_cell(&cell))).collect();
+    /// Asks below, once, for the keys whose entries were inserted for `slots`, which are out, in groups of which something lies only there, and fills
+    /// them. Returns how many were found.
+    fn fill(&mut self, keys: &KeyBatch<'_>, slots: &[Slot]) -> BackendResult<u64> {
+        // Looked for anew, so that the pass over the batch has nothing to do with it.
+        let mut asked = HashSet::new();
+        let mut cells = Vec::with_capacity(self.missed);
+        for (number, slot) in slots.iter().enumerate() {
+            if !slot.is_null()
+                && !crate::table::slot_has_value(*slot)
+                && let Some(cell) = keys.cell(number)
+                && let Some((_, group)) = self.below.layer_of(self.index_of(cell.group))
+                && let parts = Parts::of_cell(&cell)
+                && self.is_absent(self.index_of(group), &parts)
+                && asked.insert(parts.key)
+            {
+                cells.push((group, parts));
+            }
+        }
         let Some(layer) = self.below.layer().clone() else {
             return Ok(0);
         };
@@ -305,6 +315,13 @@ impl ValueState {
 
     fn find(&self, group: usize, parts: &Parts<'_>) -> Option<Placed> {
         self.tables.get(group)?.find(self.layout, parts)
+    }
+
+    fn is_absent(&self, group: usize, parts: &Parts<'_>) -> bool {
+        let view = self
+            .find(group, parts)
+            .and_then(|placed| self.view(group, placed));
+        view.is_some_and(|view| view.is_absent())
     }
 
     fn view(&self, group: usize, placed: Placed) -> Option<EntryView<'_>> {

@@ -309,9 +309,12 @@ impl Run {
 
     fn evict(&mut self, group: Option<u8>, spared: u32) {
         self.cached.with_kind(move |kind| {
-            let Some(up_to) = kind.deletions_mut().below.checked_sub(spared) else {
+            // Without any that are spared, what is not clean has to be.
+            let below = kind.deletions_mut().below;
+            let Some(up_to) = below.checked_sub(spared) else {
                 return;
             };
+            let up_to = if spared == 0 { u32::MAX } else { up_to };
             for index in all_groups().iter().map(|group| group.index()) {
                 if group.is_none_or(|group| usize::from(group) == index) {
                     let before = kind.group_bytes(index);
