@@ -5,6 +5,7 @@ use millpond_backend_api::{BackendResult, Entry, KeyBatch, KeyGroup, KeyGroupRan
 use millpond_backend_memory::kinds::Counters;
 use millpond_backend_memory::lower::{Lower, VisitEntry};
 use millpond_backend_memory::table::Parts;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -119,7 +120,7 @@ impl Layers {
         Ok(false)
     }
 
-    fn visit_in_order<'a>(&'a self, group: KeyGroup, each: &mut VisitEntry<'_, 'a>) -> BackendResult<()> {
+    fn visit_in_order<'a>(&'a self, group: KeyGroup, each: &mut VisitEntry<'_>) -> BackendResult<()> {
         let mut sections: Vec<Section<'a>> = self.sections(group).collect();
         if let [section] = sections.as_slice()
             && section.deleted() == 0
@@ -156,23 +157,18 @@ fn find<'a>(section: &Section<'a>, parts: &Parts<'_>) -> BackendResult<Found<'a>
 }
 
 impl Lower for Layers {
-    fn get(&self, group: KeyGroup, parts: &Parts<'_>) -> BackendResult<Option<&[u8]>> {
+    fn get(&self, group: KeyGroup, parts: &Parts<'_>) -> BackendResult<Option<Cow<'_, [u8]>>> {
         for section in self.sections(group) {
             match find(&section, parts)? {
                 Found::Absent => {}
                 Found::Deleted => return Ok(None),
-                Found::Value(value) => return Ok(Some(value)),
+                Found::Value(value) => return Ok(Some(Cow::Borrowed(value))),
             }
         }
         Ok(None)
     }
 
-    fn visit_map<'a>(
-        &'a self,
-        group: KeyGroup,
-        map: &Parts<'_>,
-        each: &mut VisitEntry<'_, 'a>,
-    ) -> BackendResult<()> {
+    fn visit_map(&self, group: KeyGroup, map: &Parts<'_>, each: &mut VisitEntry<'_>) -> BackendResult<()> {
         for (number, section) in self.sections(group).enumerate() {
             section.map_run(map.hash, map.key, map.namespace, |found| {
                 if !found.deleted && !self.is_hidden(group, number, &found.entry)? {
@@ -184,7 +180,7 @@ impl Lower for Layers {
         Ok(())
     }
 
-    fn visit<'a>(&'a self, group: KeyGroup, each: &mut VisitEntry<'_, 'a>) -> BackendResult<()> {
+    fn visit(&self, group: KeyGroup, each: &mut VisitEntry<'_>) -> BackendResult<()> {
         if self.kind == StateKind::SortedMap {
             return self.visit_in_order(group, each);
         }

@@ -2,48 +2,63 @@
 
 use crate::table::Parts;
 use millpond_backend_api::{BackendResult, Entry, KeyBatch, KeyGroup};
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-/// The entries of one state that lie below its tables, such as in mapped snapshot files.
+/// The entries of one state that lie below its tables: in mapped snapshot files, or in a database that the tables are a write-back cache of.
 ///
-/// The tables are asked first and hide what is below: an entry by its new value or by the note that it is deleted. A lower layer never
-/// changes; it can be replaced by another one with the same content.
+/// The tables are asked first and hide what is below: an entry by its new value or by the note that it is deleted. A layer can be
+/// replaced by another one with the same content.
 ///
 /// # Contract
 /// 1. Only groups of the state's range are asked for, from any thread.
 /// 2. Each cell is given at most once, with its newest value; deleted ones are not given.
-/// 3. What is found stays the same for as long as the layer lives. Damage is an error, never a wrong value.
+/// 3. What is found stays the same for every cell that the tables neither have nor note as deleted. Others may change: a database takes over what the
+///    tables had at a snapshot ([`Deletions::below`](crate::kinds::Deletions::below)). Damage is an error, never a wrong value.
 pub trait Lower: fmt::Debug + Send + Sync + 'static {
-    /// The value of an entry.
+    /// The value of an entry: borrowed from what lives as long as the layer, such as a mapped file, or owned where it had to be fetched.
+    /// The tables keep what is owned as clean entries of their own.
     ///
     /// # Errors
     /// [`Corrupted`](millpond_backend_api::BackendErrorKind::Corrupted) and those of the storage; also for the other calls.
-    fn get(&self, group: KeyGroup, parts: &Parts<'_>) -> BackendResult<Option<&[u8]>>;
+    fn get(&self, group: KeyGroup, parts: &Parts<'_>) -> BackendResult<Option<Cow<'_, [u8]>>>;
+
+    /// The values of many entries, in the order asked.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    fn get_many(&self, cells: &[(KeyGroup, Parts<'_>)]) -> BackendResult<Vec<Option<Cow<'_, [u8]>>>> {
+        cells
+            .iter()
+            .map(|(group, parts)| self.get(*group, parts))
+            .collect()
+    }
+
+    /// Whether a look-up costs so much, a read of a database, that the tables ask for all that a batch misses at once and keep what they
+    /// got. Always the same for a layer.
+    fn is_costly(&self) -> bool {
+        false
+    }
 
     /// Calls `each` with the entries of the map that the head `map` addresses, in no order.
     ///
     /// # Errors
     /// As [`get`](Self::get), and those of `each`.
-    fn visit_map<'a>(
-        &'a self,
-        group: KeyGroup,
-        map: &Parts<'_>,
-        each: &mut VisitEntry<'_, 'a>,
-    ) -> BackendResult<()>;
+    fn visit_map(&self, group: KeyGroup, map: &Parts<'_>, each: &mut VisitEntry<'_>) -> BackendResult<()>;
 
     /// Calls `each` with every entry of a group; those of a sorted map in order.
     ///
     /// # Errors
     /// As [`get`](Self::get), and those of `each`.
-    fn visit<'a>(&'a self, group: KeyGroup, each: &mut VisitEntry<'_, 'a>) -> BackendResult<()>;
+    fn visit(&self, group: KeyGroup, each: &mut VisitEntry<'_>) -> BackendResult<()>;
 
     /// Fetches what [`get`](Self::get) will need for `keys`, without namespace; only a hint.
     fn prefetch(&self, _keys: &KeyBatch<'_>) {}
 }
 
-/// What is done with each entry of a visit, whose bytes lie in a layer that lives for `'a`.
-pub type VisitEntry<'f, 'a> = dyn FnMut(Entry<'a>) -> BackendResult<()> + 'f;
+/// What is done with each entry of a visit.
+pub type VisitEntry<'f> = dyn for<'e> FnMut(Entry<'e>) -> BackendResult<()> + 'f;
 
 /// A lower layer, if there is one.
 pub type LowerLayer = Option<Arc<dyn Lower>>;

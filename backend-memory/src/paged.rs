@@ -29,6 +29,15 @@ pub trait Snapshots: Send + 'static {
         event: CheckpointEvent,
     ) -> BackendResult<()>;
 
+    /// Called while no reference into the tables is out: when a batch of slots has ended, and before every 1024th of the other calls that may
+    /// add entries (get, put, append, delete, scan, clear_map), so that clean ones can be [evicted](KindState::evict). Slots of other states may be out.
+    ///
+    /// # Errors
+    /// The call fails with it.
+    fn batch_ended(&mut self, _tables: &mut Tables) -> BackendResult<()> {
+        Ok(())
+    }
+
     /// Figures beside those of the tables.
     fn metrics(&self) -> Vec<(String, f64)> {
         Vec::new()
@@ -40,13 +49,33 @@ pub trait Snapshots: Send + 'static {
 pub struct PagedKeyedState<S> {
     tables: Tables,
     snapshots: S,
+    /// How many calls may still add entries before the next [`Snapshots::batch_ended`].
+    calls_left: u32,
 }
+
+/// How many calls outside of batches may add entries between two calls of [`Snapshots::batch_ended`].
+const CALLS: u32 = 1024;
 
 impl<S: Snapshots> PagedKeyedState<S> {
     /// The state that `tables` has.
     #[must_use]
     pub fn new(tables: Tables, snapshots: S) -> Self {
-        Self { tables, snapshots }
+        Self {
+            tables,
+            snapshots,
+            calls_left: CALLS,
+        }
+    }
+
+    /// To be called before what may add an entry.
+    #[inline]
+    fn count_call(&mut self) -> BackendResult<()> {
+        self.calls_left -= 1;
+        if self.calls_left == 0 {
+            self.calls_left = CALLS;
+            return self.snapshots.batch_ended(&mut self.tables);
+        }
+        Ok(())
     }
 }
 
@@ -94,30 +123,28 @@ impl<S: Snapshots> KeyedState for PagedKeyedState<S> {
 
     fn prefetch(&mut self, state: StateId, keys: &KeyBatch<'_>) {
         // States with slots fetch in `slots`.
+        let range = self.tables.range();
         if let Ok(NamedState {
             descriptor,
             kind: KindState::Value(value),
             ..
         }) = self.tables.state(state)
             && descriptor.value_width == 0
+            && check_batch(keys, keys.len(), range).is_ok()
         {
-            value.hint(keys);
+            value.prefetch(keys);
         }
     }
 
     fn slots(&mut self, state: StateId, keys: &KeyBatch<'_>, slots: &mut [Slot]) -> BackendResult<u64> {
         let range = self.tables.range();
         let named = self.tables.state(state)?;
-        if named.in_batch {
+        if named.kind.in_batch() {
             return Err(in_batch(&named.descriptor));
         }
         check_batch(keys, slots.len(), range)?;
         match &mut named.kind {
-            KindState::Value(value) if named.descriptor.value_width > 0 => {
-                let absent = value.slots(keys, slots);
-                named.in_batch = absent.is_ok();
-                absent
-            }
+            KindState::Value(value) if named.descriptor.value_width > 0 => value.slots(keys, slots),
             _ => Err(named.wrong_kind("slots")),
         }
     }
@@ -131,21 +158,21 @@ impl<S: Snapshots> KeyedState for PagedKeyedState<S> {
     ) -> BackendResult<()> {
         let range = self.tables.range();
         let named = self.tables.state(state)?;
-        if !named.in_batch {
+        if !named.kind.in_batch() {
             return Err(misuse(format!(
                 "state {:?} has no batch to end",
                 named.descriptor.name
             )));
         }
         check_batch(keys, slots.len(), range)?;
-        named.in_batch = false;
-        if any_absent && let KindState::Value(value) = &mut named.kind {
-            value.remove_absent(keys);
+        if let KindState::Value(value) = &mut named.kind {
+            value.end_batch(keys, any_absent);
         }
-        Ok(())
+        self.snapshots.batch_ended(&mut self.tables)
     }
 
     fn get(&mut self, state: StateId, cell: &Cell<'_>) -> BackendResult<Option<&[u8]>> {
+        self.count_call()?;
         let (named, group) = self.tables.at(state, cell.group)?;
         match &mut named.kind {
             KindState::Value(value) => value.get(group, cell),
@@ -155,6 +182,7 @@ impl<S: Snapshots> KeyedState for PagedKeyedState<S> {
     }
 
     fn put(&mut self, state: StateId, cell: &Cell<'_>, value: &[u8]) -> BackendResult<()> {
+        self.count_call()?;
         let (named, group) = self.tables.at(state, cell.group)?;
         let width = named.descriptor.value_width as usize;
         if width > 0 && value.len() != width {
@@ -172,6 +200,7 @@ impl<S: Snapshots> KeyedState for PagedKeyedState<S> {
     }
 
     fn delete(&mut self, state: StateId, cell: &Cell<'_>) -> BackendResult<bool> {
+        self.count_call()?;
         let (named, group) = self.tables.at(state, cell.group)?;
         match &mut named.kind {
             KindState::Value(value) => value.delete(group, cell),
@@ -181,6 +210,7 @@ impl<S: Snapshots> KeyedState for PagedKeyedState<S> {
     }
 
     fn append(&mut self, state: StateId, cell: &Cell<'_>, element: &[u8]) -> BackendResult<()> {
+        self.count_call()?;
         let (named, group) = self.tables.at(state, cell.group)?;
         match &mut named.kind {
             KindState::Value(list) if named.descriptor.kind == StateKind::List => {
@@ -198,6 +228,7 @@ impl<S: Snapshots> KeyedState for PagedKeyedState<S> {
         limit: usize,
         entries: &mut EntryBuffer,
     ) -> BackendResult<()> {
+        self.count_call()?;
         let (named, group) = self.tables.at(state, cell.group)?;
         let limit = if limit == 0 { usize::MAX } else { limit };
         match &mut named.kind {
@@ -208,6 +239,7 @@ impl<S: Snapshots> KeyedState for PagedKeyedState<S> {
     }
 
     fn clear_map(&mut self, state: StateId, cell: &Cell<'_>) -> BackendResult<u64> {
+        self.count_call()?;
         let (named, group) = self.tables.at(state, cell.group)?;
         match &mut named.kind {
             KindState::Map(map) => map.clear(group, cell),
@@ -223,7 +255,7 @@ impl<S: Snapshots> KeyedState for PagedKeyedState<S> {
 
     fn len(&mut self, state: StateId) -> BackendResult<u64> {
         let named = self.tables.state(state)?;
-        if named.in_batch {
+        if named.kind.in_batch() {
             return Err(in_batch(&named.descriptor));
         }
         Ok(named.kind.cells())

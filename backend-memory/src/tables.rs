@@ -25,8 +25,6 @@ pub struct Tables {
 pub(crate) struct NamedState {
     pub(crate) descriptor: StateDescriptor,
     pub(crate) kind: KindState,
-    /// Whether slots of the state are out.
-    pub(crate) in_batch: bool,
 }
 
 /// The most bytes of the keys of a batch, and of a fixed-width value: together they stay below what an entry may have.
@@ -121,7 +119,7 @@ impl Tables {
     /// # Errors
     /// [`Misuse`](BackendErrorKind::Misuse) while slots are out.
     pub fn freeze(&mut self) -> BackendResult<Vec<FrozenState>> {
-        if let Some(named) = self.states.iter().find(|named| named.in_batch) {
+        if let Some(named) = self.states.iter().find(|named| named.kind.in_batch()) {
             return Err(in_batch(&named.descriptor));
         }
         let era = SnapshotEra::begin(&mut self.era);
@@ -194,7 +192,6 @@ impl Tables {
         self.states.push(NamedState {
             descriptor: descriptor.clone(),
             kind,
-            in_batch: false,
         });
         Ok(self.states.len() - 1)
     }
@@ -213,7 +210,7 @@ impl Tables {
     pub(crate) fn at(&mut self, state: StateId, group: KeyGroup) -> BackendResult<(&mut NamedState, usize)> {
         let range = self.range;
         let named = self.state(state)?;
-        if named.in_batch {
+        if named.kind.in_batch() {
             return Err(in_batch(&named.descriptor));
         }
         if !range.contains(group) {

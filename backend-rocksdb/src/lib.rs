@@ -1,1 +1,38 @@
-//! State larger than memory.
+//! Millpond's state backend over RocksDB: state larger than memory, behind a write-back cache.
+//!
+//! The [tables](millpond_backend_memory) of a subtask hold what is hot, changed or not, within the memory budget; RocksDB lies below them and
+//! has everything else. At a checkpoint, or when memory runs out, what was changed is frozen by sharing its pages, sorted beside the worker,
+//! and brought in as files; then entries that are below as they are can be dropped.
+//!
+//! - `keys`: how cells are named; `database`: one database, a column family a state; `below`: a state of it below the tables.
+//! - `store`: the databases of a subtask, and the order in which changes come into them; `ingest`: changes as sorted files.
+//! - `snapshots`, `writer`, `upload`, `payload`: what is done at a checkpoint, on the worker and beside it, and how a handle tells of it.
+//! - `restore`, `sweep`: from handles to databases, and the verification of their files.
+//! - `room`, `spill`, `memory`: what the tables may take, and what gives way.
+//! - [`mod@options`]: what the configuration says, the memory of the process, folders, figures.
+//! - [`RocksDbStateBackendFactory`]: the backend that the engine finds under `rocksdb`.
+
+mod backend;
+mod below;
+mod database;
+mod error;
+mod folder;
+mod ingest;
+mod keys;
+mod memory;
+pub mod options;
+mod payload;
+mod plugin;
+mod restore;
+mod room;
+mod snapshots;
+mod spill;
+mod store;
+mod sweep;
+mod upload;
+mod writer;
+
+pub use backend::{RocksDbKeyedState, RocksDbStateBackend, RocksDbStateBackendFactory};
+pub use plugin::factory;
+pub use snapshots::RocksDbSnapshots;
+pub use writer::RocksDbWriter;

@@ -3,26 +3,53 @@
 use crate::step::{self, Step};
 use crate::{Failure, cargo, machine, plugins, say};
 
-/// Prepares the machine and runs the tests; with `quick` only the unit tests.
+/// What is built every day: in dev, and without RocksDB, which is compiled once, in release.
+const EVERYDAY: [&str; 3] = ["--workspace", "--exclude", "millpond-backend-rocksdb"];
+
+/// Prepares the machine and runs the tests; with `quick` only the unit tests, and not those of the backends in `without`.
 ///
 /// # Errors
 /// When something is missing that cannot be installed, or a test fails.
-pub(crate) fn run(quick: bool) -> Result<(), Failure> {
+pub(crate) fn run(quick: bool, without: &[String]) -> Result<(), Failure> {
     let mut steps = Vec::new();
     if quick {
         steps.push(step::run(
             "unit tests",
-            cargo().args(["test", "--workspace", "--lib", "--bins", "--no-fail-fast"]),
+            cargo()
+                .args(["test", "--lib", "--bins", "--no-fail-fast"])
+                .args(EVERYDAY),
         )?);
         return summary(&steps, &[]);
     }
-    let left_out = machine::prepare()?;
-    let examples = plugins::run()?;
+    let mut left_out = machine::prepare()?;
+    let mut choice = plugins::Choice::new(&[], without)?;
+    if choice.has_rocksdb() {
+        let missing = machine::prepare_for_rocksdb();
+        if !missing.is_empty() {
+            choice.leave_out_rocksdb();
+            left_out.extend(missing);
+        }
+    }
+    let examples = plugins::run(&choice)?;
     steps.push(step::run(
-        "all tests of the workspace",
-        cargo().args(["test", "--workspace", "--no-fail-fast"]),
+        "all tests of the workspace, but for RocksDB",
+        cargo().args(["test", "--no-fail-fast"]).args(EVERYDAY),
     )?);
-    for manifest in &examples {
+    if choice.has_rocksdb() {
+        steps.push(step::run(
+            "tests of the RocksDB backend",
+            cargo()
+                .args(["test", "--release", "--no-fail-fast"])
+                .args(["--package", "millpond-backend-rocksdb"]),
+        )?);
+        steps.push(step::run(
+            "tests of the engine with the RocksDB backend linked",
+            cargo()
+                .args(["test", "--release", "--package", "millpond-engine"])
+                .args(["--features", "rocksdb", "--lib", "rocksdb"]),
+        )?);
+    }
+    for manifest in examples {
         steps.push(step::run(
             "tests of an example plugin",
             cargo()

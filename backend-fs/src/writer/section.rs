@@ -3,7 +3,7 @@
 use super::output::LazySection;
 use crate::file::{GroupTotals, Hashes, SectionSize, file_bytes};
 use millpond_backend_api::{
-    BackendError, BackendErrorKind, BackendResult, Entry, KeyGroup, KeyGroupRange, StateKind,
+    BackendError, BackendErrorKind, BackendResult, Entry, EntryBuffer, KeyGroup, KeyGroupRange, StateKind,
 };
 use millpond_backend_memory::kinds::{Changed, Counters, FrozenGroup};
 use millpond_backend_memory::lower::Lower;
@@ -133,6 +133,7 @@ fn write_maps(
     lower: Option<&dyn Lower>,
     since: Option<u32>,
 ) -> BackendResult<()> {
+    let mut below = EntryBuffer::new();
     let mut entries: Vec<(u64, Changed<'_>)> = Vec::new();
     frozen.try_for_each_changed(since, |changed| {
         entries.push((Parts::of_map_entry(&changed.entry).hash, changed));
@@ -140,16 +141,15 @@ fn write_maps(
     })?;
     if let Some(lower) = lower {
         entries.sort_unstable_by_key(|(hash, _)| *hash);
-        let mut below = Vec::new();
         lower.visit(section.group(), &mut |entry| {
-            let hash = Parts::of_map_entry(&entry).hash;
-            if !has(&entries, hash, &entry) {
-                let deleted = false;
-                below.push((hash, Changed { entry, deleted }));
+            if !has(&entries, Parts::of_map_entry(&entry).hash, &entry) {
+                below.push(entry);
             }
             Ok(())
         })?;
-        entries.extend(below);
+        let deleted = false;
+        let below = below.iter();
+        entries.extend(below.map(|entry| (Parts::of_map_entry(&entry).hash, Changed { entry, deleted })));
     }
     let map = |entry: &Entry<'_>| Parts::of_value(entry).hash;
     let mut entries: Vec<_> = entries

@@ -17,7 +17,7 @@ pub enum FrozenGroup {
         /// The entries that are deleted and noted as such.
         deleted: Arc<Run>,
     },
-    /// A sorted map that is as it lies below, where no entry was looked at.
+    /// A sorted map that is as it lies below: nothing of it was looked at, or all was evicted.
     Below,
 }
 

@@ -4,10 +4,15 @@
 //! The list is doubly linked by locations and begins at a head, an entry of its own under (key, namespace) without map key, which is there
 //! as long as the map has entries. Snapshots leave heads and links out.
 
+use super::below::Below;
+use super::evict::evictable;
 use super::{Counters, Deletions, EntryShape, FrozenGroup, new_tables};
 use crate::lower::LowerLayer;
-use crate::table::{GroupTable, Layout, Location, Parts, Placed, SnapshotEra, cell_hash, map_entry_hash};
+use crate::table::{
+    EntryView, GroupTable, Layout, Location, Parts, Placed, SnapshotEra, cell_hash, map_entry_hash,
+};
 use millpond_backend_api::{BackendResult, Cell, Entry, KeyGroup, KeyGroupRange};
+use std::borrow::Cow;
 
 const LAYOUT: Layout = Layout::Linked;
 const SHAPE: EntryShape = EntryShape {
@@ -21,7 +26,7 @@ pub struct MapState {
     first: KeyGroup,
     tables: Vec<GroupTable>,
     counters: Vec<Counters>,
-    lower: LowerLayer,
+    below: Below,
     deletions: Deletions,
 }
 
@@ -55,34 +60,26 @@ impl MapState {
             first: range.first,
             tables: new_tables(range, epoch),
             counters: vec![Counters::default(); range.len()],
-            lower: None,
+            below: Below::nothing(range),
             deletions: Deletions::default(),
         }
     }
 
     pub(super) fn put_over(&mut self, lower: LowerLayer, counters: Vec<Counters>) {
+        self.below.put_over(lower, &counters);
         self.counters = counters;
-        self.lower = lower;
     }
 
     pub(super) fn lower(&self) -> &LowerLayer {
-        &self.lower
+        self.below.layer()
     }
 
     pub(super) fn replace_lower(&mut self, lower: LowerLayer) {
-        self.lower = lower;
+        self.below.replace(lower);
     }
 
     pub(super) fn deletions_mut(&mut self) -> &mut Deletions {
         &mut self.deletions
-    }
-
-    /// The value that lies below the table.
-    fn below(&self, group: usize, parts: &Parts<'_>) -> BackendResult<Option<&[u8]>> {
-        match &self.lower {
-            Some(lower) => lower.get(super::group_at(self.first, group), parts),
-            None => Ok(None),
-        }
     }
 
     pub(super) fn counters(&self) -> &[Counters] {
@@ -97,8 +94,8 @@ impl MapState {
     ///
     /// # Errors
     /// Those of the lower layer, as for all calls that look for a cell.
-    pub fn get(&self, group: usize, cell: &Cell<'_>) -> BackendResult<Option<&[u8]>> {
-        let Some(table) = self.tables.get(group) else {
+    pub fn get(&mut self, group: usize, cell: &Cell<'_>) -> BackendResult<Option<&[u8]>> {
+        let Some(table) = self.tables.get_mut(group) else {
             return Ok(None);
         };
         let parts = entry_of(cell);
@@ -106,7 +103,42 @@ impl MapState {
             let view = table.view(LAYOUT, placed.location);
             return Ok(view.is_present().then(|| view.value()));
         }
-        self.below(group, &parts)
+        let Some(below) = self.below.of(group) else {
+            return Ok(None);
+        };
+        match below.get(&parts)? {
+            Some(Cow::Owned(value)) => {
+                parts.check(value.len())?;
+                let location = table.insert_clean(LAYOUT, &parts, &value, self.deletions.below);
+                link(table, &head_of(cell), location);
+                below.took_one();
+                Ok(Some(table.view(LAYOUT, location).value()))
+            }
+            Some(Cow::Borrowed(value)) => Ok(Some(value)),
+            None => {
+                // What is not there is often put next.
+                if below.is_costly() {
+                    table.insert_absent(LAYOUT, &parts);
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// The entry that `parts` addresses: where it is in the table, and the length of its value, if it has one there or below.
+    fn look_up(&mut self, group: usize, parts: &Parts<'_>) -> BackendResult<(Option<Placed>, Option<usize>)> {
+        let Some(table) = self.tables.get(group) else {
+            return Ok((None, None));
+        };
+        if let Some(placed) = table.find(LAYOUT, parts) {
+            let view = table.view(LAYOUT, placed.location);
+            return Ok((Some(placed), view.is_present().then(|| view.value_len())));
+        }
+        let below = match self.below.of(group) {
+            Some(below) => below.get(parts)?,
+            None => None,
+        };
+        Ok((None, below.map(|value| value.len())))
     }
 
     /// Sets the value of a cell.
@@ -116,17 +148,7 @@ impl MapState {
     pub fn put(&mut self, group: usize, cell: &Cell<'_>, value: &[u8]) -> BackendResult<()> {
         let parts = entry_of(cell);
         parts.check(value.len())?;
-        let Some(table) = self.tables.get(group) else {
-            return Ok(());
-        };
-        let found = table.find(LAYOUT, &parts);
-        let before = match found {
-            Some(placed) => {
-                let view = table.view(LAYOUT, placed.location);
-                view.is_present().then(|| view.value_len())
-            }
-            None => self.below(group, &parts)?.map(<[u8]>::len),
-        };
+        let (found, before) = self.look_up(group, &parts)?;
         let (Some(table), Some(counters)) = (self.tables.get_mut(group), self.counters.get_mut(group)) else {
             return Ok(());
         };
@@ -143,12 +165,15 @@ impl MapState {
                     table.relink(location);
                 }
                 if table.wants_rebuild() {
-                    rebuild(table);
+                    rebuild(table, table.len(), |_| true);
                 }
             }
             None => {
                 let location = table.insert_value(LAYOUT, &parts, value, before.is_some());
                 link(table, &head_of(cell), location);
+                if before.is_some() {
+                    self.below.took(group);
+                }
             }
         }
         Ok(())
@@ -160,36 +185,42 @@ impl MapState {
     /// As for [`get`](Self::get).
     pub fn delete(&mut self, group: usize, cell: &Cell<'_>) -> BackendResult<bool> {
         let parts = entry_of(cell);
-        let Some(table) = self.tables.get(group) else {
-            return Ok(false);
-        };
-        let found = table.find(LAYOUT, &parts);
-        let before = match found {
-            Some(placed) => {
-                let view = table.view(LAYOUT, placed.location);
-                view.is_present().then(|| view.value_len())
-            }
-            None => self.below(group, &parts)?.map(<[u8]>::len),
-        };
-        let Some(before) = before else { return Ok(false) };
+        let (found, before) = self.look_up(group, &parts)?;
+        if let Some(before) = before {
+            self.remove(group, cell, &parts, found, before);
+        }
+        Ok(before.is_some())
+    }
+
+    /// Removes a cell that is there with a value of `len` bytes: in the table, where it was found, or below.
+    fn remove(
+        &mut self,
+        group: usize,
+        cell: &Cell<'_>,
+        parts: &Parts<'_>,
+        found: Option<Placed>,
+        len: usize,
+    ) {
         let (Some(table), Some(counters)) = (self.tables.get_mut(group), self.counters.get_mut(group)) else {
-            return Ok(false);
+            return;
         };
-        counters.remove(encoded_bytes(&parts, before));
+        counters.remove(encoded_bytes(parts, len));
         match found {
             Some(placed) => {
                 let emptied = table.unlink(placed.location).is_some();
-                self.deletions.delete(table, LAYOUT, placed, &parts);
+                self.deletions.delete(table, LAYOUT, placed, parts);
                 if emptied {
                     remove_head(table, &head_of(cell));
                 }
                 if table.wants_rebuild() {
-                    rebuild(table);
+                    rebuild(table, table.len(), |_| true);
                 }
             }
-            None => table.insert_deletion(LAYOUT, &parts),
+            None => {
+                table.insert_deletion(LAYOUT, parts);
+                self.below.took(group);
+            }
         }
-        Ok(true)
     }
 
     /// Calls `each` with the entries of the map at (key, namespace) of `cell`, at most `limit`.
@@ -214,8 +245,10 @@ impl MapState {
                 left -= 1;
             }
         }
-        let Some(lower) = &self.lower else { return Ok(()) };
-        lower.visit_map(super::group_at(self.first, group), &map, &mut |entry| {
+        let Some((layer, group)) = self.below.layer_of(group) else {
+            return Ok(());
+        };
+        layer.visit_map(group, &map, &mut |entry| {
             if left > 0 && table.find(LAYOUT, &Parts::of_map_entry(&entry)).is_none() {
                 each(entry);
                 left -= 1;
@@ -229,30 +262,53 @@ impl MapState {
     /// # Errors
     /// As for [`get`](Self::get).
     pub fn clear(&mut self, group: usize, cell: &Cell<'_>) -> BackendResult<u64> {
-        let mut map_keys: Vec<Vec<u8>> = Vec::new();
+        let mut entries: Vec<(Vec<u8>, usize)> = Vec::new();
         self.scan(group, cell, usize::MAX, |entry| {
-            map_keys.push(entry.map_key.to_vec())
+            entries.push((entry.map_key.to_vec(), entry.value.len()));
         })?;
-        for map_key in &map_keys {
-            self.delete(group, &cell.with_map_key(map_key))?;
+        for (map_key, len) in &entries {
+            // What lies below was seen, and need not be asked for again.
+            let cell = cell.with_map_key(map_key);
+            let parts = entry_of(&cell);
+            let found = self
+                .tables
+                .get(group)
+                .and_then(|table| table.find(LAYOUT, &parts));
+            self.remove(group, &cell, &parts, found, *len);
         }
-        Ok(map_keys.len() as u64)
+        Ok(entries.len() as u64)
     }
 
     pub(super) fn visit(&self, group: KeyGroup, mut each: impl FnMut(Entry<'_>)) -> BackendResult<()> {
-        let Some(table) = self.tables.get(group.index().wrapping_sub(self.first.index())) else {
+        let index = group.index().wrapping_sub(self.first.index());
+        let Some(table) = self.tables.get(index) else {
             return Ok(());
         };
         for cell in table.cells(LAYOUT) {
             each(cell.entry());
         }
-        let Some(lower) = &self.lower else { return Ok(()) };
-        lower.visit(group, &mut |entry| {
+        let Some((layer, _)) = self.below.layer_of(index) else {
+            return Ok(());
+        };
+        layer.visit(group, &mut |entry| {
             if table.find(LAYOUT, &Parts::of_map_entry(&entry)).is_none() {
                 each(entry);
             }
             Ok(())
         })
+    }
+
+    pub(super) fn evict(&mut self, group: usize, up_to: u32) -> usize {
+        let Some(table) = self.tables.get_mut(group) else {
+            return 0;
+        };
+        let Some(evictable) = evictable(table, LAYOUT, up_to) else {
+            return 0;
+        };
+        let before = table.bytes();
+        rebuild(table, evictable.kept, |entry| entry.epoch() > up_to);
+        self.below.add_missing(group, evictable.cells);
+        before.saturating_sub(table.bytes())
     }
 
     pub(super) fn freeze(&mut self, era: &SnapshotEra) -> Vec<FrozenGroup> {
@@ -287,11 +343,12 @@ fn remove_head(table: &mut GroupTable, head: &Parts<'_>) {
     }
 }
 
-/// Gives the memory of freed entries back by moving the others to new pages.
-fn rebuild(table: &mut GroupTable) {
+/// Gives memory back by moving those entries to new pages that are to be kept, about `expected` in number. A map of which none is kept has no
+/// head any more.
+fn rebuild(table: &mut GroupTable, expected: usize, keep: impl Fn(&EntryView<'_>) -> bool) {
     let full = table.take_for_rebuild();
-    table.reserve(full.len());
-    for entry in full.entries(LAYOUT) {
+    table.reserve(expected);
+    for entry in full.entries(LAYOUT).filter(keep) {
         let location = table.insert_as_it_was(LAYOUT, &entry);
         if entry.is_present() {
             let (map_key, head) = (&[][..], true);

@@ -3,7 +3,9 @@
 //! Each kind holds one structure a key group and knows, at any time, how many cells a group has and how many bytes they take in a
 //! snapshot ([`Counters`]), so that a snapshot's size is known before anything of it is serialised.
 
+mod below;
 mod deletions;
+mod evict;
 mod frozen;
 mod map;
 mod sorted;
@@ -191,6 +193,42 @@ impl KindState {
             Self::Map(state) => state.visit(group, each),
             Self::Sorted(state) => state.visit(group, each),
         }
+    }
+
+    /// The bytes that a group, by its index in the range, takes in memory, without what only snapshots hold.
+    #[must_use]
+    pub fn group_bytes(&self, group: usize) -> usize {
+        match self {
+            Self::Sorted(state) => state.group_bytes(group),
+            _ => self.tables().get(group).map_or(0, GroupTable::bytes),
+        }
+    }
+
+    /// Drops the clean entries of a group, by its index in the range: those that were last changed, or fetched from below, in the epoch
+    /// `up_to` or before and at most in that up to which everything [lies below](Deletions::below). Returns how many bytes were given
+    /// back.
+    ///
+    /// Nothing is dropped where nothing lies below, while slots of the state are out, and where less than an eighth of a group's bytes would go,
+    /// since the rest is moved to new pages. A sorted map's group goes whole, if it is clean, or stays. Takes time in proportion to the group.
+    pub fn evict(&mut self, group: usize, up_to: u32) -> usize {
+        let Some(up_to) = self.deletions_mut().clean_up_to(up_to) else {
+            return 0;
+        };
+        if self.lower().is_none() || self.in_batch() {
+            return 0;
+        }
+        match self {
+            Self::Value(state) => state.evict(group, up_to),
+            Self::Map(state) => state.evict(group, up_to),
+            Self::Sorted(state) => state.evict(group, up_to),
+        }
+    }
+
+    /// Whether slots of the state are out.
+    #[inline]
+    #[must_use]
+    pub fn in_batch(&self) -> bool {
+        matches!(self, Self::Value(state) if state.in_batch())
     }
 
     /// The groups as they are now, for a snapshot that began `era`.

@@ -1,16 +1,19 @@
 //! Values of fixed and of varying width, and lists, which are values that grow at their end.
 
+use super::below::{Below, GroupBelow};
+use super::evict::evictable;
 use super::{Counters, Deletions, EntryShape, FrozenGroup, new_tables};
-use crate::lower::LowerLayer;
+use crate::lower::{Lower, LowerLayer};
 use crate::table::{
     EntryView, FixedBatch, GroupTable, Layout, Missing, NoValue, Parts, Placed, SMALL_TABLE_BYTES,
-    SnapshotEra, fixed_slots, hint_cells,
+    SnapshotEra, fixed_slots, hint_cells, index_of,
 };
 use millpond_backend_api::{
     BackendError, BackendErrorKind, BackendResult, Cell, Entry, KeyBatch, KeyGroup, KeyGroupRange, Slot,
 };
-
+use std::borrow::Cow;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// What an entry of a fixed width takes beside key and value: header, share of the index.
 const OVERHEAD_BYTES: usize = 32;
@@ -28,8 +31,10 @@ pub struct ValueState {
     first: KeyGroup,
     tables: Vec<GroupTable>,
     counters: Vec<Counters>,
-    lower: LowerLayer,
+    below: Below,
     deletions: Deletions,
+    /// Whether slots are out.
+    in_batch: bool,
     /// How many keys of the last batch had to be looked for below.
     missed: usize,
     /// About how many bytes index and entries take.
@@ -50,32 +55,40 @@ impl ValueState {
             first: range.first,
             tables: new_tables(range, epoch),
             counters: vec![Counters::default(); range.len()],
-            lower: None,
+            below: Below::nothing(range),
             deletions: Deletions::default(),
+            in_batch: false,
             missed: 0,
             footprint: 0,
         }
     }
 
     pub(super) fn put_over(&mut self, lower: LowerLayer, counters: Vec<Counters>) {
+        self.below.put_over(lower, &counters);
         self.counters = counters;
-        self.lower = lower;
     }
 
     pub(super) fn lower(&self) -> &LowerLayer {
-        &self.lower
+        self.below.layer()
     }
 
     pub(super) fn replace_lower(&mut self, lower: LowerLayer) {
-        self.lower = lower;
+        self.below.replace(lower);
     }
 
     pub(super) fn deletions_mut(&mut self) -> &mut Deletions {
         &mut self.deletions
     }
 
-    fn group(&self, index: usize) -> KeyGroup {
-        super::group_at(self.first, index)
+    /// The index of a group that may be none of the state's.
+    fn index_of(&self, group: KeyGroup) -> usize {
+        group.index().wrapping_sub(self.first.index())
+    }
+
+    /// Whether slots are out, so that no entry may move or go.
+    #[inline]
+    pub(super) fn in_batch(&self) -> bool {
+        self.in_batch
     }
 
     pub(super) fn counters(&self) -> &[Counters] {
@@ -100,24 +113,26 @@ impl ValueState {
     }
 
     /// Fills `slots` for `keys`, whose groups are the state's and whose columns have one length, and returns how many have no value. The
-    /// state has a fixed width.
+    /// state has a fixed width. Entries stay where they are until [`end_batch`](Self::end_batch).
     ///
     /// # Errors
     /// Those of the lower layer; no slot is out then.
     pub fn slots(&mut self, keys: &KeyBatch<'_>, slots: &mut [Slot]) -> BackendResult<u64> {
         let how = self.batch(Missing::Insert);
-        if let Some(lower) = &self.lower
+        let ask_later = self.below.is_costly();
+        if let Some(layer) = self.below.layer()
+            && !ask_later
             && self.missed * FETCHED_SHARE > keys.len()
         {
-            lower.prefetch(keys);
+            layer.prefetch(keys);
         }
         let Self {
             shape,
             counters,
             footprint,
-            first,
-            lower,
+            below,
             missed,
+            layout,
             ..
         } = self;
         let mut failure = None;
@@ -125,12 +140,17 @@ impl ValueState {
         let no_value = |group: usize, parts: &Parts<'_>, what: NoValue<'_>| {
             if let NoValue::Inserted(value) = what {
                 *footprint += OVERHEAD_BYTES + shape.width as usize + parts.key.len();
-                if let Some(lower) = lower {
+                if let Some(below) = below.of(group) {
                     *missed += 1;
-                    match fetch(lower.get(super::group_at(*first, group), parts), value) {
-                        Ok(true) => return true,
-                        Ok(false) => {}
-                        Err(error) => failure = Some(error),
+                    if !ask_later {
+                        match copy_from(&below, *layout, parts, value) {
+                            Ok(true) => {
+                                below.took_one();
+                                return true;
+                            }
+                            Ok(false) => {}
+                            Err(error) => failure = Some(error),
+                        }
                     }
                 }
             }
@@ -140,11 +160,70 @@ impl ValueState {
             false
         };
         let absent = fixed_slots(&mut self.tables, how, keys, slots, no_value);
-        if let Some(failure) = failure {
+        let found = match failure {
+            Some(failure) => Err(failure),
+            None if ask_later && self.missed > 0 => self.fill(keys, slots),
+            None => Ok(0),
+        };
+        if found.is_err() {
             self.remove_absent(keys);
-            return Err(failure);
         }
-        Ok(absent)
+        self.in_batch = found.is_ok();
+        Ok(absent - found?)
+    }
+
+    /// Asks below, once, for the keys whose entries were inserted for `slots`, which are out, in groups of which something lies only there, and fills
+    /// them. Returns how many were found.
+    fn fill(&mut self, keys: &KeyBatch<'_>, slots: &[Slot]) -> BackendResult<u64> {
+        // Looked for anew, so that the pass over the batch has nothing to do with it.
+        let mut asked = HashSet::new();
+        let mut cells = Vec::with_capacity(self.missed);
+        for (number, slot) in slots.iter().enumerate() {
+            if !slot.is_null()
+                && !crate::table::slot_has_value(*slot)
+                && let Some(cell) = keys.cell(number)
+                && let Some((_, group)) = self.below.layer_of(self.index_of(cell.group))
+                && let parts = Parts::of_cell(&cell)
+                && self.is_absent(self.index_of(group), &parts)
+                && asked.insert(parts.key)
+            {
+                cells.push((group, parts));
+            }
+        }
+        let Some(layer) = self.below.layer().clone() else {
+            return Ok(0);
+        };
+        let values = get_many(&*layer, &cells)?;
+        // All are looked at before anything is changed.
+        for ((_, parts), value) in cells.iter().zip(&values) {
+            if let Some(value) = value {
+                check_fetched(self.layout, parts, value)?;
+            }
+        }
+        let mut found = 0;
+        for ((group, parts), value) in cells.iter().zip(&values) {
+            let index = self.index_of(*group);
+            if let Some(value) = value
+                && let (Some(table), Some(counters)) =
+                    (self.tables.get_mut(index), self.counters.get_mut(index))
+                && let Some(placed) = table.find(self.layout, parts)
+            {
+                table.fill(self.layout, placed, value);
+                // It was counted as one that is new.
+                counters.remove(self.shape.encoded_bytes(parts.key.len(), 0, 0, 0));
+                self.below.took(index);
+                found += 1;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Ends a batch: the slots are no longer out. `any_absent` says that there may be some without value, which are removed.
+    pub fn end_batch(&mut self, keys: &KeyBatch<'_>, any_absent: bool) {
+        self.in_batch = false;
+        if any_absent {
+            self.remove_absent(keys);
+        }
     }
 
     fn batch(&self, missing: Missing) -> FixedBatch {
@@ -157,7 +236,7 @@ impl ValueState {
     }
 
     /// Removes the entries of `keys` that have no value.
-    pub fn remove_absent(&mut self, keys: &KeyBatch<'_>) {
+    fn remove_absent(&mut self, keys: &KeyBatch<'_>) {
         // The slots that the caller holds are not trusted: they are found again.
         let mut slots = vec![Slot::NULL; keys.len()];
         let how = self.batch(Missing::Skip);
@@ -183,15 +262,66 @@ impl ValueState {
         }
     }
 
-    /// Fetches what look-ups of `keys` will need. Slots do that by themselves.
-    pub fn hint(&self, keys: &KeyBatch<'_>) {
+    /// Fetches what look-ups of `keys` will need; only a hint. With a costly layer below, the values of all keys that are not in memory are asked
+    /// for at once. For states of a fixed width, [`slots`](Self::slots) does that.
+    pub fn prefetch(&mut self, keys: &KeyBatch<'_>) {
         if self.footprint >= SMALL_TABLE_BYTES {
             hint_cells(&self.tables, self.first, keys);
+        }
+        if self.below.is_costly() && self.layout == Layout::Varying {
+            self.bring_in(keys);
+        }
+    }
+
+    /// Brings in the cells of `keys` that lie only below.
+    fn bring_in(&mut self, keys: &KeyBatch<'_>) {
+        let mut asked = HashSet::new();
+        let mut cells = Vec::new();
+        let mut asked_layer = None;
+        for cell in (0..keys.len()).filter_map(|index| keys.cell(index)) {
+            let group = self.index_of(cell.group);
+            if let Some((layer, _)) = self.below.layer_of(group) {
+                let parts = Parts::of_cell(&cell);
+                if self.find(group, &parts).is_none() && asked.insert(parts.key) {
+                    cells.push((cell.group, parts));
+                    asked_layer.get_or_insert_with(|| Arc::clone(layer));
+                }
+            }
+        }
+        let Some(layer) = asked_layer else { return };
+        // The call that needs a cell asks again, and tells what is wrong.
+        let Ok(values) = get_many(&*layer, &cells) else {
+            return;
+        };
+        for ((group, parts), value) in cells.iter().zip(&values) {
+            let index = self.index_of(*group);
+            let Some(table) = self.tables.get_mut(index) else {
+                continue;
+            };
+            match value {
+                Some(value) if parts.check(value.len()).is_ok() => {
+                    table.insert_clean(self.layout, parts, value, self.deletions.below);
+                    self.below.took(index);
+                    self.footprint += OVERHEAD_BYTES + parts.key.len() + value.len();
+                }
+                Some(_) => {}
+                None => {
+                    table.insert_absent(self.layout, parts);
+                    self.footprint += OVERHEAD_BYTES + parts.key.len();
+                }
+            }
         }
     }
 
     fn find(&self, group: usize, parts: &Parts<'_>) -> Option<Placed> {
         self.tables.get(group)?.find(self.layout, parts)
+    }
+
+    fn is_absent(&self, group: usize, parts: &Parts<'_>) -> bool {
+        let view = self
+            .find(group, parts)
+            .and_then(|placed| self.view(group, placed));
+        view.is_some_and(|view| view.is_absent())
     }
 
     fn view(&self, group: usize, placed: Placed) -> Option<EntryView<'_>> {
@@ -202,15 +332,32 @@ impl ValueState {
     ///
     /// # Errors
     /// Those of the lower layer, as for all calls that look for a cell.
-    pub fn get(&self, group: usize, cell: &Cell<'_>) -> BackendResult<Option<&[u8]>> {
+    pub fn get(&mut self, group: usize, cell: &Cell<'_>) -> BackendResult<Option<&[u8]>> {
         let parts = Parts::of_cell(cell);
         if let Some(placed) = self.find(group, &parts) {
             let view = self.view(group, placed).filter(EntryView::is_present);
             return Ok(view.map(|view| view.value()));
         }
-        match &self.lower {
-            Some(lower) => lower.get(self.group(group), &parts),
-            None => Ok(None),
+        let (Some(below), Some(table)) = (self.below.of(group), self.tables.get_mut(group)) else {
+            return Ok(None);
+        };
+        match below.get(&parts)? {
+            Some(Cow::Owned(value)) => {
+                check_fetched(self.layout, &parts, &value)?;
+                let location = table.insert_clean(self.layout, &parts, &value, self.deletions.below);
+                below.took_one();
+                self.footprint += OVERHEAD_BYTES + parts.key.len() + parts.namespace.len() + value.len();
+                Ok(Some(table.view(self.layout, location).value()))
+            }
+            Some(Cow::Borrowed(value)) => Ok(Some(value)),
+            None => {
+                // What is not there is often put next. Entries without value of a fixed width are those of batches.
+                if below.is_costly() && self.layout == Layout::Varying {
+                    table.insert_absent(self.layout, &parts);
+                    self.footprint += OVERHEAD_BYTES + parts.key.len() + parts.namespace.len();
+                }
+                Ok(None)
+            }
         }
     }
 
@@ -233,15 +380,13 @@ impl ValueState {
     fn write(&mut self, group: usize, cell: &Cell<'_>, value: &[u8], append: bool) -> BackendResult<()> {
         let parts = Parts::of_cell(cell);
         let found = self.find(group, &parts);
-        let key_group = self.group(group);
-        let below = match &self.lower {
-            Some(lower) if found.is_none() => lower.get(key_group, &parts)?,
+        let present = found.and_then(|placed| self.view(group, placed));
+        let present = present.filter(EntryView::is_present).map(|view| view.value_len());
+        let below = match self.below.of(group) {
+            Some(below) if found.is_none() => below.get(&parts)?,
             _ => None,
         };
-        let present = found
-            .and_then(|placed| self.view(group, placed))
-            .filter(EntryView::is_present);
-        let before = present.map(|view| view.value_len()).or(below.map(<[u8]>::len));
+        let before = present.or(below.as_ref().map(|value| value.len()));
         let at = if append { before.unwrap_or(0) } else { 0 };
         parts.check(at + value.len())?;
         let layout = self.layout;
@@ -260,11 +405,11 @@ impl ValueState {
             Some(placed) => {
                 table.set_value(layout, placed, &parts, at, value);
                 if table.wants_rebuild() {
-                    rebuild(table, layout);
+                    rebuild(table, layout, table.len(), |_| true);
                 }
             }
             None => {
-                match below {
+                match &below {
                     Some(start) if append => {
                         let whole = [start, value].concat();
                         table.insert_value(layout, &parts, &whole, true);
@@ -272,6 +417,9 @@ impl ValueState {
                     _ => {
                         table.insert_value(layout, &parts, value, below.is_some());
                     }
+                }
+                if below.is_some() {
+                    self.below.took(group);
                 }
                 self.footprint += OVERHEAD_BYTES + parts.key.len() + parts.namespace.len() + at + value.len();
             }
@@ -292,17 +440,17 @@ impl ValueState {
             }
             return Ok(present);
         }
-        let key_group = self.group(group);
-        let Some(below) = &self.lower else {
+        let Some(below) = self.below.of(group) else {
             return Ok(false);
         };
-        let Some(value) = below.get(key_group, &parts)? else {
+        let Some(value) = below.get(&parts)? else {
             return Ok(false);
         };
         if let (Some(table), Some(counters)) = (self.tables.get_mut(group), self.counters.get_mut(group)) {
             let (key, namespace) = (parts.key.len(), parts.namespace.len());
             counters.remove(self.shape.encoded_bytes(key, namespace, 0, value.len()));
             table.insert_deletion(self.layout, &parts);
+            below.took_one();
             self.footprint += OVERHEAD_BYTES + key + namespace;
         }
         Ok(true)
@@ -323,24 +471,43 @@ impl ValueState {
             .saturating_sub(OVERHEAD_BYTES + parts.key.len() + parts.namespace.len() + len);
         self.deletions.delete(table, layout, placed, parts);
         if table.wants_rebuild() {
-            rebuild(table, layout);
+            rebuild(table, layout, table.len(), |_| true);
         }
     }
 
     pub(super) fn visit(&self, group: KeyGroup, mut each: impl FnMut(Entry<'_>)) -> BackendResult<()> {
-        let Some(table) = self.tables.get(group.index().wrapping_sub(self.first.index())) else {
+        let index = self.index_of(group);
+        let Some(table) = self.tables.get(index) else {
             return Ok(());
         };
         for cell in table.cells(self.layout) {
             each(cell.entry());
         }
-        let Some(lower) = &self.lower else { return Ok(()) };
-        lower.visit(group, &mut |entry| {
+        let Some((layer, _)) = self.below.layer_of(index) else {
+            return Ok(());
+        };
+        layer.visit(group, &mut |entry| {
             if table.find(self.layout, &Parts::of_value(&entry)).is_none() {
                 each(entry);
             }
             Ok(())
         })
+    }
+
+    pub(super) fn evict(&mut self, group: usize, up_to: u32) -> usize {
+        let layout = self.layout;
+        let Some(table) = self.tables.get_mut(group) else {
+            return 0;
+        };
+        let Some(evictable) = evictable(table, layout, up_to) else {
+            return 0;
+        };
+        let before = table.bytes();
+        rebuild(table, layout, evictable.kept, |entry| entry.epoch() > up_to);
+        let overhead = OVERHEAD_BYTES * (index_of(evictable.cells) + evictable.absent);
+        self.footprint = self.footprint.saturating_sub(overhead + evictable.bytes);
+        self.below.add_missing(group, evictable.cells);
+        before.saturating_sub(table.bytes())
     }
 
     pub(super) fn freeze(&mut self, era: &SnapshotEra) -> Vec<FrozenGroup> {
@@ -352,28 +519,63 @@ impl ValueState {
     }
 }
 
-/// Copies what was found below to its place in a table; whether there was something.
-fn fetch(found: BackendResult<Option<&[u8]>>, place: &mut [u8]) -> BackendResult<bool> {
-    let Some(value) = found? else { return Ok(false) };
-    if value.len() != place.len() {
+/// An error if a value that was found below cannot be one of this state.
+fn check_fetched(layout: Layout, parts: &Parts<'_>, value: &[u8]) -> BackendResult<()> {
+    if !matches!(layout, Layout::Fixed(_)) {
+        return parts.check(value.len());
+    }
+    if value.len() != layout.width() {
         return Err(BackendError::new(
             BackendErrorKind::Corrupted,
             format!(
                 "a snapshot has a value of {} bytes where the state's values have {}",
                 value.len(),
-                place.len()
+                layout.width()
             ),
         ));
     }
-    place.copy_from_slice(value);
+    Ok(())
+}
+
+/// Copies what lies below to its place in a table; whether there is something.
+fn copy_from(
+    below: &GroupBelow<'_>,
+    layout: Layout,
+    parts: &Parts<'_>,
+    place: &mut [u8],
+) -> BackendResult<bool> {
+    let Some(value) = below.get(parts)? else {
+        return Ok(false);
+    };
+    check_fetched(layout, parts, &value)?;
+    place.copy_from_slice(&value);
     Ok(true)
 }
 
-/// Gives the memory of freed entries back by moving the others to new pages.
-fn rebuild(table: &mut GroupTable, layout: Layout) {
+/// What `layer` has of `cells`, a value or none for each.
+fn get_many<'a>(
+    layer: &'a dyn Lower,
+    cells: &[(KeyGroup, Parts<'_>)],
+) -> BackendResult<Vec<Option<Cow<'a, [u8]>>>> {
+    let values = layer.get_many(cells)?;
+    if values.len() != cells.len() {
+        return Err(BackendError::new(
+            BackendErrorKind::Other,
+            format!(
+                "{layer:?} was asked for {} values and gave {}: it has a defect",
+                cells.len(),
+                values.len()
+            ),
+        ));
+    }
+    Ok(values)
+}
+
+/// Gives memory back by moving those entries to new pages that are to be kept, about `expected` in number.
+fn rebuild(table: &mut GroupTable, layout: Layout, expected: usize, keep: impl Fn(&EntryView<'_>) -> bool) {
     let full = table.take_for_rebuild();
-    table.reserve(full.len());
-    for entry in full.entries(layout) {
+    table.reserve(expected);
+    for entry in full.entries(layout).filter(keep) {
         table.insert_as_it_was(layout, &entry);
     }
 }

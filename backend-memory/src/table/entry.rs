@@ -229,6 +229,13 @@ impl<'a> EntryView<'a> {
         self.flags() & (PRESENT | DEAD | HEAD | STORED) == STORED
     }
 
+    /// Whether this says that an entry is nowhere, neither in the table nor below; of a fixed width, it waits for its first value in a batch.
+    #[inline]
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        self.flags() & (PRESENT | DEAD | HEAD | STORED) == 0
+    }
+
     /// Whether this is an entry of the state: not a freed place, not the head of a map, and with a value.
     #[inline]
     #[must_use]

@@ -111,11 +111,11 @@ impl GroupTable {
             Layout::Fixed(_) => 0,
             Layout::Varying | Layout::Linked => PRESENT | if parts.head { HEAD } else { 0 },
         };
-        self.add(layout, parts, capacity, flags)
+        self.add(layout, parts, capacity, self.arena.epoch, flags)
     }
 
-    fn add(&mut self, layout: Layout, parts: &Parts<'_>, capacity: usize, flags: u8) -> Location {
-        let location = self.place(layout, parts, capacity, self.arena.epoch, flags);
+    fn add(&mut self, layout: Layout, parts: &Parts<'_>, capacity: usize, epoch: u32, flags: u8) -> Location {
+        let location = self.place(layout, parts, capacity, epoch, flags);
         self.index.insert(parts.hash, location, hash_in(&self.arena));
         location
     }
@@ -198,14 +198,34 @@ impl GroupTable {
         stored: bool,
     ) -> Location {
         let flags = PRESENT | if stored { STORED } else { 0 };
-        let location = self.add(layout, parts, value.len(), flags);
+        let location = self.add(layout, parts, value.len(), self.arena.epoch, flags);
         self.change(layout, location).set_value(0, value);
         location
     }
 
+    /// Adds an entry that is not there as it lies below, where everything is that was changed in `epoch` or before.
+    pub fn insert_clean(&mut self, layout: Layout, parts: &Parts<'_>, value: &[u8], epoch: u32) -> Location {
+        let location = self.add(layout, parts, value.len(), epoch, PRESENT | STORED);
+        self.change(layout, location).set_value(0, value);
+        location
+    }
+
+    /// Gives an entry that was just inserted without value, and whose layout has a fixed width, the value that it has below.
+    pub fn fill(&mut self, layout: Layout, placed: Placed, value: &[u8]) {
+        let mut entry = self.change(layout, placed.location);
+        entry.set_flags(PRESENT | STORED);
+        entry.set_value(0, value);
+    }
+
+    /// Adds the mark that there is no such entry, neither in the table nor below. It is in no list and no snapshot, and goes when the table is
+    /// rebuilt.
+    pub fn insert_absent(&mut self, layout: Layout, parts: &Parts<'_>) {
+        self.add(layout, parts, 0, self.arena.epoch, 0);
+    }
+
     /// Adds the note that an entry is deleted which is not in the table, but in snapshots.
     pub fn insert_deletion(&mut self, layout: Layout, parts: &Parts<'_>) {
-        let location = self.add(layout, parts, 0, STORED);
+        let location = self.add(layout, parts, 0, self.arena.epoch, STORED);
         self.arena.note_deletion(location);
     }
 
@@ -336,21 +356,22 @@ impl GroupTable {
         self.arena.free(location, size);
     }
 
-    /// The state's entries, in no order.
-    pub fn cells(&self, layout: Layout) -> impl Iterator<Item = EntryView<'_>> {
+    /// Every place, in no order: those of heads, marks and freed entries too.
+    pub fn places(&self, layout: Layout) -> impl Iterator<Item = EntryView<'_>> {
         self.arena
             .pages
             .iter()
             .flat_map(move |page| entries_of(layout, page.read_at(super::page::PAGE_HEADER_BYTES)))
-            .filter(EntryView::is_cell)
+    }
+
+    /// The state's entries, in no order.
+    pub fn cells(&self, layout: Layout) -> impl Iterator<Item = EntryView<'_>> {
+        self.places(layout).filter(EntryView::is_cell)
     }
 
     /// The state's entries and the notes of deletions, in no order.
     pub fn entries(&self, layout: Layout) -> impl Iterator<Item = EntryView<'_>> {
-        self.arena
-            .pages
-            .iter()
-            .flat_map(move |page| entries_of(layout, page.read_at(super::page::PAGE_HEADER_BYTES)))
+        self.places(layout)
             .filter(|entry| entry.is_cell() || entry.is_deletion())
     }
 

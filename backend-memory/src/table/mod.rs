@@ -24,7 +24,7 @@ pub use batch::{FixedBatch, Missing, NoValue, SMALL_TABLE_BYTES, fixed_slots, hi
 pub use entry::{EntryView, Layout};
 pub use frozen::{EraOfOwner, FrozenPages, SnapshotEra};
 pub use group::{GroupTable, Placed};
-pub use page::{Location, PAGE_BYTES};
+pub use page::{Location, PAGE_BYTES, pages_in_use_bytes};
 pub use parts::{Parts, cell_hash, map_entry_hash};
 
 /// The low 32 bits of `number`.

@@ -10,6 +10,7 @@
 use super::pool;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The size of a full page; those of a small table are smaller, those of large entries larger.
 pub const PAGE_BYTES: usize = 1 << 16;
@@ -18,6 +19,16 @@ pub const PAGE_BYTES: usize = 1 << 16;
 pub(crate) const PAGE_HEADER_BYTES: usize = 32;
 
 const ALIGN: usize = 64;
+
+/// The bytes of all pages of the process.
+static BYTES_IN_USE: AtomicUsize = AtomicUsize::new(0);
+
+/// The bytes of all pages of the process's tables, those included that only snapshots still hold. Indexes and sorted maps have no pages. Costs one
+/// read of a number that pages count in when they come and go.
+#[must_use]
+pub fn pages_in_use_bytes() -> usize {
+    BYTES_IN_USE.load(Ordering::Relaxed)
+}
 
 /// Where an entry lies: number of the page (32 bits) and offset in it (16 bits).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,7 +107,10 @@ fn take_block(bytes: usize) -> NonNull<u8> {
         NonNull::new(unsafe { alloc_zeroed(layout) })
     };
     match block {
-        Some(block) => block,
+        Some(block) => {
+            BYTES_IN_USE.fetch_add(bytes, Ordering::Relaxed);
+            block
+        }
         None => handle_alloc_error(layout),
     }
 }
@@ -210,6 +224,7 @@ impl Page {
 impl Drop for Page {
     fn drop(&mut self) {
         let size = self.size();
+        BYTES_IN_USE.fetch_sub(size, Ordering::Relaxed);
         if size == PAGE_BYTES {
             // SAFETY: `take_block` took a block of this size from the pool, and nobody else gives it back.
             unsafe { pool::give_back(self.block) }

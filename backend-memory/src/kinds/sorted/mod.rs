@@ -3,7 +3,8 @@
 //! A snapshot shares the sequence; the first write after it copies the list of chunks, and then each chunk that is written. Timers live
 //! here, one map a group under the empty key.
 //!
-//! What lies below is brought in whole, group by group, when a group is first used: a scan needs one order over everything.
+//! What lies below is brought in whole, group by group, when a group is used: a scan needs one order over everything. A group goes whole as
+//! well, when it is evicted.
 
 mod chunk;
 mod run;
@@ -43,7 +44,7 @@ struct Group {
     deleted: Arc<Run>,
     /// The epoch up to which deletions were forgotten.
     forgotten: u32,
-    /// Everything is still below.
+    /// Everything is below only.
     below: bool,
 }
 
@@ -95,10 +96,11 @@ impl SortedState {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        let groups = self.groups.iter();
-        groups
-            .map(|group| group.run.bytes() + group.deleted.bytes())
-            .sum()
+        self.groups.iter().map(Group::bytes).sum()
+    }
+
+    pub(super) fn group_bytes(&self, group: usize) -> usize {
+        self.groups.get(group).map_or(0, Group::bytes)
     }
 
     pub(super) fn shared_chunks(&self) -> usize {
@@ -118,7 +120,7 @@ impl SortedState {
         }
         let mut run = Run::default();
         let mark = Mark {
-            epoch: 0,
+            epoch: self.deletions.below,
             stored: true,
         };
         lower.visit(super::group_at(self.first, index), &mut |entry| {
@@ -185,7 +187,7 @@ impl SortedState {
         counters.remove(encoded_bytes(&address, len));
         let mark = mark.changed(self.epoch);
         if self.deletions.keep && mark.stored {
-            group.note_deletion(&address, mark, self.deletions.forget);
+            group.note_deletion(&address, mark, self.deletions.forgettable());
         }
         Ok(true)
     }
@@ -248,6 +250,22 @@ impl SortedState {
         Ok(())
     }
 
+    /// Drops a group that is clean up to the epoch `up_to`, all of it: some of an order is no order.
+    pub(super) fn evict(&mut self, group: usize, up_to: u32) -> usize {
+        let (Some(group), Some(counters)) = (self.groups.get_mut(group), self.counters.get(group)) else {
+            return 0;
+        };
+        if group.below || !group.is_clean(up_to) {
+            return 0;
+        }
+        let bytes = group.bytes();
+        *group = Group {
+            below: counters.cells > 0,
+            ..Group::default()
+        };
+        bytes
+    }
+
     pub(super) fn freeze(&mut self) -> Vec<FrozenGroup> {
         self.epoch = self.epoch.wrapping_add(1);
         let groups = self.groups.iter();
@@ -267,6 +285,15 @@ impl SortedState {
 }
 
 impl Group {
+    /// Whether nothing was changed after the epoch `up_to`, deletions included.
+    fn is_clean(&self, up_to: u32) -> bool {
+        self.run.newest().max(self.deleted.newest()) <= up_to
+    }
+
+    fn bytes(&self) -> usize {
+        self.run.bytes() + self.deleted.bytes()
+    }
+
     fn note_deletion(&mut self, address: &Address<'_>, mark: Mark, forget: u32) {
         let deleted = Arc::make_mut(&mut self.deleted);
         if self.forgotten < forget && deleted.len() >= NOTED_MIN {

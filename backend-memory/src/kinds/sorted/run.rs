@@ -173,6 +173,12 @@ impl Run {
             .map(|(entry, _)| entry)
     }
 
+    /// The latest epoch in which an entry was changed, or later.
+    pub(super) fn newest(&self) -> u32 {
+        let chunks = self.chunks.iter();
+        chunks.map(|chunk| chunk.newest()).max().unwrap_or(0)
+    }
+
     /// A run of the entries that were changed after the epoch `since`.
     pub(super) fn after(&self, since: u32) -> Self {
         let mut run = Self::default();

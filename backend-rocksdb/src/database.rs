@@ -1,0 +1,276 @@
+//! One RocksDB database, with a column family a state.
+
+use crate::error::failed;
+use crate::folder::Folder;
+use crate::keys::behind;
+use crate::options::figures::Figures;
+use crate::options::{Memory, Options};
+use millpond_backend_api::{BackendError, BackendErrorKind, BackendResult, KeyGroup, KeyGroupRange};
+use rocksdb::checkpoint::Checkpoint;
+use rocksdb::{
+    BoundColumnFamily, ColumnFamilyDescriptor, DB, DBWithThreadMode, IngestExternalFileOptions,
+    MultiThreaded, ReadOptions,
+};
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What databases are opened with.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub(crate) options: Arc<Options>,
+    pub(crate) memory: Memory,
+}
+
+/// A database whose column families come and go while several threads use it.
+pub(crate) type Db = DBWithThreadMode<MultiThreaded>;
+
+/// A database in a folder of its own. The folder goes with it.
+pub(crate) struct Database {
+    db: Db,
+    database: rocksdb::Options,
+    column_family: rocksdb::Options,
+    figures: Figures,
+    /// The names of the column families.
+    names: Mutex<Vec<String>>,
+    // Dropped after the database.
+    folder: Folder,
+}
+
+/// What RocksDB calls a name that no state can have.
+const DEFAULT: &str = "default";
+
+/// The column family of a state. States may have any name, column families none with a NUL, and one is taken.
+fn column_family_of(state: &str) -> String {
+    let escaped = state.replace('%', "%25").replace('\0', "%00");
+    format!("state:{escaped}")
+}
+
+impl Database {
+    /// Opens the database in `folder`, or makes one if the folder is empty.
+    ///
+    /// # Errors
+    /// [`BackendErrorKind::Corrupted`] for damaged files, as RocksDB describes it, and those of the file system.
+    pub(crate) fn open(folder: Folder, setup: &Setup) -> BackendResult<Self> {
+        let path = folder.path();
+        let database = setup.options.database(&setup.memory, path);
+        let column_family = setup.options.column_family(&setup.memory);
+        let what = || format!("the database in {} cannot be opened", path.display());
+        let mut names = if path.join("CURRENT").exists() {
+            DB::list_cf(&database, path).map_err(|error| failed(error, what()))?
+        } else {
+            Vec::new()
+        };
+        if !names.iter().any(|name| name == DEFAULT) {
+            names.push(DEFAULT.to_owned());
+        }
+        let families = names
+            .iter()
+            .map(|name| ColumnFamilyDescriptor::new(name, column_family.clone()));
+        let db = Db::open_cf_descriptors(&database, path, families).map_err(|error| failed(error, what()))?;
+        Ok(Self {
+            db,
+            database,
+            column_family,
+            figures: setup.options.figures.clone(),
+            names: Mutex::new(names),
+            folder,
+        })
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What RocksDB tells about itself.
+    pub(crate) fn figures(&self) -> Vec<(String, f64)> {
+        let families = self.families();
+        self.figures.of(&self.db, &families, &self.database)
+    }
+
+    /// The options of a column family.
+    pub(crate) fn column_family_options(&self) -> &rocksdb::Options {
+        &self.column_family
+    }
+
+    fn families(&self) -> Vec<Arc<BoundColumnFamily<'_>>> {
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.iter().filter_map(|name| self.db.cf_handle(name)).collect()
+    }
+
+    fn family(&self, state: &str) -> Option<Arc<BoundColumnFamily<'_>>> {
+        self.db.cf_handle(&column_family_of(state))
+    }
+
+    /// The value of the cell with the name `name`.
+    ///
+    /// # Errors
+    /// RocksDB's, as for all calls.
+    pub(crate) fn get(&self, state: &str, name: &[u8]) -> BackendResult<Option<Vec<u8>>> {
+        let Some(family) = self.family(state) else {
+            return Ok(None);
+        };
+        let found = self.db.get_pinned_cf(&family, name);
+        let found = found.map_err(|error| self.read_failed(error, state))?;
+        Ok(found.map(|value| value.to_vec()))
+    }
+
+    /// The values of the cells with the names `names`, which are in order; each is given to `each` with its place in `names`.
+    ///
+    /// # Errors
+    /// RocksDB's.
+    pub(crate) fn get_many(
+        &self,
+        state: &str,
+        names: &[&[u8]],
+        mut each: impl FnMut(usize, Vec<u8>),
+    ) -> BackendResult<()> {
+        let Some(family) = self.family(state) else {
+            return Ok(());
+        };
+        let found = self.db.batched_multi_get_cf(&family, names.iter().copied(), true);
+        for (place, value) in found.into_iter().enumerate() {
+            if let Some(value) = value.map_err(|error| self.read_failed(error, state))? {
+                each(place, value.to_vec());
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `each` with name and value of all cells whose names begin with `prefix`, in order, until it fails.
+    ///
+    /// # Errors
+    /// RocksDB's, and that of `each`.
+    pub(crate) fn scan(
+        &self,
+        state: &str,
+        prefix: &[u8],
+        keep_in_cache: bool,
+        mut each: impl FnMut(&[u8], &[u8]) -> BackendResult<()>,
+    ) -> BackendResult<()> {
+        let Some(family) = self.family(state) else {
+            return Ok(());
+        };
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(prefix);
+        if let Some(end) = behind(prefix) {
+            options.set_iterate_upper_bound(end);
+        }
+        options.fill_cache(keep_in_cache);
+        let mut cursor = self.db.raw_iterator_cf_opt(&family, options);
+        cursor.seek(prefix);
+        while let Some((name, value)) = cursor.item() {
+            each(name, value)?;
+            cursor.next();
+        }
+        cursor.status().map_err(|error| self.read_failed(error, state))
+    }
+
+    /// Brings the file at `path`, which was written for this, into a state. The file is moved.
+    ///
+    /// # Errors
+    /// RocksDB's.
+    pub(crate) fn ingest(&self, state: &str, path: &Path) -> BackendResult<()> {
+        let name = column_family_of(state);
+        let what = || {
+            format!(
+                "changes of state {state:?} cannot be brought into {}",
+                self.folder().display()
+            )
+        };
+        if self.db.cf_handle(&name).is_none() {
+            self.db
+                .create_cf(&name, &self.column_family)
+                .map_err(|error| failed(error, what()))?;
+            let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+            names.push(name.clone());
+        }
+        let Some(family) = self.db.cf_handle(&name) else {
+            return Err(BackendError::new(
+                BackendErrorKind::Other,
+                format!("{}: the column family that was made is not there", what()),
+            ));
+        };
+        let mut options = IngestExternalFileOptions::default();
+        options.set_move_files(true);
+        self.db
+            .ingest_external_file_cf_opts(&family, &options, vec![path])
+            .map_err(|error| failed(error, what()))
+    }
+
+    /// Drops the key groups outside `range`, as far as that costs little: whole files at once, the rest when RocksDB compacts it.
+    ///
+    /// # Errors
+    /// RocksDB's.
+    pub(crate) fn clip(&self, range: KeyGroupRange) -> BackendResult<()> {
+        let bound = |group: u32| {
+            u16::try_from(group)
+                .ok()
+                .map(|group| KeyGroup(group).0.to_be_bytes())
+        };
+        let first = range.first.0.to_be_bytes();
+        // The highest group there can be has no successor, and nothing behind it.
+        let behind = bound(u32::from(range.last.0) + 1);
+        let mut outside = Vec::new();
+        if range.first.0 > 0 {
+            outside.push(([0; 2], first));
+        }
+        if let Some(behind) = behind {
+            outside.push((behind, [u8::MAX; 2]));
+        }
+        let unlogged = Options::write();
+        for family in self.families() {
+            for (from, to) in &outside {
+                self.db
+                    .delete_file_in_range_cf(&family, from, to)
+                    .and_then(|()| self.db.delete_range_cf_opt(&family, from, to, &unlogged))
+                    .map_err(|error| self.clip_failed(error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes RocksDB's checkpoint of everything, which shares the files, into `folder`, which is not there yet.
+    ///
+    /// # Errors
+    /// RocksDB's.
+    pub(crate) fn checkpoint(&self, folder: &Folder) -> BackendResult<()> {
+        Checkpoint::new(&self.db)
+            .and_then(|checkpoint| checkpoint.create_checkpoint(folder.path()))
+            .map_err(|error| {
+                failed(
+                    error,
+                    format_args!("no checkpoint of {} could be taken", self.folder().display()),
+                )
+            })
+    }
+
+    #[cold]
+    fn read_failed(&self, error: rocksdb::Error, state: &str) -> BackendError {
+        failed(
+            error,
+            format_args!("state {state:?} cannot be read from {}", self.folder().display()),
+        )
+    }
+
+    #[cold]
+    fn clip_failed(&self, error: rocksdb::Error) -> BackendError {
+        failed(
+            error,
+            format_args!("{} cannot be cut to its key groups", self.folder().display()),
+        )
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // Nobody will ask for what a compaction would bring.
+        self.db.cancel_all_background_work(false);
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Database({})", self.folder().display())
+    }
+}

@@ -1,0 +1,144 @@
+//! From frozen tables to a sorted file of what was changed, and into the database with it.
+//!
+//! Sorted files that are brought in whole spare RocksDB the skip list that each write would go through otherwise, and a log.
+
+use crate::error::failed;
+use crate::keys::put_entry;
+use crate::store::Part;
+use millpond_backend_api::{BackendError, BackendResult, KeyGroup, KeyGroupRange};
+use millpond_backend_memory::kinds::FrozenGroup;
+use millpond_backend_memory::snapshot::FrozenState;
+use rocksdb::SstFileWriter;
+use std::path::PathBuf;
+
+/// What of one state was changed since an epoch.
+#[derive(Debug)]
+pub(crate) struct Ingestion<'a> {
+    state: &'a FrozenState,
+    range: KeyGroupRange,
+    since: u32,
+    changes: Changes,
+}
+
+/// The changes of one key group: names and values in one block, and where each lies.
+#[derive(Debug, Default)]
+struct Changes {
+    bytes: Vec<u8>,
+    entries: Vec<Place>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    name: usize,
+    value: usize,
+    end: usize,
+    deleted: bool,
+}
+
+impl Changes {
+    fn read(&mut self, group: KeyGroup, frozen: &FrozenGroup, since: u32) -> BackendResult<()> {
+        self.bytes.clear();
+        self.entries.clear();
+        frozen.try_for_each_changed(Some(since), |changed| {
+            let name = self.bytes.len();
+            put_entry(&mut self.bytes, group, &changed.entry);
+            let value = self.bytes.len();
+            if !changed.deleted {
+                self.bytes.extend_from_slice(changed.entry.value);
+            }
+            self.entries.push(Place {
+                name,
+                value,
+                end: self.bytes.len(),
+                deleted: changed.deleted,
+            });
+            Ok::<_, BackendError>(())
+        })?;
+        let bytes = &self.bytes;
+        let name = |place: &Place| bytes.get(place.name..place.value).unwrap_or_default();
+        // Names of a group begin alike, so the part behind that is most often all there is to compare.
+        self.entries
+            .sort_unstable_by(|left, right| name(left).cmp(name(right)));
+        Ok(())
+    }
+
+    fn write(&self, file: &mut SstFileWriter<'_>) -> Result<(), rocksdb::Error> {
+        for place in &self.entries {
+            let name = self.bytes.get(place.name..place.value).unwrap_or_default();
+            if place.deleted {
+                file.delete(name)?;
+            } else {
+                file.put(name, self.bytes.get(place.value..place.end).unwrap_or_default())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Ingestion<'a> {
+    /// What was changed of `state`, the tables of the groups of `range`, after the epoch `since`.
+    pub(crate) fn new(state: &'a FrozenState, range: KeyGroupRange, since: u32) -> Self {
+        Self {
+            state,
+            range,
+            since,
+            changes: Changes::default(),
+        }
+    }
+
+    /// Brings the changes in the groups of `part` into its database, by a file at `path` if there are any.
+    pub(crate) fn run(
+        &mut self,
+        part: &Part,
+        path: impl FnOnce() -> PathBuf,
+        check: &dyn Fn() -> BackendResult<()>,
+    ) -> BackendResult<()> {
+        let name = self.state.descriptor.name.as_str();
+        let groups = self.range.iter().zip(&self.state.groups);
+        let mut groups = groups.filter(|(group, _)| part.groups.contains(*group));
+        // Most states of most jobs are changed all the time, but an idle one must not make a file a checkpoint.
+        let first = loop {
+            let Some((group, frozen)) = groups.next() else {
+                return Ok(());
+            };
+            check()?;
+            self.changes.read(group, frozen, self.since)?;
+            if !self.changes.entries.is_empty() {
+                break path();
+            }
+        };
+        let in_file = |error| {
+            failed(
+                error,
+                format_args!(
+                    "changes of state {name:?} cannot be written to {}",
+                    first.display()
+                ),
+            )
+        };
+        let written = Leftover(&first);
+        let mut file = SstFileWriter::create(part.database.column_family_options());
+        file.open(&first).map_err(in_file)?;
+        self.changes.write(&mut file).map_err(in_file)?;
+        for (group, frozen) in groups {
+            check()?;
+            self.changes.read(group, frozen, self.since)?;
+            self.changes.write(&mut file).map_err(in_file)?;
+        }
+        file.finish().map_err(in_file)?;
+        drop(file);
+        part.database.ingest(name, &first)?;
+        drop(written);
+        Ok(())
+    }
+}
+
+/// A file that is removed if it is still there.
+struct Leftover<'a>(&'a PathBuf);
+
+impl Drop for Leftover<'_> {
+    fn drop(&mut self) {
+        // It was moved away, mostly; else the folder goes soon.
+        let _ = std::fs::remove_file(self.0);
+    }
+}

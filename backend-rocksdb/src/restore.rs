@@ -1,0 +1,230 @@
+//! From the handles of a snapshot to databases on this machine, with tables over them.
+//!
+//! Each handle becomes a database of its own ([`Part`]): its files are linked, or copied where that cannot be, and opened. A handle that has
+//! key groups of others too is cut to those that are wanted. Nothing is read row by row, however the parallelism changes.
+
+use crate::below::StateBelow;
+use crate::database::{Database, Setup};
+use crate::error::io_failed;
+use crate::folder::Folder;
+use crate::payload::{FORMAT, NamedFile, Payload};
+use crate::store::{Part, Store};
+use crate::sweep::LocalFile;
+use crate::upload::{FileName, Known};
+use millpond_backend_api::{
+    BackendError, BackendErrorKind, BackendResult, FileRef, KeyGroupRange, RestoreFiles, SnapshotHandle,
+};
+use millpond_backend_memory::Tables;
+use millpond_backend_memory::kinds::Counters;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What was restored.
+#[derive(Debug)]
+pub(crate) struct Restored {
+    pub(crate) tables: Tables,
+    pub(crate) store: Arc<Store>,
+    /// The files that later snapshots may name.
+    pub(crate) known: Known,
+    /// The files that were linked and not read yet.
+    pub(crate) unread: Vec<LocalFile>,
+}
+
+/// Files up to this size are read and verified when they are restored; the larger ones are verified by RocksDB where it reads them, and
+/// as a whole beside the job.
+const VERIFIED_AT_ONCE_BYTES: u64 = 1 << 20;
+
+/// Opens the databases of `handles`, which have key groups of `range`, in `folder`, with empty tables over them.
+///
+/// # Errors
+/// [`BackendErrorKind::Incompatible`] for a snapshot of another format, [`BackendErrorKind::Corrupted`] for damage, those of the file system.
+pub(crate) fn restore(
+    range: KeyGroupRange,
+    handles: &[SnapshotHandle],
+    files: &RestoreFiles,
+    folder: Folder,
+    setup: &Setup,
+) -> BackendResult<Restored> {
+    let mut restoring = Restoring {
+        files,
+        known: Known::new(),
+        unread: Vec::new(),
+    };
+    let mut parts = Vec::new();
+    let mut payloads = Vec::new();
+    for handle in handles {
+        let Some(groups) = handle.key_groups.intersection(&range) else {
+            continue;
+        };
+        check_format(handle)?;
+        let payload = Payload::of(handle)?;
+        let database = restoring.open(handle, &payload, parts.len(), &folder, setup)?;
+        if groups != handle.key_groups {
+            database.clip(groups)?;
+        }
+        parts.push(Part { groups, database });
+        payloads.push((handle.key_groups, payload));
+    }
+    parts.extend(fresh_parts(range, &parts, &folder, setup)?);
+    let store = Arc::new(Store::new(range, parts, folder));
+    let tables = tables_over(range, &payloads, &store)?;
+    Ok(Restored {
+        tables,
+        store,
+        known: restoring.known,
+        unread: restoring.unread,
+    })
+}
+
+fn check_format(handle: &SnapshotHandle) -> BackendResult<()> {
+    if handle.format.as_str() == FORMAT {
+        return Ok(());
+    }
+    Err(BackendError::new(
+        BackendErrorKind::Incompatible,
+        format!(
+            "a snapshot of the format {:?} cannot be restored by the rocksdb state backend, which reads {FORMAT:?}",
+            handle.format
+        ),
+    ))
+}
+
+/// Databases for the runs of groups that no part has: all of them at a fresh start.
+fn fresh_parts(
+    range: KeyGroupRange,
+    parts: &[Part],
+    folder: &Folder,
+    setup: &Setup,
+) -> BackendResult<Vec<Part>> {
+    let mut runs: Vec<KeyGroupRange> = Vec::new();
+    for group in range.iter() {
+        if parts.iter().any(|part| part.groups.contains(group)) {
+            continue;
+        }
+        match runs.last_mut() {
+            Some(run) if run.last.0 + 1 == group.0 => run.last = group,
+            _ => runs.extend(KeyGroupRange::new(group.0, group.0)),
+        }
+    }
+    let numbered = runs.into_iter().zip(parts.len()..);
+    numbered
+        .map(|(groups, number)| {
+            Ok(Part {
+                groups,
+                database: Database::open(Folder::make(folder.path().join(format!("db-{number}")))?, setup)?,
+            })
+        })
+        .collect()
+}
+
+fn tables_over(
+    range: KeyGroupRange,
+    payloads: &[(KeyGroupRange, Payload)],
+    store: &Arc<Store>,
+) -> BackendResult<Tables> {
+    let mut tables = Tables::for_increments(range);
+    for state in payloads.iter().flat_map(|(_, payload)| &payload.states) {
+        // Also refuses two handles that disagree about a state.
+        tables.kind_of(state)?;
+    }
+    for (descriptor, kind) in tables.iter_mut() {
+        let mut counters = vec![Counters::default(); range.len()];
+        for (groups, payload) in payloads {
+            let number = payload
+                .states
+                .iter()
+                .position(|state| state.name == descriptor.name);
+            let Some(of_state) = number.and_then(|number| payload.counters.get(number)) else {
+                continue;
+            };
+            for (group, of_group) in groups.iter().zip(of_state) {
+                let index = group.index().wrapping_sub(range.first.index());
+                if let Some(counters) = counters.get_mut(index) {
+                    *counters = *of_group;
+                }
+            }
+        }
+        let below = StateBelow::new(Arc::clone(store), descriptor.name.as_str());
+        kind.put_over(Some(Arc::new(below)), counters);
+    }
+    Ok(tables)
+}
+
+struct Restoring<'a> {
+    files: &'a RestoreFiles,
+    known: Known,
+    unread: Vec<LocalFile>,
+}
+
+impl Restoring<'_> {
+    /// The database of `handle`, as part `number` of the store.
+    fn open(
+        &mut self,
+        handle: &SnapshotHandle,
+        payload: &Payload,
+        number: usize,
+        folder: &Folder,
+        setup: &Setup,
+    ) -> BackendResult<Database> {
+        let database = Folder::make(folder.path().join(format!("db-{number}")))?;
+        for (NamedFile { name, .. }, file) in payload.files.iter().zip(&handle.files) {
+            let to = database.path().join(name);
+            self.bring(file, &to)?;
+            if file.shared {
+                let name = FileName {
+                    part: number,
+                    name: name.clone(),
+                };
+                self.known.insert(name, file.clone());
+            }
+        }
+        let tokens = || handle.files.iter().zip(&payload.files);
+        Database::open(database, setup).map_err(|error| {
+            // RocksDB knows its own names only.
+            let text = error.message();
+            let named = tokens().find(|(_, named)| text.contains(named.name.as_str()));
+            let named = named.map(|(file, _)| format!("snapshot file {}", file.token));
+            error.context(named.unwrap_or_else(|| "the database of a snapshot".to_owned()))
+        })
+    }
+
+    /// Brings a file of the snapshot to `to`.
+    fn bring(&mut self, file: &FileRef, to: &Path) -> BackendResult<()> {
+        // RocksDB never changes a file of sorted entries, and may change the others.
+        if to.extension().is_some_and(|extension| extension == "sst")
+            && let Some(path) = self.files.local_path(file)?
+            && fs::hard_link(&path, to).is_ok()
+        {
+            let local = LocalFile::new(file.clone(), to.to_owned());
+            if file.size <= VERIFIED_AT_ONCE_BYTES {
+                return local.verify();
+            }
+            local.check_size()?;
+            self.unread.push(local);
+            return Ok(());
+        }
+        self.copy(file, to)
+    }
+
+    fn copy(&self, file: &FileRef, to: &Path) -> BackendResult<()> {
+        const STEP_BYTES: usize = 256 << 10;
+        let failed = |error| io_failed(error, "write", to);
+        let mut stream = self.files.open(file)?;
+        let mut copy = fs::File::create(to).map_err(failed)?;
+        let mut buffer = vec![0; STEP_BYTES];
+        let (mut size, mut crc32) = (0, crc32fast::Hasher::new());
+        loop {
+            let read = stream.read(&mut buffer)?;
+            let bytes = buffer.get(..read).unwrap_or_default();
+            if bytes.is_empty() {
+                break;
+            }
+            size += bytes.len() as u64;
+            crc32.update(bytes);
+            copy.write_all(bytes).map_err(failed)?;
+        }
+        LocalFile::new(file.clone(), to.to_owned()).compare(size, crc32.finalize())
+    }
+}

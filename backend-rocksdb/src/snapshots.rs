@@ -1,0 +1,222 @@
+//! The tables of a subtask and RocksDB below them: what a checkpoint does, and what is done when memory runs out between two.
+
+use crate::below::StateBelow;
+use crate::memory::{TableMemory, Use};
+use crate::options::{Options, TableShare};
+use crate::restore::Restored;
+use crate::room::Room;
+use crate::spill::Spill;
+use crate::store::Store;
+use crate::sweep::Sweep;
+use crate::upload::Known;
+use crate::writer::{Outline, RocksDbWriter, Snapshot, Written};
+use millpond_backend_api::{BackendResult, CheckpointEvent, SnapshotRequest};
+use millpond_backend_memory::snapshot::FrozenState;
+use millpond_backend_memory::{Snapshots, Tables};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How often memory is looked at, at the least: after this many batches.
+const LOOK_EVERY_MAX: u32 = 16;
+/// With less memory than this for each batch between two looks, it is looked at more often.
+const BYTES_A_BATCH: usize = 1 << 20;
+
+/// The snapshots of a subtask, and its share of the memory.
+#[derive(Debug)]
+pub struct RocksDbSnapshots {
+    options: Arc<Options>,
+    memory: TableMemory,
+    /// What the tables took when that was last looked at.
+    last: Use,
+    store: Arc<Store>,
+    /// The epoch up to which the tables know that their changes are below.
+    below: u32,
+    /// The files of the latest completed checkpoint that later ones may name.
+    known: Arc<Known>,
+    /// The checkpoint that has them.
+    completed: u64,
+    /// Snapshots of which it is not known whether they are complete.
+    pending: BTreeMap<u64, Written>,
+    room: Room,
+    /// What the tables took when nothing more could be dropped, if that was more than they should.
+    floor: usize,
+    spill: Spill,
+    batches: u32,
+    sweep: Sweep,
+}
+
+impl RocksDbSnapshots {
+    pub(crate) fn new(options: Arc<Options>, share: TableShare, restored: Restored) -> (Tables, Self) {
+        let Restored {
+            tables,
+            store,
+            known,
+            unread,
+        } = restored;
+        let snapshots = Self {
+            options,
+            memory: TableMemory::new(share),
+            last: Use {
+                used: 0,
+                limit: usize::MAX,
+            },
+            store,
+            below: 0,
+            known: Arc::new(known),
+            completed: 0,
+            pending: BTreeMap::new(),
+            room: Room::default(),
+            floor: 0,
+            spill: Spill::default(),
+            batches: 0,
+            sweep: Sweep::start(unread),
+        };
+        (tables, snapshots)
+    }
+
+    /// Tells the tables what is below them by now.
+    fn take_note(&mut self, tables: &mut Tables) {
+        let below = self.store.below();
+        if below == self.below {
+            return;
+        }
+        self.below = below;
+        for (_, kind) in tables.iter_mut() {
+            kind.deletions_mut().below = below;
+        }
+    }
+
+    /// Freezes the tables; states that are new are over the store from now on.
+    fn freeze(&self, tables: &mut Tables) -> BackendResult<Vec<FrozenState>> {
+        for (descriptor, kind) in tables.iter_mut() {
+            if kind.lower().is_none() {
+                let below = StateBelow::new(Arc::clone(&self.store), descriptor.name.as_str());
+                kind.replace_lower(Some(Arc::new(below)));
+            }
+        }
+        tables.freeze()
+    }
+
+    /// Drops what need not be in memory; returns what the tables take then, and may.
+    fn evict(&mut self, tables: &mut Tables) -> Use {
+        self.take_note(tables);
+        let Use { used, limit } = self.memory.look(tables, &self.store);
+        let used = self.room.make(tables, self.below, used, limit);
+        // Empty tables have their size too: what could not be helped the last time is no reason to write everything out again.
+        self.last = Use {
+            used,
+            limit: limit.max(self.floor + self.floor / 8),
+        };
+        self.last
+    }
+
+    fn make_room(&mut self, tables: &mut Tables) -> BackendResult<()> {
+        let Use { used, limit } = self.evict(tables);
+        // While slots of a state are out nothing can be frozen; their batch ends soon.
+        if used <= limit || tables.iter().any(|(_, kind)| kind.in_batch()) {
+            return Ok(());
+        }
+        if !self.spill.is_running() {
+            let to = tables.epoch();
+            let states = self.freeze(tables)?;
+            let frozen = self.store.wait_for(to, states, false);
+            self.spill.start(Arc::clone(&self.store), frozen)?;
+        }
+        if used <= limit + limit / 8 {
+            return Ok(());
+        }
+        // The tables must not outgrow the memory: the worker waits for the disk.
+        self.spill.wait()?;
+        self.floor = 0;
+        let Use { used, limit } = self.evict(tables);
+        self.floor = if used > limit { used } else { 0 };
+        Ok(())
+    }
+}
+
+/// Adds the figures of one more database, by their names.
+fn add_figures(to: &mut Vec<(String, f64)>, more: Vec<(String, f64)>) {
+    for (name, value) in more {
+        match to.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, sum)) => *sum += value,
+            None => to.push((name, value)),
+        }
+    }
+}
+
+impl Snapshots for RocksDbSnapshots {
+    type Writer = RocksDbWriter;
+
+    fn snapshot(&mut self, tables: &mut Tables, request: &SnapshotRequest) -> BackendResult<RocksDbWriter> {
+        self.sweep.check()?;
+        self.take_note(tables);
+        let shared = request.may_share && self.options.incremental;
+        let to = tables.epoch();
+        let states = self.freeze(tables)?;
+        let outlines = states.iter().map(|state| Outline {
+            descriptor: state.descriptor.clone(),
+            counters: state.counters.clone(),
+        });
+        let outlines = outlines.collect();
+        let frozen = self.store.wait_for(to, states, true);
+        let written = Written::default();
+        self.pending.insert(request.checkpoint_id, Arc::clone(&written));
+        Ok(RocksDbWriter::new(Snapshot {
+            store: Arc::clone(&self.store),
+            range: tables.range(),
+            states: outlines,
+            frozen,
+            known: if shared {
+                Arc::clone(&self.known)
+            } else {
+                Arc::default()
+            },
+            shared,
+            threads: self.options.transfer_threads.count(),
+            written,
+        }))
+    }
+
+    fn notify(&mut self, tables: &mut Tables, id: u64, event: CheckpointEvent) -> BackendResult<()> {
+        self.sweep.check()?;
+        self.take_note(tables);
+        let written = self.pending.remove(&id);
+        if event == CheckpointEvent::Completed {
+            // What came before it will be subsumed if it ever completes.
+            self.pending = self.pending.split_off(&id);
+            if let Some(written) = written
+                && id > self.completed
+            {
+                self.completed = id;
+                // A savepoint's files are nobody else's, and one that was never written has none.
+                self.known = Arc::new(written.get().cloned().unwrap_or_default());
+            }
+        }
+        self.make_room(tables)
+    }
+
+    fn batch_ended(&mut self, tables: &mut Tables) -> BackendResult<()> {
+        self.batches = self.batches.wrapping_add(1);
+        let affordable = u32::try_from(self.last.limit / BYTES_A_BATCH).unwrap_or(LOOK_EVERY_MAX);
+        if !self.batches.is_multiple_of(affordable.clamp(1, LOOK_EVERY_MAX)) {
+            return Ok(());
+        }
+        self.make_room(tables)
+    }
+
+    fn metrics(&self) -> Vec<(String, f64)> {
+        let figure = |name: &str, number: u64| (name.to_owned(), number as f64);
+        let mut figures = vec![
+            figure("cache_used_bytes", self.last.used as u64),
+            figure("cache_limit_bytes", self.last.limit as u64),
+            figure("cache_evicted_bytes", self.room.evicted_bytes),
+            figure("cache_rounds", self.room.rounds),
+            figure("cache_spills", self.spill.count()),
+            figure("checkpoint_files", self.known.len() as u64),
+        ];
+        for part in self.store.parts() {
+            add_figures(&mut figures, part.database.figures());
+        }
+        figures
+    }
+}

@@ -1,0 +1,174 @@
+//! From RocksDB's checkpoint on this machine to files of the checkpoint storage: what an earlier completed checkpoint has already is named
+//! again, the rest is linked or copied.
+
+use crate::error::io_failed;
+use crate::store::LocalCheckpoint;
+use millpond_backend_api::{BackendResult, FileRef, SnapshotStreams, StreamHint};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// What is read at once.
+const STEP_BYTES: usize = 256 << 10;
+
+/// A file of a database: which part of the store it is of, and its name there. RocksDB gives a name once and never changes a file of sorted entries.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct FileName {
+    pub(crate) part: usize,
+    pub(crate) name: String,
+}
+
+impl FileName {
+    /// Whether the file stays as it is for as long as there is one of that name.
+    pub(crate) fn is_sorted_file(&self) -> bool {
+        self.name.ends_with(".sst")
+    }
+}
+
+/// The files of checkpoints, by their names.
+pub(crate) type Known = BTreeMap<FileName, FileRef>;
+
+/// A file of a checkpoint, on its way.
+struct Transfer {
+    name: FileName,
+    path: PathBuf,
+    size: u64,
+}
+
+/// How files are brought to the storage.
+#[derive(Debug)]
+pub(crate) struct Upload<'a> {
+    pub(crate) streams: &'a SnapshotStreams,
+    /// The largest state, for errors about size.
+    pub(crate) state: &'a str,
+    /// Files of completed checkpoints that may be named.
+    pub(crate) known: &'a Known,
+    /// Whether later snapshots may name what is brought.
+    pub(crate) shared: bool,
+    /// How many files are on their way at once.
+    pub(crate) threads: usize,
+}
+
+/// What a checkpoint consists of.
+#[derive(Debug, Default)]
+pub(crate) struct Uploaded {
+    /// All of its files, in the order of their names.
+    pub(crate) files: Vec<(FileName, FileRef)>,
+    /// The bytes that were not there before.
+    pub(crate) new_bytes: u64,
+}
+
+impl Upload<'_> {
+    /// Brings the files of `checkpoint` that are not known.
+    ///
+    /// # Errors
+    /// Those of the streams, and of the file system.
+    pub(crate) fn run(&self, checkpoint: &LocalCheckpoint) -> BackendResult<Uploaded> {
+        let mut uploaded = Uploaded::default();
+        let mut transfers = Vec::new();
+        for transfer in files_of(checkpoint)? {
+            match self.known.get(&transfer.name) {
+                Some(known) if known.size == transfer.size => {
+                    uploaded.files.push((transfer.name, known.clone()));
+                }
+                _ => transfers.push(transfer),
+            }
+        }
+        for (transfer, file) in transfers.iter().zip(self.bring_all(&transfers)?) {
+            uploaded.new_bytes += file.size;
+            uploaded.files.push((transfer.name.clone(), file));
+        }
+        uploaded.files.sort_by(|left, right| left.0.cmp(&right.0));
+        Ok(uploaded)
+    }
+
+    /// Brings `transfers`, several at once, and gives their files in the same order.
+    fn bring_all(&self, transfers: &[Transfer]) -> BackendResult<Vec<FileRef>> {
+        let next = AtomicUsize::new(0);
+        let brought = Mutex::new(Vec::new());
+        let work = || {
+            while let number = next.fetch_add(1, Ordering::Relaxed)
+                && let Some(transfer) = transfers.get(number)
+            {
+                let file = self.bring(transfer);
+                let failed = file.is_err();
+                brought
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push((number, file));
+                if failed {
+                    // The others need not begin any more.
+                    next.store(transfers.len(), Ordering::Relaxed);
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..self.threads.min(transfers.len()) {
+                scope.spawn(work);
+            }
+            work();
+        });
+        let mut brought = brought.into_inner().unwrap_or_else(PoisonError::into_inner);
+        brought.sort_unstable_by_key(|(number, _)| *number);
+        brought.into_iter().map(|(_, file)| file).collect()
+    }
+
+    fn bring(&self, transfer: &Transfer) -> BackendResult<FileRef> {
+        self.streams.check_cancelled()?;
+        let hint = StreamHint {
+            state: self.state.into(),
+            expected_bytes: Some(transfer.size).into(),
+            shared: self.shared && transfer.name.is_sorted_file(),
+        };
+        let mut stream = self.streams.open(hint)?;
+        read_all(&transfer.path, |bytes| {
+            self.streams.check_cancelled()?;
+            stream.write(bytes)
+        })?;
+        stream.finish()
+    }
+}
+
+/// Reads a file from its start and gives it to `each` piece by piece.
+///
+/// # Errors
+/// Those of the file system, and of `each`.
+pub(crate) fn read_all(path: &Path, mut each: impl FnMut(&[u8]) -> BackendResult<()>) -> BackendResult<()> {
+    let failed = |error| io_failed(error, "read", path);
+    let mut file = File::open(path).map_err(failed)?;
+    let mut buffer = vec![0; STEP_BYTES];
+    loop {
+        let read = file.read(&mut buffer).map_err(failed)?;
+        if read == 0 {
+            return Ok(());
+        }
+        each(buffer.get(..read).unwrap_or_default())?;
+    }
+}
+
+/// The files of a checkpoint that belong to it: all but the log that RocksDB may have written.
+fn files_of(checkpoint: &LocalCheckpoint) -> BackendResult<Vec<Transfer>> {
+    let folder = checkpoint.folder.path();
+    let failed = |error| io_failed(error, "read the folder", folder);
+    let mut transfers = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let metadata = entry.metadata().map_err(failed)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if metadata.is_file() && !name.starts_with("LOG") && !name.ends_with(".log") {
+            transfers.push(Transfer {
+                name: FileName {
+                    part: checkpoint.part,
+                    name,
+                },
+                path: entry.path(),
+                size: metadata.len(),
+            });
+        }
+    }
+    transfers.sort_by(|left, right| left.name.cmp(&right.name));
+    Ok(transfers)
+}
