@@ -12,6 +12,10 @@ pub trait Snapshots: Send + 'static {
     /// The asynchronous part of a snapshot.
     type Writer: SnapshotWriter;
 
+    /// Whether [`KindState::evict`] is called in [`batch_ended`](Self::batch_ended) or elsewhere. Then entries move, and the slots of a state are good for as long
+    /// as its [generation](KeyedState::slot_generation).
+    const EVICTS: bool = false;
+
     /// The synchronous part, as [`KeyedState::snapshot`].
     ///
     /// # Errors
@@ -146,6 +150,17 @@ impl<S: Snapshots> KeyedState for PagedKeyedState<S> {
         match &mut named.kind {
             KindState::Value(value) if named.descriptor.value_width > 0 => value.slots(keys, slots),
             _ => Err(named.wrong_kind("slots")),
+        }
+    }
+
+    fn slot_generation(&mut self, state: StateId) -> BackendResult<u64> {
+        if !S::EVICTS {
+            return Ok(Slot::STAY);
+        }
+        match &self.tables.state(state)?.kind {
+            // One more, so that it is never the number of those that stay.
+            KindState::Value(value) => Ok(value.moves() + 1),
+            _ => Ok(Slot::STAY),
         }
     }
 

@@ -35,6 +35,8 @@ pub struct ValueState {
     deletions: Deletions,
     /// Whether slots are out.
     in_batch: bool,
+    /// How often entries were moved.
+    moves: u64,
     /// How many keys of the last batch had to be looked for below.
     missed: usize,
     /// About how many bytes index and entries take.
@@ -58,6 +60,7 @@ impl ValueState {
             below: Below::nothing(range),
             deletions: Deletions::default(),
             in_batch: false,
+            moves: 0,
             missed: 0,
             footprint: 0,
         }
@@ -83,6 +86,12 @@ impl ValueState {
     /// The index of a group that may be none of the state's.
     fn index_of(&self, group: KeyGroup) -> usize {
         group.index().wrapping_sub(self.first.index())
+    }
+
+    /// How often entries were moved to other places, which ends the life of all slots that were kept.
+    #[inline]
+    pub(crate) fn moves(&self) -> u64 {
+        self.moves
     }
 
     /// Whether slots are out, so that no entry may move or go.
@@ -503,6 +512,7 @@ impl ValueState {
             return 0;
         };
         let before = table.bytes();
+        self.moves += 1;
         rebuild(table, layout, evictable.kept, |entry| entry.epoch() > up_to);
         let overhead = OVERHEAD_BYTES * (index_of(evictable.cells) + evictable.absent);
         self.footprint = self.footprint.saturating_sub(overhead + evictable.bytes);
