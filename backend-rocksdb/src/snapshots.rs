@@ -38,6 +38,8 @@ pub struct RocksDbSnapshots {
     /// Snapshots of which it is not known whether they are complete.
     pending: BTreeMap<u64, Written>,
     room: Room,
+    /// What the tables took when nothing more could be dropped, if that was more than they should.
+    floor: usize,
     spill: Spill,
     batches: u32,
     sweep: Sweep,
@@ -64,6 +66,7 @@ impl RocksDbSnapshots {
             completed: 0,
             pending: BTreeMap::new(),
             room: Room::default(),
+            floor: 0,
             spill: Spill::default(),
             batches: 0,
             sweep: Sweep::start(unread),
@@ -94,30 +97,40 @@ impl RocksDbSnapshots {
         tables.freeze()
     }
 
+    /// Drops what need not be in memory; returns what the tables take then, and may.
+    fn evict(&mut self, tables: &mut Tables) -> Use {
+        self.take_note(tables);
+        let Use { used, limit } = self.memory.look(tables, &self.store);
+        let used = self.room.make(tables, self.below, used, limit);
+        // Empty tables have their size too: what could not be helped the last time is no reason to write everything out again.
+        self.last = Use {
+            used,
+            limit: limit.max(self.floor + self.floor / 8),
+        };
+        self.last
+    }
+
     fn make_room(&mut self, tables: &mut Tables) -> BackendResult<()> {
-        loop {
-            self.take_note(tables);
-            self.last = self.memory.look(tables, &self.store);
-            let Use { used, limit } = self.last;
-            let used = self.room.make(tables, self.below, used, limit);
-            if used <= limit {
-                return Ok(());
-            }
-            if !self.spill.is_running() {
-                let to = tables.epoch();
-                let states = self.freeze(tables)?;
-                let frozen = self.store.wait_for(to, states, false);
-                self.spill.start(Arc::clone(&self.store), frozen)?;
-            }
-            if used <= limit + limit / 8 {
-                return Ok(());
-            }
-            // The tables must not outgrow the memory: the worker waits for the disk.
-            self.spill.wait()?;
-            if self.store.below() == self.below {
-                return Ok(());
-            }
+        let Use { used, limit } = self.evict(tables);
+        // While slots of a state are out nothing can be frozen; their batch ends soon.
+        if used <= limit || tables.iter().any(|(_, kind)| kind.in_batch()) {
+            return Ok(());
         }
+        if !self.spill.is_running() {
+            let to = tables.epoch();
+            let states = self.freeze(tables)?;
+            let frozen = self.store.wait_for(to, states, false);
+            self.spill.start(Arc::clone(&self.store), frozen)?;
+        }
+        if used <= limit + limit / 8 {
+            return Ok(());
+        }
+        // The tables must not outgrow the memory: the worker waits for the disk.
+        self.spill.wait()?;
+        self.floor = 0;
+        let Use { used, limit } = self.evict(tables);
+        self.floor = if used > limit { used } else { 0 };
+        Ok(())
     }
 }
 
