@@ -15,7 +15,7 @@ const VALUE_BYTES: u64 = 200;
 const RETAINED: u64 = 3;
 /// Updates between two checkpoints, in each of the two subtasks of the source, however long a checkpoint takes: fewer than a tenth of the keys are changed.
 const BETWEEN_CHECKPOINTS: u64 = 200;
-const INTERVAL_MS: u64 = 50;
+pub(crate) const INTERVAL_MS: u64 = 50;
 const CHECKPOINTS: u64 = 50;
 
 /// The job, with `records` random updates. It fails when there is `stop` in `folder`, and its checkpoints stay then.
@@ -214,7 +214,7 @@ fn what_was_deleted_stays_deleted_when_many_checkpoints_overlap_or_are_given_up(
 }
 
 /// Returns how many checkpoints ran into the timeout.
-fn kill_loop(name: &str, settings: Settings, interval_ms: u64, kills: u64) -> usize {
+pub(crate) fn kill_loop(name: &str, settings: Settings, interval_ms: u64, kills: u64) -> usize {
     let kills = number("MILLPOND_KILLS", kills);
     let folder = tempfile::tempdir().unwrap();
     let mut random = Random::of_test(name);
