@@ -4,6 +4,10 @@
 //! linked into the programs instead.
 
 #[cfg(not(feature = "rocksdb"))]
+mod folders;
+#[cfg(not(feature = "rocksdb"))]
 mod kill_loops;
 #[cfg(feature = "rocksdb")]
 mod linked;
+#[cfg(not(feature = "rocksdb"))]
+mod settings;
