@@ -33,8 +33,10 @@ pub trait Snapshots: Send + 'static {
         event: CheckpointEvent,
     ) -> BackendResult<()>;
 
-    /// Called while no reference into the tables is out: when a batch of slots has ended, and before every 1024th of the other calls that may
-    /// add entries (get, put, append, delete, scan, clear_map), so that clean ones can be [evicted](KindState::evict). Slots of other states may be out.
+    /// Called while neither slots nor references into the tables are out: when the last open batch of slots has ended, and before every 1024th of
+    /// the other calls that may add entries (get, put, append, delete, scan, clear_map), unless there are slots out then. So clean entries
+    /// can be [evicted](KindState::evict), and the tables can be [frozen](Tables::freeze). A backend that evicts gives no
+    /// [stable slots](millpond_backend_api::Capabilities::stable_slots), since entries move.
     ///
     /// # Errors
     /// The call fails with it.
@@ -77,9 +79,16 @@ impl<S: Snapshots> PagedKeyedState<S> {
         self.calls_left -= 1;
         if self.calls_left == 0 {
             self.calls_left = CALLS;
-            return self.snapshots.batch_ended(&mut self.tables);
+            return self.offer_room();
         }
         Ok(())
+    }
+
+    fn offer_room(&mut self) -> BackendResult<()> {
+        if self.tables.in_batch() {
+            return Ok(());
+        }
+        self.snapshots.batch_ended(&mut self.tables)
     }
 }
 
@@ -183,7 +192,7 @@ impl<S: Snapshots> KeyedState for PagedKeyedState<S> {
         if let KindState::Value(value) = &mut named.kind {
             value.end_batch(keys, any_absent);
         }
-        self.snapshots.batch_ended(&mut self.tables)
+        self.offer_room()
     }
 
     fn get(&mut self, state: StateId, cell: &Cell<'_>) -> BackendResult<Option<&[u8]>> {

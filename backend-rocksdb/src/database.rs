@@ -5,6 +5,7 @@ use crate::folder::Folder;
 use crate::keys::behind;
 use crate::options::figures::Figures;
 use crate::options::{Memory, Options};
+use crate::origins::Origins;
 use millpond_backend_api::{BackendError, BackendErrorKind, BackendResult, KeyGroup, KeyGroupRange};
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
@@ -33,6 +34,7 @@ pub(crate) struct Database {
     figures: Figures,
     /// The names of the column families.
     names: Mutex<Vec<String>>,
+    origins: Origins,
     // Dropped after the database.
     folder: Folder,
 }
@@ -47,17 +49,20 @@ fn column_family_of(state: &str) -> String {
 }
 
 impl Database {
-    /// Opens the database in `folder`, or makes one if the folder is empty.
+    /// Opens the database in `folder`, whose files `origins` knows, or makes one if the folder is empty.
     ///
     /// # Errors
     /// [`BackendErrorKind::Corrupted`] for damaged files, as RocksDB describes it, and those of the file system.
-    pub(crate) fn open(folder: Folder, setup: &Setup) -> BackendResult<Self> {
+    pub(crate) fn open(folder: Folder, origins: Origins, setup: &Setup) -> BackendResult<Self> {
         let path = folder.path();
         let database = setup.options.database(&setup.memory, path);
         let column_family = setup.options.column_family(&setup.memory);
-        let what = || format!("the database in {} cannot be opened", path.display());
+        let not_opened = |error| {
+            let what = format_args!("the database in {} cannot be opened", path.display());
+            origins.tell(failed(error, what))
+        };
         let mut names = if path.join("CURRENT").exists() {
-            DB::list_cf(&database, path).map_err(|error| failed(error, what()))?
+            DB::list_cf(&database, path).map_err(not_opened)?
         } else {
             Vec::new()
         };
@@ -67,13 +72,14 @@ impl Database {
         let families = names
             .iter()
             .map(|name| ColumnFamilyDescriptor::new(name, column_family.clone()));
-        let db = Db::open_cf_descriptors(&database, path, families).map_err(|error| failed(error, what()))?;
+        let db = Db::open_cf_descriptors(&database, path, families).map_err(not_opened)?;
         Ok(Self {
             db,
             database,
             column_family,
             figures: setup.options.figures.clone(),
             names: Mutex::new(names),
+            origins,
             folder,
         })
     }
@@ -181,7 +187,7 @@ impl Database {
         if self.db.cf_handle(&name).is_none() {
             self.db
                 .create_cf(&name, &self.column_family)
-                .map_err(|error| failed(error, what()))?;
+                .map_err(|error| self.failed(error, what()))?;
             let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
             names.push(name.clone());
         }
@@ -195,7 +201,7 @@ impl Database {
         options.set_move_files(true);
         self.db
             .ingest_external_file_cf_opts(&family, &options, vec![path])
-            .map_err(|error| failed(error, what()))
+            .map_err(|error| self.failed(error, what()))
     }
 
     /// Drops the key groups outside `range`, as far as that costs little: whole files at once, the rest when RocksDB compacts it.
@@ -238,7 +244,7 @@ impl Database {
         Checkpoint::new(&self.db)
             .and_then(|checkpoint| checkpoint.create_checkpoint(folder.path()))
             .map_err(|error| {
-                failed(
+                self.failed(
                     error,
                     format_args!("no checkpoint of {} could be taken", self.folder().display()),
                 )
@@ -246,8 +252,13 @@ impl Database {
     }
 
     #[cold]
+    fn failed(&self, error: rocksdb::Error, what: impl fmt::Display) -> BackendError {
+        self.origins.tell(failed(error, what))
+    }
+
+    #[cold]
     fn read_failed(&self, error: rocksdb::Error, state: &str) -> BackendError {
-        failed(
+        self.failed(
             error,
             format_args!("state {state:?} cannot be read from {}", self.folder().display()),
         )
@@ -255,7 +266,7 @@ impl Database {
 
     #[cold]
     fn clip_failed(&self, error: rocksdb::Error) -> BackendError {
-        failed(
+        self.failed(
             error,
             format_args!("{} cannot be cut to its key groups", self.folder().display()),
         )

@@ -12,7 +12,7 @@ use millpond_backend_api::{BackendError, BackendErrorKind, BackendResult, KeyGro
 use millpond_backend_memory::snapshot::FrozenState;
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// A database and the key groups that are asked of it.
@@ -35,6 +35,8 @@ pub(crate) struct Store {
     below: AtomicU32,
     /// How many folders and files were named.
     names: AtomicU64,
+    /// Whether the checkpoint storage may take links to files.
+    links: AtomicBool,
     /// Shared by each of the frozen tables that are not in the databases yet.
     holding: Arc<()>,
     // Dropped last: everything else lies in it.
@@ -92,6 +94,7 @@ impl Store {
             queue: Mutex::default(),
             below: AtomicU32::new(0),
             names: AtomicU64::new(0),
+            links: AtomicBool::new(true),
             holding: Arc::new(()),
             folder,
         }
@@ -115,6 +118,11 @@ impl Store {
     /// Whether frozen tables that are not in the databases yet hold pages.
     pub(crate) fn holds_pages(&self) -> bool {
         Arc::strong_count(&self.holding) > 1
+    }
+
+    /// Whether the checkpoint storage may take links to files; to be set to false when it takes none.
+    pub(crate) fn links(&self) -> &AtomicBool {
+        &self.links
     }
 
     /// A path for a working file or folder that nothing has.

@@ -91,6 +91,7 @@ impl Snapshot {
             known: &self.known,
             shared: self.shared,
             threads: self.threads,
+            links: self.store.links(),
         };
         let uploaded = upload.run(checkpoint)?;
         let counters = |outline: &Outline| {

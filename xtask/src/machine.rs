@@ -139,6 +139,22 @@ pub(crate) fn prepare() -> Result<Vec<String>, Failure> {
     Ok(left_out)
 }
 
+/// The bytes that anybody may still write into the file system of `folder`. `None` where that cannot be told, or nothing can be written there.
+pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
+    let probe = folder.join(format!(".millpond-xtask-{}", std::process::id()));
+    std::fs::write(&probe, "")
+        .and_then(|()| std::fs::remove_file(&probe))
+        .ok()?;
+    let output = Command::new("df").args(["-Pk"]).arg(folder).output().ok()?;
+    free_bytes_of(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// The bytes that are free by what `df -Pk` says of one file system.
+fn free_bytes_of(table: &str) -> Option<u64> {
+    let free = table.lines().nth(1)?.split_whitespace().nth(3)?;
+    free.parse::<u64>().ok()?.checked_mul(1024)
+}
+
 /// Installs what RocksDB is compiled with, if it is missing. Returns what could not be had, in words.
 pub(crate) fn prepare_for_rocksdb() -> Vec<String> {
     get(&FOR_ROCKSDB).into_iter().map(|(_, text)| text).collect()
@@ -366,5 +382,17 @@ mod tests {
         assert!(!has_libclang(&linked, &[]), "the link leads nowhere");
         std::fs::write(real.join("libclang.so.1"), "").unwrap();
         assert!(has_libclang(&linked, &[]));
+    }
+
+    #[test]
+    fn free_space_is_told_where_something_can_be_written() {
+        let table = "Filesystem 1024-blocks Used Available Capacity Mounted on\n\
+                     tmpfs         25165824 8804  25157020       1% /dev/shm\n";
+        assert_eq!(free_bytes_of(table), Some(25_157_020 << 10));
+        assert_eq!(free_bytes_of("nothing"), None);
+        let folder = tempfile::tempdir().unwrap();
+        assert!(free_bytes(folder.path()).is_some_and(|bytes| bytes > 0));
+        assert_eq!(free_bytes(&folder.path().join("nowhere")), None);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

@@ -162,7 +162,10 @@ impl Storage {
     }
 
     /// Puts other bytes in the place of a file's.
-    pub(super) fn replace(&self, file: &FileRef, bytes: Vec<u8>) {
+    ///
+    /// # Panics
+    /// When there is no such file.
+    pub fn replace(&self, file: &FileRef, bytes: Vec<u8>) {
         let mut state = self.state();
         if let Some(folder) = &self.inner.folder {
             let path = folder.join(file.token.as_str());
@@ -176,7 +179,10 @@ impl Storage {
     }
 
     /// Removes a file.
-    pub(super) fn remove(&self, file: &FileRef) {
+    ///
+    /// # Panics
+    /// When its folder does not have it.
+    pub fn remove(&self, file: &FileRef) {
         self.state().files.remove(file.token.as_str());
         if let Some(folder) = &self.inner.folder {
             std::fs::remove_file(folder.join(file.token.as_str())).unwrap();

@@ -13,7 +13,7 @@ use super::predefined::Values;
 use super::share::{Shares, TableShare};
 use super::{machine, option, values};
 use millpond_backend_api::{BackendConfig, BackendResult};
-use rocksdb::{Cache, WriteBufferManager};
+use rocksdb::{Cache, LruCacheOptions, WriteBufferManager};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -185,7 +185,7 @@ impl Memory {
             None => usize::try_from(self.options.block_cache_bytes)
                 .ok()
                 .filter(|bytes| *bytes > 0)
-                .map(Cache::new_lru_cache),
+                .map(new_cache),
         }
     }
 
@@ -201,9 +201,27 @@ impl Memory {
     }
 }
 
+/// The least that a part of a cache has. Parts have locks of their own, and a block that is larger than one is not cached at all: the filter of a full
+/// file has a few MiB, and would be read again for every look-up.
+const CACHE_PART_BYTES_MIN: usize = 64 << 20;
+/// The most parts of a cache, as a power of two.
+const CACHE_PART_BITS_MAX: u32 = 4;
+
+/// A cache of blocks of `bytes`.
+fn new_cache(bytes: usize) -> Cache {
+    let parts = (bytes / CACHE_PART_BYTES_MIN)
+        .max(1)
+        .ilog2()
+        .min(CACHE_PART_BITS_MAX);
+    let mut options = LruCacheOptions::default();
+    options.set_capacity(bytes);
+    options.set_num_shard_bits(i32::try_from(parts).unwrap_or(0));
+    Cache::new_lru_cache_opts(&options)
+}
+
 impl Pool {
     fn new(options: MemoryOptions, bytes: u64) -> Self {
-        let cache = Cache::new_lru_cache(to_usize(options.cache_bytes(bytes)));
+        let cache = new_cache(to_usize(options.cache_bytes(bytes)));
         let write_buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
             to_usize(options.write_buffer_manager_bytes(bytes)),
             false,

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn rocksdb_has_the_defaults_of_flink_and_its_fixed_settings() {
+    fn rocksdb_has_the_defaults_and_the_fixed_settings() {
         let folder = tempfile::tempdir().unwrap();
         let text = as_opened(&options(&[]), folder.path());
         assert_has(
@@ -173,7 +173,7 @@ mod tests {
                 "stats_dump_period_sec=0",
                 "avoid_flush_during_shutdown=true",
                 "compaction_style=kCompactionStyleLevel",
-                "compression_per_level=kSnappyCompression",
+                "compression_per_level=kNoCompression:kNoCompression:kLZ4Compression",
                 "level_compaction_dynamic_level_bytes=false",
                 "target_file_size_base=67108864",
                 "max_bytes_for_level_base=268435456",
@@ -182,12 +182,12 @@ mod tests {
                 "min_write_buffer_number_to_merge=1",
                 "disable_auto_compactions=false",
                 "block_size=4096",
-                "filter_policy=nullptr",
                 "cache_index_and_filter_blocks=true",
                 "cache_index_and_filter_blocks_with_high_priority=true",
                 "pin_l0_filter_and_index_blocks_in_cache=true",
             ],
         );
+        assert!(text.contains("filter_policy=bloomfilter:10"), "{text}");
         // Closing wrote nothing: what was put went neither to a log nor to a file.
         let names: Vec<_> = std::fs::read_dir(folder.path())
             .unwrap()
@@ -225,7 +225,7 @@ mod tests {
             ("writebuffer.number-to-merge", "2"),
             ("block.blocksize", "32 kb"),
             ("block.metadata-blocksize", "8 kb"),
-            ("use-bloom-filter", "true"),
+            ("use-bloom-filter", "false"),
             ("log.level", "DEBUG"),
             ("log.dir", logs.to_str().unwrap()),
             ("log.max-file-size", "1 mb"),
@@ -252,7 +252,7 @@ mod tests {
                 "cache_index_and_filter_blocks=false",
             ],
         );
-        assert!(text.contains("filter_policy=bloomfilter"), "{text}");
+        assert!(text.contains("filter_policy=nullptr"), "{text}");
         assert!(std::fs::read_dir(&logs).unwrap().count() > 0);
     }
 

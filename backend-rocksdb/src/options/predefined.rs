@@ -59,7 +59,8 @@ impl PredefinedOptions {
             write_buffers_to_merge: 1,
             block_bytes: 4 * KIB,
             block_cache_bytes: 8 * MIB,
-            use_bloom_filter: false,
+            // Flink has none: a key that is in one file is then looked for in a block of each file.
+            use_bloom_filter: true,
         };
         match self {
             Self::Default => default,

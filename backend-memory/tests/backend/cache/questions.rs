@@ -3,7 +3,9 @@
 use super::cached::Cached;
 use super::database::Asked;
 use crate::support::{Columns, Content, cell};
-use millpond_backend_api::{BackendErrorKind, BackendResult, EntryBuffer, KeyedState, Slot, StateKind};
+use millpond_backend_api::{
+    BackendErrorKind, BackendResult, EntryBuffer, KeyedState, Slot, StateDescriptor, StateKind,
+};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -289,4 +291,20 @@ fn owners_can_evict_after_each_batch_and_now_and_then_between_other_calls() {
         cached.keyed.delete(cached.state, &cell(&key(1))).unwrap();
     }
     assert_eq!(cached.batches_ended(), 4);
+    // Entries stay where they are while slots are out, of whichever state.
+    let other = StateDescriptor::new("other", StateKind::Value, 8);
+    let other = cached.keyed.register(&other).unwrap();
+    let columns = Columns::of_keys(&keys(&[1]));
+    let mut slots = [Slot::NULL];
+    cached.keyed.slots(other, &columns.batch(), &mut slots).unwrap();
+    batch(&mut cached, &[1]).unwrap();
+    for _ in 0..2000 {
+        cached.get(&cell(&key(1)));
+    }
+    assert_eq!(cached.batches_ended(), 4);
+    cached
+        .keyed
+        .end_batch(other, &columns.batch(), &slots, true)
+        .unwrap();
+    assert_eq!(cached.batches_ended(), 5);
 }

@@ -105,7 +105,7 @@ options! {
 
     /// Compression of each level; the last one given holds for the levels below it.
     COMPRESSION_PER_LEVEL: Vec<String> = "state.backend.rocksdb.compression.per.level"
-        .with_default("SNAPPY_COMPRESSION")
+        .with_default("NO_COMPRESSION;NO_COMPRESSION;LZ4_COMPRESSION")
         .accepting(
             |names| are_compressions(names),
             "a list of compressions of RocksDB, such as `LZ4_COMPRESSION`, `ZSTD_COMPRESSION` or `NO_COMPRESSION`",
@@ -142,8 +142,8 @@ options! {
     /// Size of a batch of writes in a restore; 0 is no limit by size.
     WRITE_BATCH_SIZE: MemorySize = "state.backend.rocksdb.write-batch-size".with_default("2 mb");
 
-    /// Whether files have bloom filters.
-    USE_BLOOM_FILTER: bool = "state.backend.rocksdb.use-bloom-filter".with_default("false");
+    /// Whether files have bloom filters. Without, a key is looked for in a block of each file that may have it.
+    USE_BLOOM_FILTER: bool = "state.backend.rocksdb.use-bloom-filter".with_default("true");
 
     /// Bits of a bloom filter for each key.
     BLOOM_FILTER_BITS_PER_KEY: f64 = "state.backend.rocksdb.bloom-filter.bits-per-key"
