@@ -37,7 +37,14 @@ pub trait SnapshotStreamsApi: Send + Sync + 'static {
     fn is_cancelled(&self) -> bool;
     /// Takes a file of this machine over as it is, by a hard link.
     #[sabi(last_prefix_field)]
-    fn link(&self, path: RStr<'_>, hint: StreamHint, crc32: u32) -> RResult<ROption<FileRef>, BackendError>;
+    fn link(
+        &self,
+        _path: RStr<'_>,
+        _hint: StreamHint,
+        _crc32: u32,
+    ) -> RResult<ROption<FileRef>, BackendError> {
+        RResult::ROk(ROption::RNone)
+    }
 }
 
 /// What the engine implements for one file of a snapshot. Backends see [`SnapshotStream`].

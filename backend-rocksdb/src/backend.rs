@@ -57,7 +57,8 @@ impl StateBackend for RocksDbStateBackend {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             slots: true,
-            stable_slots: false,
+            // As long as nothing is evicted or spilled, which the generation of slots tells.
+            stable_slots: true,
             incremental: self.setup.options.incremental,
             ordered_iteration: false,
             larger_than_memory: true,

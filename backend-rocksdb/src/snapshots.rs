@@ -146,6 +146,7 @@ fn add_figures(to: &mut Vec<(String, f64)>, more: Vec<(String, f64)>) {
 
 impl Snapshots for RocksDbSnapshots {
     type Writer = RocksDbWriter;
+    const EVICTS: bool = true;
 
     fn snapshot(&mut self, tables: &mut Tables, request: &SnapshotRequest) -> BackendResult<RocksDbWriter> {
         self.sweep.check()?;

@@ -521,6 +521,8 @@ impl ValueState {
     }
 
     pub(super) fn freeze(&mut self, era: &SnapshotEra) -> Vec<FrozenGroup> {
+        // What is written from now on goes to copies of the pages; and not every owner freezes in a snapshot that the engine knows of.
+        self.moves += 1;
         let layout = self.layout;
         self.tables
             .iter_mut()
