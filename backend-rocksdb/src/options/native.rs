@@ -8,6 +8,9 @@ use std::path::Path;
 /// The longest name of a file, less what RocksDB puts behind the name of a log.
 const LOG_NAME_BYTES_MAX: usize = 255 - "_LOG.old.1234567890123456".len();
 
+/// How long a manifest gets before RocksDB begins a new one. Each file that is brought in makes it longer, and each checkpoint brings it anew.
+const MANIFEST_BYTES: usize = 64 << 10;
+
 impl Options {
     /// The options of the database in `folder`.
     #[must_use]
@@ -17,6 +20,7 @@ impl Options {
         options.create_missing_column_families(true);
         // Nothing is read back from local files after a crash: checkpoints are where state is safe.
         options.set_use_fsync(false);
+        options.set_max_manifest_file_size(MANIFEST_BYTES);
         options.set_stats_dump_period_sec(0);
         options.set_stats_persist_period_sec(0);
         options.set_max_background_jobs(self.threads);

@@ -1,6 +1,6 @@
 //! `kill -9` of jobs whose state lies in RocksDB, whose databases and working files are gone each time.
 
-use crate::harness::{ROCKSDB, ROCKSDB_LITTLE_MEMORY, ROCKSDB_NO_MEMORY, has_rocksdb};
+use crate::harness::{ROCKSDB, ROCKSDB_LITTLE_MEMORY, has_rocksdb};
 use crate::increments::INTERVAL_MS;
 use crate::kill_loop::{CHANGING, KillLoop};
 use crate::{increments, numbered_events, pipeline};
@@ -52,14 +52,6 @@ fn every_line_is_written_once_in_little_memory() {
 fn every_event_is_seen_once_and_in_order() {
     if has_rocksdb() {
         numbered_events::exactly_once("numbered events on RocksDB", ROCKSDB, 4);
-    }
-}
-
-#[test]
-fn every_event_is_seen_once_and_in_order_without_memory() {
-    if has_rocksdb() {
-        let name = "numbered events on RocksDB without memory";
-        numbered_events::exactly_once(name, ROCKSDB_NO_MEMORY, 3);
     }
 }
 
