@@ -495,9 +495,11 @@ impl ValueState {
 
     pub(super) fn freeze(&mut self, era: &SnapshotEra) -> Vec<FrozenGroup> {
         let layout = self.layout;
+        // Entries that come from below with the epoch that they have there would be kept each time.
+        let in_place = matches!(layout, Layout::Fixed(_)) && !self.below.is_costly();
         self.tables
             .iter_mut()
-            .map(|table| FrozenGroup::Pages(table.freeze(era), layout))
+            .map(|table| FrozenGroup::Pages(table.freeze(era, in_place), layout))
             .collect()
     }
 }

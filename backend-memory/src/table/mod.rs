@@ -17,6 +17,7 @@ mod index;
 mod page;
 mod parts;
 mod pool;
+mod undo;
 
 pub use arena::ArenaFigures;
 pub(crate) use batch::slot_has_value;

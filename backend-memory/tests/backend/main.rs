@@ -7,6 +7,7 @@
 
 mod damage;
 mod errors;
+mod in_place;
 mod maps;
 mod model;
 mod slots;
