@@ -240,6 +240,7 @@ impl Arena {
         self.cold.free.clear();
         self.cold.free_pages.clear();
         self.cold.deletions.clear();
+        self.cold.keeper = None;
         self.cold.figures = ArenaFigures {
             pages_copied: self.cold.figures.pages_copied,
             entries_kept: self.cold.figures.entries_kept,

@@ -74,8 +74,8 @@ impl Undo {
     /// For `pages` as they are at a snapshot.
     pub(super) fn new(pages: &[Page]) -> Self {
         let pages = pages.iter().map(|page| {
-            // A large entry has a page of its own: there are no others to be spared.
-            let turn = if page.size() > PAGE_BYTES {
+            // A large entry has a page of its own: there are no others to be spared. Pages are not looked at, there may be very many.
+            let turn = if page.used() as usize > PAGE_BYTES {
                 Turn::Reader
             } else {
                 Turn::Owner
