@@ -26,6 +26,9 @@ const CHUNK_BYTES_MIN: usize = 1 << 10;
 /// What a record begins with: the number of the record before it (8 bytes), the place's offset in its page (4 bytes), its size (4 bytes).
 const RECORD_HEAD: usize = 16;
 
+/// A line of the cache.
+const LINE: usize = 64;
+
 /// What is kept of a group's pages for one snapshot. Shared by the owner of the pages and the snapshot.
 pub(super) struct Undo {
     pages: Box<[Mutex<KeptPage>]>,
@@ -267,7 +270,10 @@ impl Log {
             chunk.write(at + 8, &second);
             chunk.write(at + 12, &third);
             chunk.write(at + RECORD_HEAD, place);
-            chunk.fetch(at + 2 * size);
+        }
+        // The next record of this log comes after those of many others. Giving the lock back waits for what was written, so it should be in the cache.
+        for line in (at + size..at + 2 * size + LINE).step_by(LINE) {
+            chunk.fetch(line);
         }
         self.at = at + size;
         (index * PAGE_BYTES + at) as u64
