@@ -117,8 +117,10 @@ pub trait KeyedApi: Send + 'static {
     /// What became of a checkpoint.
     fn notify(&mut self, checkpoint_id: u64, event: CheckpointEvent) -> RResult<(), BackendError>;
     /// Figures for the metrics system.
-    #[sabi(last_prefix_field)]
     fn metrics(&mut self) -> RResult<RVec<Tuple2<RString, f64>>, BackendError>;
+    /// Whether slots that were kept are still good.
+    #[sabi(last_prefix_field)]
+    fn slot_generation(&mut self, state: StateId) -> RResult<u64, BackendError>;
 }
 
 /// A snapshot writer across the boundary. See [`SnapshotWriter`](crate::SnapshotWriter).

@@ -71,9 +71,9 @@ impl FromIterator<(String, String)> for BackendConfig {
 pub struct Capabilities {
     /// Fixed-width values have slots; else the engine gets and puts them.
     pub slots: bool,
-    /// Slots that have a value stay good after their batch, until the next [`snapshot`](KeyedState::snapshot) or the next call that removes
-    /// cells of the state: [`end_batch`](KeyedState::end_batch) with `any_absent`, `delete` or `put`. The engine then keeps those of hot
-    /// keys and asks for the others only.
+    /// Slots that have a value stay good after their batch, until the next [`snapshot`](KeyedState::snapshot), the next call that removes
+    /// cells of the state ([`end_batch`](KeyedState::end_batch) with `any_absent`, `delete` or `put`), or another
+    /// [`slot_generation`](KeyedState::slot_generation). The engine then keeps those of hot keys and asks for the others only.
     pub stable_slots: bool,
     /// A snapshot can refer to files of earlier completed checkpoints.
     pub incremental: bool,
@@ -124,7 +124,7 @@ pub enum CheckpointEvent {
 /// 5. **Slots.** Between [`slots`](Self::slots) and [`end_batch`](Self::end_batch) of a state the engine accesses that state through the
 ///    slots only, which stay where they are; equal keys of the batch have one slot. Other states may be used in between. No snapshot
 ///    is taken in between. With [`stable_slots`](Capabilities::stable_slots) the engine may go on using slots that had a value at the end of
-///    their batch, also while later batches of the same state are open.
+///    their batch, also while later batches of the same state are open, for as long as [`slot_generation`](Self::slot_generation) says the same.
 /// 6. **Snapshots.** [`snapshot`](Self::snapshot) costs time in proportion to metadata, not to state. What its writer writes is the state at the call;
 ///    see [`SnapshotWriter`].
 /// 7. **Errors** leave the state as it was before the call. A panic is caught at the boundary; from then on every call fails.
@@ -237,6 +237,22 @@ pub trait KeyedState: Send + 'static {
 
     /// Figures for the metrics system: names in `snake_case` with their unit last, such as `table_bytes`.
     fn metrics(&self) -> Vec<(String, f64)>;
+
+    /// With [`stable_slots`](Capabilities::stable_slots), what tells whether slots of the state that outlived their batch are still good: they are while it is
+    /// what it was at the call before [`slots`](Self::slots) gave them out. The engine asks once a batch, before it uses any of them; it has to be cheap.
+    ///
+    /// A backend that moves or frees entries at other times than the capability names, as a cache that evicts does, changes it when it has done so. It may do so
+    /// in every call, of other states too, but for these: while a batch of the state is open, in the call of `slots` that opens it, and here. So that the backend
+    /// knows, the engine opens each batch by `slots` and ends it by `end_batch`, with no keys where it has kept the slots of all.
+    ///
+    /// [`Slot::STAY`], the default, says that this state's slots never go bad otherwise. Then a batch may need neither call. So a backend that evicts
+    /// begins with another number, and never comes to this one.
+    ///
+    /// # Errors
+    /// The backend's own.
+    fn slot_generation(&mut self, _state: StateId) -> BackendResult<u64> {
+        Ok(Slot::STAY)
+    }
 }
 
 /// The error of an operation that a backend does not offer.

@@ -324,6 +324,10 @@ impl<K: KeyedState> KeyedApi for Guarded<K> {
                 .collect())
         })
     }
+
+    fn slot_generation(&mut self, state: StateId) -> AbiResult<u64> {
+        self.run("slot_generation", |keyed| keyed.slot_generation(state))
+    }
 }
 
 impl<W: SnapshotWriter> WriterApi for Guarded<W> {

@@ -14,7 +14,8 @@ use abi_stable::StableAbi;
 ///
 /// A slot is good from the call of [`slots`](crate::KeyedState::slots) that gave it out to the
 /// [`end_batch`](crate::KeyedState::end_batch) that takes it back, and only on the thread that owns the keyed state; for longer where the
-/// backend says so ([`stable_slots`](crate::Capabilities::stable_slots)).
+/// backend says so ([`stable_slots`](crate::Capabilities::stable_slots)) and until it says otherwise
+/// ([`slot_generation`](crate::KeyedState::slot_generation)).
 #[repr(transparent)]
 #[derive(StableAbi, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(*mut u8);
@@ -22,6 +23,9 @@ pub struct Slot(*mut u8);
 impl Slot {
     /// The flag of a slot that has a value.
     pub const PRESENT: u8 = 1;
+
+    /// The [`slot_generation`](crate::KeyedState::slot_generation) of a state whose slots stay where they are.
+    pub const STAY: u64 = 0;
 
     /// A slot that leads nowhere: what an array of slots is filled with before the backend fills it.
     pub const NULL: Self = Self(std::ptr::null_mut());

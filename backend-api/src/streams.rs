@@ -13,7 +13,8 @@ use crate::error::{BackendError, BackendErrorKind, BackendResult};
 use crate::snapshot::FileRef;
 use abi_stable::StableAbi;
 use abi_stable::sabi_trait;
-use abi_stable::std_types::{RBox, ROption, RResult, RSlice, RSliceMut, RString};
+use abi_stable::std_types::{RBox, ROption, RResult, RSlice, RSliceMut, RStr, RString};
+use std::path::{Path, PathBuf};
 
 /// What a backend tells about a stream before it writes it.
 #[repr(C)]
@@ -33,8 +34,17 @@ pub trait SnapshotStreamsApi: Send + Sync + 'static {
     /// Opens a new file.
     fn open(&self, hint: StreamHint) -> RResult<SnapshotStream, BackendError>;
     /// Whether the snapshot is no longer wanted.
-    #[sabi(last_prefix_field)]
     fn is_cancelled(&self) -> bool;
+    /// Takes a file of this machine over as it is, by a hard link.
+    #[sabi(last_prefix_field)]
+    fn link(
+        &self,
+        _path: RStr<'_>,
+        _hint: StreamHint,
+        _crc32: u32,
+    ) -> RResult<ROption<FileRef>, BackendError> {
+        RResult::ROk(ROption::RNone)
+    }
 }
 
 /// What the engine implements for one file of a snapshot. Backends see [`SnapshotStream`].
@@ -99,6 +109,27 @@ impl SnapshotStreams {
         self.0.open(hint).into_result()
     }
 
+    /// Makes a file that the backend has on this machine a file of the snapshot, without copying it: the storage gives it a second name (a hard link) and
+    /// makes bytes and name durable. `None` where that cannot be, and the backend writes the bytes to a stream of [`open`](Self::open) instead: remote storage or the
+    /// coordinator's memory, another file system than the storage's, one without hard links, a file so small that it rides in the metadata
+    /// (`execution.checkpointing.data-inline-threshold`), or a path that is not UTF-8. To ask costs one system call or two, so ask for each file.
+    ///
+    /// 1. `path` is a regular file, and complete. From now on nobody changes its bytes: it may be renamed or deleted, but not written, cut or appended to, and
+    ///    nothing may be written over it other than by a new file that takes its name. The storage has the same bytes.
+    /// 2. `crc32` is the CRC32 (IEEE) of all its bytes. The storage does not read them, so a wrong one shows when the snapshot is restored, as damage.
+    /// 3. `hint` is as for a stream; `expected_bytes` is not needed.
+    /// 4. The file counts with all its bytes in `new_bytes`, as if it had been written: that is what the storage keeps for this snapshot.
+    ///
+    /// # Errors
+    /// [`BackendErrorKind::Cancelled`] as streams do, [`BackendErrorKind::Io`] when there is no such file or it cannot be made durable; nothing is left then.
+    pub fn link(&self, path: &Path, hint: StreamHint, crc32: u32) -> BackendResult<Option<FileRef>> {
+        let Some(path) = path.to_str() else {
+            return Ok(None);
+        };
+        let linked = self.0.link(path.into(), hint, crc32).into_result()?;
+        Ok(linked.into_option())
+    }
+
     /// Whether the snapshot is no longer wanted: the writer should stop.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
@@ -159,13 +190,14 @@ impl RestoreFiles {
 
     /// Where `file` lies on this machine, for backends that map or link files. `None` if it is not a local file.
     ///
+    /// Whoever has a hard link to it keeps the bytes, also when the checkpoint is deleted meanwhile. The bytes belong to the checkpoint all the same: they are
+    /// read, and never written through any of their names. A link is possible within one file system only, so be ready to copy.
+    ///
     /// # Errors
     /// The storage's.
-    pub fn local_path(&self, file: &FileRef) -> BackendResult<Option<std::path::PathBuf>> {
+    pub fn local_path(&self, file: &FileRef) -> BackendResult<Option<PathBuf>> {
         let path = self.0.local_path(file).into_result()?;
-        Ok(path
-            .into_option()
-            .map(|path| std::path::PathBuf::from(path.into_string())))
+        Ok(path.into_option().map(|path| PathBuf::from(path.into_string())))
     }
 
     /// Reads the whole of `file` and checks it against its size and checksum.

@@ -12,6 +12,10 @@ pub trait Snapshots: Send + 'static {
     /// The asynchronous part of a snapshot.
     type Writer: SnapshotWriter;
 
+    /// Whether [`KindState::evict`] is called in [`batch_ended`](Self::batch_ended) or elsewhere. Then entries move, and the slots of a state are good for as long
+    /// as its [generation](KeyedState::slot_generation).
+    const EVICTS: bool = false;
+
     /// The synchronous part, as [`KeyedState::snapshot`].
     ///
     /// # Errors
@@ -29,8 +33,10 @@ pub trait Snapshots: Send + 'static {
         event: CheckpointEvent,
     ) -> BackendResult<()>;
 
-    /// Called while no reference into the tables is out: when a batch of slots has ended, and before every 1024th of the other calls that may
-    /// add entries (get, put, append, delete, scan, clear_map), so that clean ones can be [evicted](KindState::evict). Slots of other states may be out.
+    /// Called while neither slots nor references into the tables are out: when the last open batch of slots has ended, and before every 1024th of
+    /// the other calls that may add entries (get, put, append, delete, scan, clear_map), unless there are slots out then. So clean entries
+    /// can be [evicted](KindState::evict), and the tables can be [frozen](Tables::freeze). A backend that evicts gives no
+    /// [stable slots](millpond_backend_api::Capabilities::stable_slots), since entries move.
     ///
     /// # Errors
     /// The call fails with it.
@@ -73,9 +79,16 @@ impl<S: Snapshots> PagedKeyedState<S> {
         self.calls_left -= 1;
         if self.calls_left == 0 {
             self.calls_left = CALLS;
-            return self.snapshots.batch_ended(&mut self.tables);
+            return self.offer_room();
         }
         Ok(())
+    }
+
+    fn offer_room(&mut self) -> BackendResult<()> {
+        if self.tables.in_batch() {
+            return Ok(());
+        }
+        self.snapshots.batch_ended(&mut self.tables)
     }
 }
 
@@ -149,6 +162,17 @@ impl<S: Snapshots> KeyedState for PagedKeyedState<S> {
         }
     }
 
+    fn slot_generation(&mut self, state: StateId) -> BackendResult<u64> {
+        if !S::EVICTS {
+            return Ok(Slot::STAY);
+        }
+        match &self.tables.state(state)?.kind {
+            // One more, so that it is never the number of those that stay.
+            KindState::Value(value) => Ok(value.moves() + 1),
+            _ => Ok(Slot::STAY),
+        }
+    }
+
     fn end_batch(
         &mut self,
         state: StateId,
@@ -168,7 +192,7 @@ impl<S: Snapshots> KeyedState for PagedKeyedState<S> {
         if let KindState::Value(value) = &mut named.kind {
             value.end_batch(keys, any_absent);
         }
-        self.snapshots.batch_ended(&mut self.tables)
+        self.offer_room()
     }
 
     fn get(&mut self, state: StateId, cell: &Cell<'_>) -> BackendResult<Option<&[u8]>> {

@@ -114,6 +114,12 @@ impl Tables {
             .map(|state| (&state.descriptor, &mut state.kind))
     }
 
+    /// Whether slots of any state are out.
+    #[must_use]
+    pub fn in_batch(&self) -> bool {
+        self.states.iter().any(|named| named.kind.in_batch())
+    }
+
     /// Everything as it is now; what is changed from now on belongs to the next epoch.
     ///
     /// # Errors

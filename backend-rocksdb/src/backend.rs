@@ -2,14 +2,15 @@
 
 use crate::database::Setup;
 use crate::folder::Folder;
-use crate::memory::Share;
+use crate::options::{Memory, Options};
 use crate::restore::restore;
-use crate::snapshots::{Limits, RocksDbSnapshots};
+use crate::snapshots::RocksDbSnapshots;
 use millpond_backend_api::{
     BackendConfig, BackendResult, Capabilities, OpenKeyed, StateBackend, StateBackendFactory,
 };
 use millpond_backend_memory::PagedKeyedState;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Makes [`RocksDbStateBackend`]s.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,14 +32,21 @@ impl StateBackendFactory for RocksDbStateBackendFactory {
     }
 
     fn create(&self, config: &BackendConfig) -> BackendResult<RocksDbStateBackend> {
-        let _ = config;
-        Ok(RocksDbStateBackend)
+        let options = Options::read(config)?;
+        Ok(RocksDbStateBackend {
+            setup: Setup {
+                memory: Memory::of(&options.memory),
+                options: Arc::new(options),
+            },
+        })
     }
 }
 
 /// Keeps state in RocksDB, with a write-back cache of paged tables in front of it.
 #[derive(Debug)]
-pub struct RocksDbStateBackend;
+pub struct RocksDbStateBackend {
+    setup: Setup,
+}
 
 /// The keyed state of one subtask: paged tables over RocksDB.
 pub type RocksDbKeyedState = PagedKeyedState<RocksDbSnapshots>;
@@ -49,27 +57,20 @@ impl StateBackend for RocksDbStateBackend {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             slots: true,
-            stable_slots: false,
-            incremental: true,
+            // As long as nothing is evicted or spilled, which the generation of slots tells.
+            stable_slots: true,
+            incremental: self.setup.options.incremental,
             ordered_iteration: false,
             larger_than_memory: true,
         }
     }
 
     fn open_keyed(&self, open: OpenKeyed) -> BackendResult<RocksDbKeyedState> {
-        let folder = Folder::make(Path::new(open.local_dir.as_str()).to_owned())?;
-        let mut database = rocksdb::Options::default();
-        database.create_if_missing(true);
-        let setup = Setup {
-            database,
-            column_family: rocksdb::Options::default(),
-        };
-        let restored = restore(open.key_groups, &open.restore, &open.files, folder, &setup)?;
-        let limits = Limits {
-            incremental: true,
-            threads: 4,
-        };
-        let (tables, snapshots) = RocksDbSnapshots::new(limits, Share { limit: 1 << 30 }, restored);
+        let Setup { options, memory } = &self.setup;
+        let folder = Folder::make(options.local_folder(Path::new(open.local_dir.as_str()), open.subtask)?)?;
+        let restored = restore(open.key_groups, &open.restore, &open.files, folder, &self.setup)?;
+        let share = memory.open_tables(open.parallelism);
+        let (tables, snapshots) = RocksDbSnapshots::new(Arc::clone(options), share, restored);
         Ok(PagedKeyedState::new(tables, snapshots))
     }
 }

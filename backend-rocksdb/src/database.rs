@@ -3,33 +3,38 @@
 use crate::error::failed;
 use crate::folder::Folder;
 use crate::keys::behind;
+use crate::options::figures::Figures;
+use crate::options::{Memory, Options};
+use crate::origins::Origins;
 use millpond_backend_api::{BackendError, BackendErrorKind, BackendResult, KeyGroup, KeyGroupRange};
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     BoundColumnFamily, ColumnFamilyDescriptor, DB, DBWithThreadMode, IngestExternalFileOptions,
-    MultiThreaded, Options, ReadOptions, WriteOptions,
+    MultiThreaded, ReadOptions,
 };
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// The options of databases and of their column families.
-#[derive(Clone)]
+/// What databases are opened with.
+#[derive(Clone, Debug)]
 pub(crate) struct Setup {
-    pub(crate) database: Options,
-    pub(crate) column_family: Options,
+    pub(crate) options: Arc<Options>,
+    pub(crate) memory: Memory,
 }
 
-impl fmt::Debug for Setup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Setup")
-    }
-}
+/// A database whose column families come and go while several threads use it.
+pub(crate) type Db = DBWithThreadMode<MultiThreaded>;
 
 /// A database in a folder of its own. The folder goes with it.
 pub(crate) struct Database {
-    db: DBWithThreadMode<MultiThreaded>,
-    setup: Setup,
+    db: Db,
+    database: rocksdb::Options,
+    column_family: rocksdb::Options,
+    figures: Figures,
+    /// The names of the column families.
+    names: Mutex<Vec<String>>,
+    origins: Origins,
     // Dropped after the database.
     folder: Folder,
 }
@@ -44,15 +49,20 @@ fn column_family_of(state: &str) -> String {
 }
 
 impl Database {
-    /// Opens the database in `folder`, or makes one if the folder is empty.
+    /// Opens the database in `folder`, whose files `origins` knows, or makes one if the folder is empty.
     ///
     /// # Errors
     /// [`BackendErrorKind::Corrupted`] for damaged files, as RocksDB describes it, and those of the file system.
-    pub(crate) fn open(folder: Folder, setup: Setup) -> BackendResult<Self> {
+    pub(crate) fn open(folder: Folder, origins: Origins, setup: &Setup) -> BackendResult<Self> {
         let path = folder.path();
-        let what = || format!("the database in {} cannot be opened", path.display());
+        let database = setup.options.database(&setup.memory, path);
+        let column_family = setup.options.column_family(&setup.memory);
+        let not_opened = |error| {
+            let what = format_args!("the database in {} cannot be opened", path.display());
+            origins.tell(failed(error, what))
+        };
         let mut names = if path.join("CURRENT").exists() {
-            DB::list_cf(&setup.database, path).map_err(|error| failed(error, what()))?
+            DB::list_cf(&database, path).map_err(not_opened)?
         } else {
             Vec::new()
         };
@@ -61,24 +71,37 @@ impl Database {
         }
         let families = names
             .iter()
-            .map(|name| ColumnFamilyDescriptor::new(name, setup.column_family.clone()));
-        let db = DBWithThreadMode::open_cf_descriptors(&setup.database, path, families)
-            .map_err(|error| failed(error, what()))?;
-        Ok(Self { db, setup, folder })
+            .map(|name| ColumnFamilyDescriptor::new(name, column_family.clone()));
+        let db = Db::open_cf_descriptors(&database, path, families).map_err(not_opened)?;
+        Ok(Self {
+            db,
+            database,
+            column_family,
+            figures: setup.options.figures.clone(),
+            names: Mutex::new(names),
+            origins,
+            folder,
+        })
     }
 
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The database itself, for figures.
-    pub(crate) fn raw(&self) -> &DBWithThreadMode<MultiThreaded> {
-        &self.db
+    /// What RocksDB tells about itself.
+    pub(crate) fn figures(&self) -> Vec<(String, f64)> {
+        let families = self.families();
+        self.figures.of(&self.db, &families, &self.database)
     }
 
     /// The options of a column family.
-    pub(crate) fn column_family_options(&self) -> &Options {
-        &self.setup.column_family
+    pub(crate) fn column_family_options(&self) -> &rocksdb::Options {
+        &self.column_family
+    }
+
+    fn families(&self) -> Vec<Arc<BoundColumnFamily<'_>>> {
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.iter().filter_map(|name| self.db.cf_handle(name)).collect()
     }
 
     fn family(&self, state: &str) -> Option<Arc<BoundColumnFamily<'_>>> {
@@ -163,8 +186,10 @@ impl Database {
         };
         if self.db.cf_handle(&name).is_none() {
             self.db
-                .create_cf(&name, &self.setup.column_family)
-                .map_err(|error| failed(error, what()))?;
+                .create_cf(&name, &self.column_family)
+                .map_err(|error| self.failed(error, what()))?;
+            let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+            names.push(name.clone());
         }
         let Some(family) = self.db.cf_handle(&name) else {
             return Err(BackendError::new(
@@ -176,7 +201,7 @@ impl Database {
         options.set_move_files(true);
         self.db
             .ingest_external_file_cf_opts(&family, &options, vec![path])
-            .map_err(|error| failed(error, what()))
+            .map_err(|error| self.failed(error, what()))
     }
 
     /// Drops the key groups outside `range`, as far as that costs little: whole files at once, the rest when RocksDB compacts it.
@@ -199,11 +224,8 @@ impl Database {
         if let Some(behind) = behind {
             outside.push((behind, [u8::MAX; 2]));
         }
-        let names =
-            DB::list_cf(&self.setup.database, self.folder()).map_err(|error| self.clip_failed(error))?;
-        let mut unlogged = WriteOptions::default();
-        unlogged.disable_wal(true);
-        for family in names.iter().filter_map(|name| self.db.cf_handle(name)) {
+        let unlogged = Options::write();
+        for family in self.families() {
             for (from, to) in &outside {
                 self.db
                     .delete_file_in_range_cf(&family, from, to)
@@ -222,7 +244,7 @@ impl Database {
         Checkpoint::new(&self.db)
             .and_then(|checkpoint| checkpoint.create_checkpoint(folder.path()))
             .map_err(|error| {
-                failed(
+                self.failed(
                     error,
                     format_args!("no checkpoint of {} could be taken", self.folder().display()),
                 )
@@ -230,8 +252,13 @@ impl Database {
     }
 
     #[cold]
+    fn failed(&self, error: rocksdb::Error, what: impl fmt::Display) -> BackendError {
+        self.origins.tell(failed(error, what))
+    }
+
+    #[cold]
     fn read_failed(&self, error: rocksdb::Error, state: &str) -> BackendError {
-        failed(
+        self.failed(
             error,
             format_args!("state {state:?} cannot be read from {}", self.folder().display()),
         )
@@ -239,7 +266,7 @@ impl Database {
 
     #[cold]
     fn clip_failed(&self, error: rocksdb::Error) -> BackendError {
-        failed(
+        self.failed(
             error,
             format_args!("{} cannot be cut to its key groups", self.folder().display()),
         )

@@ -7,8 +7,9 @@
 //! - `keys`: how cells are named; `database`: one database, a column family a state; `below`: a state of it below the tables.
 //! - `store`: the databases of a subtask, and the order in which changes come into them; `ingest`: changes as sorted files.
 //! - `snapshots`, `writer`, `upload`, `payload`: what is done at a checkpoint, on the worker and beside it, and how a handle tells of it.
-//! - `restore`, `sweep`: from handles to databases, and the verification of their files.
+//! - `restore`, `sweep`, `origins`: from handles to databases, the verification of their files, and what these are in the snapshot.
 //! - `room`, `spill`, `memory`: what the tables may take, and what gives way.
+//! - [`mod@options`]: what the configuration says, the memory of the process, folders, figures.
 //! - [`RocksDbStateBackendFactory`]: the backend that the engine finds under `rocksdb`.
 
 mod backend;
@@ -19,6 +20,8 @@ mod folder;
 mod ingest;
 mod keys;
 mod memory;
+pub mod options;
+mod origins;
 mod payload;
 mod plugin;
 mod restore;

@@ -7,9 +7,12 @@
 //!     varint  number of key groups that have cells, and for each, in order
 //!             varint how many key groups without cells lie before it | varint number of cells | varint their bytes in a snapshot
 //! varint  number of files, those of the handle in order, and for each
-//!             framed name that RocksDB knows it by
+//!             framed name that RocksDB knows it by | u32 CRC32
 //! u32     CRC32 of all of this
 //! ```
+//!
+//! The checksums are those of the handle once more: RocksDB trusts what its smaller files say, so it is given none but those that were written with
+//! this description.
 
 use millpond_backend_api::{
     BackendError, BackendErrorKind, BackendResult, KeyGroupRange, SnapshotHandle, StateDescriptor,
@@ -28,8 +31,17 @@ pub(crate) struct Payload {
     pub(crate) states: Vec<StateDescriptor>,
     /// What each key group comes to, by state.
     pub(crate) counters: Vec<Vec<Counters>>,
-    /// The names of the files.
-    pub(crate) names: Vec<String>,
+    /// The files.
+    pub(crate) files: Vec<NamedFile>,
+}
+
+/// A file of the handle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NamedFile {
+    /// Its name in the database's folder.
+    pub(crate) name: String,
+    /// Its checksum.
+    pub(crate) crc32: u32,
 }
 
 impl Payload {
@@ -40,9 +52,10 @@ impl Payload {
         for counters in &self.counters {
             put_counters(&mut bytes, counters);
         }
-        put_varint(&mut bytes, self.names.len() as u64);
-        for name in &self.names {
-            put_framed(&mut bytes, name.as_bytes());
+        put_varint(&mut bytes, self.files.len() as u64);
+        for file in &self.files {
+            put_framed(&mut bytes, file.name.as_bytes());
+            bytes.extend_from_slice(&file.crc32.to_le_bytes());
         }
         let crc32 = crc32fast::hash(&bytes);
         bytes.extend_from_slice(&crc32.to_le_bytes());
@@ -69,7 +82,7 @@ impl Payload {
         }
         let mut bytes = Bytes::new(body);
         match Self::read_body(&mut bytes, handle.key_groups) {
-            Some(payload) if bytes.is_empty() && payload.names.len() == handle.files.len() => Ok(payload),
+            Some(payload) if bytes.is_empty() => payload.check_files(handle),
             _ => Err(damaged(&format!(
                 "what stands at byte {} of {} does not belong there",
                 bytes.position(),
@@ -85,16 +98,38 @@ impl Payload {
         for _ in &states {
             counters.push(read_counters(bytes, range.len())?);
         }
-        let mut names = Vec::new();
+        let mut files = Vec::new();
         for _ in 0..bytes.varint()? {
             let name = std::str::from_utf8(bytes.framed()?).ok()?;
-            names.push(is_file_name(name).then(|| name.to_owned())?);
+            files.push(NamedFile {
+                name: is_file_name(name).then(|| name.to_owned())?,
+                crc32: bytes.u32()?,
+            });
         }
         Some(Self {
             states,
             counters,
-            names,
+            files,
         })
+    }
+
+    fn check_files(self, handle: &SnapshotHandle) -> BackendResult<Self> {
+        if self.files.len() != handle.files.len() {
+            return Err(damaged(&format!(
+                "expected the {} files of the handle, found {}",
+                handle.files.len(),
+                self.files.len()
+            )));
+        }
+        for (named, file) in self.files.iter().zip(&handle.files) {
+            if named.crc32 != file.crc32 {
+                return Err(damaged(&format!(
+                    "snapshot file {} ({}): expected CRC32 {:08x}, found {:08x}",
+                    file.token, named.name, named.crc32, file.crc32
+                )));
+            }
+        }
+        Ok(self)
     }
 }
 
@@ -178,7 +213,12 @@ mod tests {
                 StateDescriptor::new("b", StateKind::SortedMap, 0),
             ],
             counters: vec![counters, vec![Counters::default(); 128]],
-            names: vec!["000012.sst".to_owned(), "CURRENT".to_owned()],
+            files: ["000012.sst", "CURRENT"]
+                .map(|name| NamedFile {
+                    name: name.to_owned(),
+                    crc32: 2,
+                })
+                .into(),
         }
     }
 
@@ -202,12 +242,15 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_leads_out_of_the_folder_or_a_file_too_many_is_refused() {
+    fn a_name_that_leads_out_of_the_folder_and_other_files_are_refused() {
         for name in ["../x", "/etc/passwd", "..", "", "a/b"] {
             let mut payload = payload();
-            payload.names[0] = name.to_owned();
+            payload.files[0].name = name.to_owned();
             assert!(Payload::of(&handle(payload.to_bytes(), 2)).is_err(), "{name}");
         }
         assert!(Payload::of(&handle(payload().to_bytes(), 3)).is_err());
+        let mut payload = payload();
+        payload.files[1].crc32 = 3;
+        assert!(Payload::of(&handle(payload.to_bytes(), 2)).is_err());
     }
 }

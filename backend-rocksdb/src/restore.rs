@@ -7,7 +7,8 @@ use crate::below::StateBelow;
 use crate::database::{Database, Setup};
 use crate::error::io_failed;
 use crate::folder::Folder;
-use crate::payload::{FORMAT, Payload};
+use crate::origins::Origins;
+use crate::payload::{FORMAT, NamedFile, Payload};
 use crate::store::{Part, Store};
 use crate::sweep::LocalFile;
 use crate::upload::{FileName, Known};
@@ -115,7 +116,8 @@ fn fresh_parts(
                 groups,
                 database: Database::open(
                     Folder::make(folder.path().join(format!("db-{number}")))?,
-                    setup.clone(),
+                    Origins::default(),
+                    setup,
                 )?,
             })
         })
@@ -172,9 +174,11 @@ impl Restoring<'_> {
         setup: &Setup,
     ) -> BackendResult<Database> {
         let database = Folder::make(folder.path().join(format!("db-{number}")))?;
-        for (name, file) in payload.names.iter().zip(&handle.files) {
+        let mut origins = Origins::default();
+        for (NamedFile { name, .. }, file) in payload.files.iter().zip(&handle.files) {
             let to = database.path().join(name);
             self.bring(file, &to)?;
+            origins.note(name, &file.token);
             if file.shared {
                 let name = FileName {
                     part: number,
@@ -183,13 +187,23 @@ impl Restoring<'_> {
                 self.known.insert(name, file.clone());
             }
         }
-        let tokens = || handle.files.iter().zip(&payload.names);
-        Database::open(database, setup.clone()).map_err(|error| {
-            // RocksDB knows its own names only.
-            let text = error.message();
-            let named = tokens().find(|(_, name)| text.contains(name.as_str()));
-            let named = named.map(|(file, _)| format!("snapshot file {}", file.token));
-            error.context(named.unwrap_or_else(|| "the database of a snapshot".to_owned()))
+        Database::open(database, origins, setup).map_err(|error| match error.kind() {
+            BackendErrorKind::Corrupted => self.damage_in(handle).unwrap_or(error),
+            _ => error,
+        })
+    }
+
+    /// The damage in those files of `handle` that were not read yet. RocksDB blames its manifest for what it finds wrong in a file of sorted entries
+    /// while it opens it; the manifest has been verified.
+    #[cold]
+    fn damage_in(&self, handle: &SnapshotHandle) -> Option<BackendError> {
+        let mut unread = handle
+            .files
+            .iter()
+            .filter(|file| file.size > VERIFIED_AT_ONCE_BYTES);
+        unread.find_map(|file| {
+            let path = self.files.local_path(file).ok().flatten()?;
+            LocalFile::new(file.clone(), path).verify().err()
         })
     }
 

@@ -1,6 +1,8 @@
 //! The tables of a subtask and RocksDB below them: what a checkpoint does, and what is done when memory runs out between two.
 
 use crate::below::StateBelow;
+use crate::memory::{TableMemory, Use};
+use crate::options::{Options, TableShare};
 use crate::restore::Restored;
 use crate::room::Room;
 use crate::spill::Spill;
@@ -14,23 +16,18 @@ use millpond_backend_memory::{Snapshots, Tables};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// How often memory is looked at: after this many batches.
-const LOOK_EVERY: u32 = 16;
-
-/// What does not change while a keyed state is open.
-#[derive(Clone, Debug)]
-pub(crate) struct Limits {
-    /// Whether snapshots may name files of earlier ones.
-    pub(crate) incremental: bool,
-    /// How many files are on their way at once.
-    pub(crate) threads: usize,
-}
+/// How often memory is looked at, at the least: after this many batches.
+const LOOK_EVERY_MAX: u32 = 16;
+/// With less memory than this for each batch between two looks, it is looked at more often.
+const BYTES_A_BATCH: usize = 1 << 20;
 
 /// The snapshots of a subtask, and its share of the memory.
 #[derive(Debug)]
 pub struct RocksDbSnapshots {
-    limits: Limits,
-    share: crate::memory::Share,
+    options: Arc<Options>,
+    memory: TableMemory,
+    /// What the tables took when that was last looked at.
+    last: Use,
     store: Arc<Store>,
     /// The epoch up to which the tables know that their changes are below.
     below: u32,
@@ -41,13 +38,15 @@ pub struct RocksDbSnapshots {
     /// Snapshots of which it is not known whether they are complete.
     pending: BTreeMap<u64, Written>,
     room: Room,
+    /// What the tables took when nothing more could be dropped, if that was more than they should.
+    floor: usize,
     spill: Spill,
     batches: u32,
     sweep: Sweep,
 }
 
 impl RocksDbSnapshots {
-    pub(crate) fn new(limits: Limits, share: crate::memory::Share, restored: Restored) -> (Tables, Self) {
+    pub(crate) fn new(options: Arc<Options>, share: TableShare, restored: Restored) -> (Tables, Self) {
         let Restored {
             tables,
             store,
@@ -55,14 +54,19 @@ impl RocksDbSnapshots {
             unread,
         } = restored;
         let snapshots = Self {
-            limits,
-            share,
+            options,
+            memory: TableMemory::new(share),
+            last: Use {
+                used: 0,
+                limit: usize::MAX,
+            },
             store,
             below: 0,
             known: Arc::new(known),
             completed: 0,
             pending: BTreeMap::new(),
             room: Room::default(),
+            floor: 0,
             spill: Spill::default(),
             batches: 0,
             sweep: Sweep::start(unread),
@@ -93,41 +97,61 @@ impl RocksDbSnapshots {
         tables.freeze()
     }
 
+    /// Drops what need not be in memory; returns what the tables take then, and may.
+    fn evict(&mut self, tables: &mut Tables) -> Use {
+        self.take_note(tables);
+        let Use { used, limit } = self.memory.look(tables, &self.store);
+        let used = self.room.make(tables, self.below, used, limit);
+        // Empty tables have their size too: what could not be helped the last time is no reason to write everything out again.
+        self.last = Use {
+            used,
+            limit: limit.max(self.floor + self.floor / 8),
+        };
+        self.last
+    }
+
     fn make_room(&mut self, tables: &mut Tables) -> BackendResult<()> {
-        loop {
-            self.take_note(tables);
-            let limit = self.share.limit_bytes();
-            let used = self
-                .room
-                .make(tables, self.below, self.share.used_bytes(tables), limit);
-            if used <= limit {
-                return Ok(());
-            }
-            if !self.spill.is_running() {
-                let to = tables.epoch();
-                let states = self.freeze(tables)?;
-                let frozen = self.store.wait_for(to, states, false);
-                self.spill.start(Arc::clone(&self.store), frozen)?;
-            }
-            if used <= limit + limit / 8 {
-                return Ok(());
-            }
-            // The tables must not outgrow the memory: the worker waits for the disk.
-            self.spill.wait()?;
-            if self.store.below() == self.below {
-                return Ok(());
-            }
+        let Use { used, limit } = self.evict(tables);
+        // While slots of a state are out nothing can be frozen; their batch ends soon.
+        if used <= limit || tables.iter().any(|(_, kind)| kind.in_batch()) {
+            return Ok(());
+        }
+        if !self.spill.is_running() {
+            let to = tables.epoch();
+            let states = self.freeze(tables)?;
+            let frozen = self.store.wait_for(to, states, false);
+            self.spill.start(Arc::clone(&self.store), frozen)?;
+        }
+        if used <= limit + limit / 8 {
+            return Ok(());
+        }
+        // The tables must not outgrow the memory: the worker waits for the disk.
+        self.spill.wait()?;
+        self.floor = 0;
+        let Use { used, limit } = self.evict(tables);
+        self.floor = if used > limit { used } else { 0 };
+        Ok(())
+    }
+}
+
+/// Adds the figures of one more database, by their names.
+fn add_figures(to: &mut Vec<(String, f64)>, more: Vec<(String, f64)>) {
+    for (name, value) in more {
+        match to.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, sum)) => *sum += value,
+            None => to.push((name, value)),
         }
     }
 }
 
 impl Snapshots for RocksDbSnapshots {
     type Writer = RocksDbWriter;
+    const EVICTS: bool = true;
 
     fn snapshot(&mut self, tables: &mut Tables, request: &SnapshotRequest) -> BackendResult<RocksDbWriter> {
         self.sweep.check()?;
         self.take_note(tables);
-        let shared = request.may_share && self.limits.incremental;
+        let shared = request.may_share && self.options.incremental;
         let to = tables.epoch();
         let states = self.freeze(tables)?;
         let outlines = states.iter().map(|state| Outline {
@@ -149,7 +173,7 @@ impl Snapshots for RocksDbSnapshots {
                 Arc::default()
             },
             shared,
-            threads: self.limits.threads,
+            threads: self.options.transfer_threads.count(),
             written,
         }))
     }
@@ -174,7 +198,8 @@ impl Snapshots for RocksDbSnapshots {
 
     fn batch_ended(&mut self, tables: &mut Tables) -> BackendResult<()> {
         self.batches = self.batches.wrapping_add(1);
-        if !self.batches.is_multiple_of(LOOK_EVERY) {
+        let affordable = u32::try_from(self.last.limit / BYTES_A_BATCH).unwrap_or(LOOK_EVERY_MAX);
+        if !self.batches.is_multiple_of(affordable.clamp(1, LOOK_EVERY_MAX)) {
             return Ok(());
         }
         self.make_room(tables)
@@ -182,12 +207,17 @@ impl Snapshots for RocksDbSnapshots {
 
     fn metrics(&self) -> Vec<(String, f64)> {
         let figure = |name: &str, number: u64| (name.to_owned(), number as f64);
-        vec![
-            figure("cache_limit_bytes", self.share.limit_bytes() as u64),
+        let mut figures = vec![
+            figure("cache_used_bytes", self.last.used as u64),
+            figure("cache_limit_bytes", self.last.limit as u64),
             figure("cache_evicted_bytes", self.room.evicted_bytes),
             figure("cache_rounds", self.room.rounds),
             figure("cache_spills", self.spill.count()),
             figure("checkpoint_files", self.known.len() as u64),
-        ]
+        ];
+        for part in self.store.parts() {
+            add_figures(&mut figures, part.database.figures());
+        }
+        figures
     }
 }

@@ -12,7 +12,7 @@ use millpond_backend_api::{BackendError, BackendErrorKind, BackendResult, KeyGro
 use millpond_backend_memory::snapshot::FrozenState;
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// A database and the key groups that are asked of it.
@@ -35,6 +35,10 @@ pub(crate) struct Store {
     below: AtomicU32,
     /// How many folders and files were named.
     names: AtomicU64,
+    /// Whether the checkpoint storage may take links to files.
+    links: AtomicBool,
+    /// Shared by each of the frozen tables that are not in the databases yet.
+    holding: Arc<()>,
     // Dropped last: everything else lies in it.
     folder: Folder,
 }
@@ -58,7 +62,11 @@ pub(crate) struct Frozen {
 
 #[derive(Debug)]
 enum Progress {
-    Waiting(Vec<FrozenState>),
+    Waiting {
+        states: Vec<FrozenState>,
+        /// See [`Store::holding`].
+        _holding: Arc<()>,
+    },
     Done(BackendResult<Vec<LocalCheckpoint>>),
     Taken,
 }
@@ -86,6 +94,8 @@ impl Store {
             queue: Mutex::default(),
             below: AtomicU32::new(0),
             names: AtomicU64::new(0),
+            links: AtomicBool::new(true),
+            holding: Arc::new(()),
             folder,
         }
     }
@@ -105,6 +115,16 @@ impl Store {
         self.below.load(Ordering::Acquire)
     }
 
+    /// Whether frozen tables that are not in the databases yet hold pages.
+    pub(crate) fn holds_pages(&self) -> bool {
+        Arc::strong_count(&self.holding) > 1
+    }
+
+    /// Whether the checkpoint storage may take links to files; to be set to false when it takes none.
+    pub(crate) fn links(&self) -> &AtomicBool {
+        &self.links
+    }
+
     /// A path for a working file or folder that nothing has.
     pub(crate) fn new_path(&self, kind: &str) -> PathBuf {
         let number = self.names.fetch_add(1, Ordering::Relaxed);
@@ -117,7 +137,10 @@ impl Store {
         let frozen = Arc::new(Frozen {
             to,
             wanted,
-            progress: Mutex::new(Progress::Waiting(states)),
+            progress: Mutex::new(Progress::Waiting {
+                states,
+                _holding: Arc::clone(&self.holding),
+            }),
         });
         locked(&self.queue).waiting.push_back(Arc::downgrade(&frozen));
         frozen
@@ -157,7 +180,7 @@ impl Store {
         check: &dyn Fn() -> BackendResult<()>,
     ) -> BackendResult<()> {
         let mut progress = locked(&first.progress);
-        let Progress::Waiting(states) = &*progress else {
+        let Progress::Waiting { states, .. } = &*progress else {
             return Ok(());
         };
         let ingested = self.ingest(states, queue.to, check);
@@ -213,7 +236,7 @@ impl Frozen {
         match std::mem::replace(&mut *progress, Progress::Taken) {
             Progress::Done(done) => Some(done),
             Progress::Taken => Some(Err(never_waited())),
-            waiting @ Progress::Waiting(_) => {
+            waiting @ Progress::Waiting { .. } => {
                 *progress = waiting;
                 None
             }

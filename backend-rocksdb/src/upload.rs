@@ -8,11 +8,14 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// What is read at once.
 const STEP_BYTES: usize = 256 << 10;
+
+/// The largest file that can ride in the metadata.
+const IN_METADATA_BYTES_MAX: u64 = 1 << 20;
 
 /// A file of a database: which part of the store it is of, and its name there. RocksDB gives a name once and never changes a file of sorted entries.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +53,8 @@ pub(crate) struct Upload<'a> {
     pub(crate) shared: bool,
     /// How many files are on their way at once.
     pub(crate) threads: usize,
+    /// Whether the storage may take links; false once it took none.
+    pub(crate) links: &'a AtomicBool,
 }
 
 /// What a checkpoint consists of.
@@ -118,12 +123,28 @@ impl Upload<'_> {
 
     fn bring(&self, transfer: &Transfer) -> BackendResult<FileRef> {
         self.streams.check_cancelled()?;
-        let hint = StreamHint {
+        let hint = || StreamHint {
             state: self.state.into(),
             expected_bytes: Some(transfer.size).into(),
             shared: self.shared && transfer.name.is_sorted_file(),
         };
-        let mut stream = self.streams.open(hint)?;
+        // What will never change again can be shared with the storage, if that is on the same disk.
+        if transfer.name.is_sorted_file() && self.links.load(Ordering::Relaxed) {
+            let mut crc32 = crc32fast::Hasher::new();
+            read_all(&transfer.path, |bytes| {
+                self.streams.check_cancelled()?;
+                crc32.update(bytes);
+                Ok(())
+            })?;
+            if let Some(file) = self.streams.link(&transfer.path, hint(), crc32.finalize())? {
+                return Ok(file);
+            }
+            // Small files may ride in the metadata instead; else it is the storage that takes no links.
+            if transfer.size > IN_METADATA_BYTES_MAX {
+                self.links.store(false, Ordering::Relaxed);
+            }
+        }
+        let mut stream = self.streams.open(hint())?;
         read_all(&transfer.path, |bytes| {
             self.streams.check_cancelled()?;
             stream.write(bytes)

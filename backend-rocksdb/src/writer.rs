@@ -1,6 +1,6 @@
 //! The asynchronous part of a snapshot: changes into the databases, their checkpoints into the storage.
 
-use crate::payload::{FORMAT, Payload};
+use crate::payload::{FORMAT, NamedFile, Payload};
 use crate::store::{Frozen, LocalCheckpoint, Store};
 use crate::upload::{Known, Upload};
 use millpond_backend_api::{
@@ -91,6 +91,7 @@ impl Snapshot {
             known: &self.known,
             shared: self.shared,
             threads: self.threads,
+            links: self.store.links(),
         };
         let uploaded = upload.run(checkpoint)?;
         let counters = |outline: &Outline| {
@@ -98,10 +99,14 @@ impl Snapshot {
             let groups = groups.filter(|(group, _)| checkpoint.groups.contains(*group));
             groups.map(|(_, counters)| *counters).collect::<Vec<_>>()
         };
+        let named = uploaded.files.iter().map(|(name, file)| NamedFile {
+            name: name.name.clone(),
+            crc32: file.crc32,
+        });
         let payload = Payload {
             states: self.states.iter().map(|state| state.descriptor.clone()).collect(),
             counters: self.states.iter().map(counters).collect(),
-            names: uploaded.files.iter().map(|(name, _)| name.name.clone()).collect(),
+            files: named.collect(),
         };
         let state_bytes = payload
             .counters

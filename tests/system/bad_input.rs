@@ -5,13 +5,13 @@ use std::fs;
 use std::path::Path;
 
 /// A word count that would run, in a folder of its own.
-struct Case {
+pub(crate) struct Case {
     folder: tempfile::TempDir,
     program: Program,
 }
 
 impl Case {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("text"), "some words and some more\n").unwrap();
         let program = Program::word_count(&folder.path().join("logs"))
@@ -20,18 +20,18 @@ impl Case {
         Self { folder, program }
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    fn with(mut self, change: impl FnOnce(Program, &Path) -> Program) -> Self {
+    pub(crate) fn with(mut self, change: impl FnOnce(Program, &Path) -> Program) -> Self {
         self.program = change(self.program, self.folder.path());
         self
     }
 
     /// Runs it and expects exit code 2 and all of `parts` in the message.
     #[track_caller]
-    fn refused(&self, parts: &[&str]) {
+    pub(crate) fn refused(&self, parts: &[&str]) {
         self.program.run().expect_code(2).expect_output(parts);
         let output = self.path().join("output");
         let left = fs::read_dir(&output).map_or(0, Iterator::count);

@@ -11,18 +11,24 @@ const TEXT_BYTES: usize = 200_000;
 
 /// A word count that takes about half a second and some checkpoints.
 fn short_program(folder: &Path, settings: Settings, random: &mut Random) -> Program {
+    paced_program(folder, settings, random, 8000)
+}
+
+/// A word count of about 4500 lines, so many a second in each subtask.
+pub(crate) fn paced_program(folder: &Path, settings: Settings, random: &mut Random, rate: u64) -> Program {
     let input = folder.join("input");
     write_text(&input, 2, TEXT_BYTES, random);
     Program::word_count(&folder.join("logs"))
         .option("input", input.display())
         .option("output", folder.join("output").display())
         .option("parallelism", 2)
-        .option("rate", 8000)
+        .option("rate", rate)
         .set_all(settings)
         .durable(folder, 50)
 }
 
-fn assert_output(folder: &Path, what: &str) {
+/// That such a program has counted every word once.
+pub(crate) fn assert_output(folder: &Path, what: &str) {
     assert_exactly(
         &finished_lines(&folder.join("output")),
         &awk_lines(&folder.join("input")),
@@ -182,10 +188,11 @@ fn a_sync_fails(name: &str, settings: Settings) {
 }
 
 /// A file system of its own that is soon full. Unmounted when dropped.
-struct SmallDisk(tempfile::TempDir);
+pub(crate) struct SmallDisk(pub(crate) tempfile::TempDir);
 
 impl SmallDisk {
-    fn mount(bytes: &str) -> Option<Self> {
+    /// Of so many bytes, or `None` where nothing can be mounted.
+    pub(crate) fn mount(bytes: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"])

@@ -2,7 +2,7 @@
 //!
 //! Every byte of a small checkpoint is tried in `engine/tests/damage`; here it is whole programs, and damage that is found long after the start.
 
-use crate::harness::{Ended, Program, checkpoints_below, finished_lines};
+use crate::harness::{Ended, Program, ROCKSDB, checkpoints_below, finished_lines, has_rocksdb};
 use millpond_engine::checkpoint::{FileLocation, restore};
 use std::collections::BTreeSet;
 use std::fs;
@@ -28,14 +28,18 @@ struct Left {
 }
 
 /// Snapshots that each stand alone, in files.
-const ALONE: [(&str, &str); 2] = [
+const ALONE: [(&str, &str); 3] = [
+    ("state.backend.type", "filesystem"),
     ("execution.checkpointing.incremental", "false"),
     ("execution.checkpointing.data-inline-threshold", "0 b"),
 ];
 /// Increments, in files.
-const INCREMENTS: [(&str, &str); 1] = [("execution.checkpointing.data-inline-threshold", "0 b")];
+const INCREMENTS: [(&str, &str); 2] = [
+    ("state.backend.type", "filesystem"),
+    ("execution.checkpointing.data-inline-threshold", "0 b"),
+];
 /// All inside of the metadata.
-const INLINE: [(&str, &str); 0] = [];
+const INLINE: [(&str, &str); 1] = [("state.backend.type", "filesystem")];
 
 impl Left {
     /// With high availability, so that the program goes on by itself when it is started again.
@@ -117,7 +121,6 @@ fn late_reader(folder: &Path) -> Program {
             "execution.checkpointing.externalized-checkpoint-retention",
             "RETAIN_ON_CANCELLATION",
         )
-        .set("state.backend.type", "filesystem")
 }
 
 /// The files that a checkpoint names.
@@ -374,4 +377,40 @@ fn damaged_metadata_of_a_named_checkpoint_names_the_one_before_it() {
             .expect_output(&[older.to_str().unwrap()]);
         left.assert_results("from the one before it");
     }
+}
+
+/// Each kind of file that RocksDB has: sorted files, and those small ones that it trusts.
+#[test]
+fn damage_in_any_file_of_a_database_is_found_before_anything_runs() {
+    if !has_rocksdb() {
+        return;
+    }
+    let left = Left::durable(ROCKSDB);
+    let files = left.newest_files();
+    // What points to the manifest, the manifest, the options, and a sorted file for each state that was changed.
+    assert!(files.len() >= 4, "{files:?}");
+    for file in &files {
+        let whole = fs::read(file).unwrap();
+        let repair = || {
+            let _ = fs::remove_file(file); // it may be missing
+            fs::write(file, &whole).unwrap();
+        };
+        let damages: [(&dyn Fn(), &str); 3] = [
+            (&|| flip(file, |bytes| bytes.len() / 2), "expected"),
+            (&|| cut(file), "expected"),
+            (&|| fs::remove_file(file).unwrap(), "cannot open"),
+        ];
+        for (damage, part) in damages {
+            damage();
+            left.run_again(|program| program).expect_code(2).expect_output(&[
+                name(file),
+                part,
+                "on-damage=previous",
+            ]);
+            repair();
+        }
+    }
+    flip(&files[0], |bytes| bytes.len() - 1);
+    let parts = [name(&files[0]), "expected", "found"];
+    fails_and_goes_back_when_told(&left, 2, &parts, "damage in a file of a database");
 }

@@ -15,7 +15,7 @@ const TEXT_BYTES: usize = 3_000_000;
 const LINE_BYTES: u64 = 45;
 
 /// A word count that is killed and started again.
-struct KillLoop {
+pub(crate) struct KillLoop {
     name: &'static str,
     mode: &'static str,
     settings: Settings,
@@ -23,7 +23,7 @@ struct KillLoop {
     /// One of them each time.
     parallelisms: &'static [u32],
     /// How often it is killed unless `MILLPOND_KILLS` says otherwise.
-    kills: u64,
+    pub(crate) kills: u64,
 }
 
 impl KillLoop {
@@ -39,8 +39,8 @@ impl KillLoop {
         }
     }
 
-    /// On the filesystem backend, with enough checkpoints for chains that are folded and begun anew.
-    fn on_files(name: &'static str, settings: Settings, parallelisms: &'static [u32]) -> Self {
+    /// On a backend that writes increments into files, with enough checkpoints for chains that are folded and begun anew.
+    pub(crate) fn on_files(name: &'static str, settings: Settings, parallelisms: &'static [u32]) -> Self {
         Self {
             name,
             mode: "EXACTLY_ONCE",
@@ -109,7 +109,7 @@ impl KillLoop {
         }
     }
 
-    fn exactly_once(&self) {
+    pub(crate) fn exactly_once(&self) {
         let (found, expected) = self.run();
         assert_exactly(&found, &expected, self.name);
     }
@@ -121,7 +121,7 @@ impl KillLoop {
     }
 }
 
-const CHANGING: &[u32] = &[1, 2, 3, 4];
+pub(crate) const CHANGING: &[u32] = &[1, 2, 3, 4];
 
 #[test]
 fn every_line_is_written_once_at_parallelism_1() {

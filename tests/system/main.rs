@@ -42,6 +42,8 @@ mod restore;
 #[cfg(test)]
 mod retained;
 #[cfg(test)]
+mod rocksdb;
+#[cfg(test)]
 mod state_limit;
 #[cfg(test)]
 mod user_failures;

@@ -73,7 +73,7 @@ fn all_events() -> Vec<(u64, u64)> {
         .collect()
 }
 
-fn exactly_once(name: &str, settings: Settings, kills: u64) {
+pub(crate) fn exactly_once(name: &str, settings: Settings, kills: u64) {
     let found = kill_loop(name, "EXACTLY_ONCE", settings, kills, |program| program);
     assert!(found == all_events(), "{} events", found.len());
 }

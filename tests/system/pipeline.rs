@@ -16,7 +16,8 @@ fn both_counts_of_every_number_are_there_once_after_kills_on_mapped_files() {
     kill_loop("pipeline on files", FILES, 3);
 }
 
-fn kill_loop(name: &str, settings: Settings, kills: u64) {
+/// A job that is killed `kills` times, unless `MILLPOND_KILLS` says otherwise, and what it has written at last.
+pub(crate) fn kill_loop(name: &str, settings: Settings, kills: u64) {
     let kills = number("MILLPOND_KILLS", kills);
     let folder = tempfile::tempdir().unwrap();
     let mut random = Random::of_test(name);

@@ -5,6 +5,7 @@
 mod machine;
 mod plugins;
 mod power_cuts;
+mod progress;
 mod step;
 mod test;
 
@@ -24,8 +25,17 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Build every state backend in plugins/examples, and the filesystem backend, as libraries and put them into plugins/
-    Plugins,
+    /// Build every state backend in plugins/examples, and those over files and over RocksDB, as libraries and put them into plugins/
+    ///
+    /// RocksDB takes about 20 minutes of a processor the first time, and needs a C++ compiler and libclang.
+    Plugins {
+        /// Build only these: fs, rocksdb, or the folder of an example, with or without `-backend`
+        names: Vec<String>,
+
+        /// Build all but this one; may be given several times
+        #[arg(long, value_name = "NAME")]
+        without: Vec<String>,
+    },
     /// Set up what the tests need, then run all of them
     ///
     /// Missing programs are installed by the system's package manager where that is possible (as root, or by sudo without a password);
@@ -34,6 +44,10 @@ enum Command {
         /// Only the unit tests: no plugins, no whole-system tests, no documentation tests
         #[arg(long)]
         quick: bool,
+
+        /// Leave the state backend of this name out, such as rocksdb; may be given several times
+        #[arg(long, value_name = "NAME")]
+        without: Vec<String>,
     },
     /// Cut the power of a disk under running jobs, again and again, and see whether their checkpoints are there
     ///
@@ -68,8 +82,8 @@ impl fmt::Display for Failure {
 
 fn main() -> ExitCode {
     let result = match Args::parse().command {
-        Command::Plugins => plugins::run().map(drop),
-        Command::Test { quick } => test::run(quick),
+        Command::Plugins { names, without } => plugins::command(&names, &without),
+        Command::Test { quick, without } => test::run(quick, &without),
         Command::Powercuts { rounds, fs } => power_cuts::run(rounds, fs),
     };
     match result {

@@ -2,27 +2,74 @@
 
 use crate::step::{self, Step};
 use crate::{Failure, cargo, machine, plugins, say};
+use std::path::Path;
+use std::process::Command;
 
-/// Prepares the machine and runs the tests; with `quick` only the unit tests.
+/// What is built every day: in dev, and without RocksDB, which is compiled once, in release.
+const EVERYDAY: [&str; 3] = ["--workspace", "--exclude", "millpond-backend-rocksdb"];
+
+/// The file system of Linux whose files are in memory.
+const IN_MEMORY: &str = "/dev/shm";
+/// What these tests need at the most at once, and half as much again.
+const IN_MEMORY_BYTES_MIN: u64 = 1 << 30;
+
+/// Prepares the machine and runs the tests; with `quick` only the unit tests, and not those of the backends in `without`.
 ///
 /// # Errors
 /// When something is missing that cannot be installed, or a test fails.
-pub(crate) fn run(quick: bool) -> Result<(), Failure> {
+pub(crate) fn run(quick: bool, without: &[String]) -> Result<(), Failure> {
     let mut steps = Vec::new();
     if quick {
         steps.push(step::run(
             "unit tests",
-            cargo().args(["test", "--workspace", "--lib", "--bins", "--no-fail-fast"]),
+            cargo()
+                .args(["test", "--lib", "--bins", "--no-fail-fast"])
+                .args(EVERYDAY),
         )?);
         return summary(&steps, &[]);
     }
-    let left_out = machine::prepare()?;
-    let examples = plugins::run()?;
+    let mut left_out = machine::prepare()?;
+    let mut choice = plugins::Choice::new(&[], without)?;
+    if choice.has_rocksdb() {
+        let missing = machine::prepare_for_rocksdb();
+        if !missing.is_empty() {
+            choice.leave_out_rocksdb();
+            left_out.extend(missing);
+        }
+    }
+    let examples = plugins::run(&choice)?;
+    let mut everything = cargo();
+    everything.args(["test", "--no-fail-fast"]).args(EVERYDAY);
+    if choice.has_rocksdb() {
+        // Whole programs on its library: it was just built, so none of these tests may be left out.
+        everything.env("MILLPOND_ROCKSDB_LIBRARY", "needed");
+    }
     steps.push(step::run(
-        "all tests of the workspace",
-        cargo().args(["test", "--workspace", "--no-fail-fast"]),
+        "all tests of the workspace, but for RocksDB",
+        &mut everything,
     )?);
-    for manifest in &examples {
+    if choice.has_rocksdb() {
+        steps.push(step::run(
+            "tests of the RocksDB backend",
+            cargo_in_memory()
+                .args(["test", "--release", "--no-fail-fast"])
+                .args(["--package", "millpond-backend-rocksdb"]),
+        )?);
+        steps.push(step::run(
+            "tests of the engine with the RocksDB backend linked",
+            cargo()
+                .args(["test", "--release", "--package", "millpond-engine"])
+                .args(["--features", "rocksdb", "--lib", "rocksdb"]),
+        )?);
+        steps.push(step::run(
+            "tests of whole programs with the RocksDB backend linked",
+            cargo_in_memory()
+                .args(["test", "--release", "--no-fail-fast"])
+                .args(["--package", "millpond-tests", "--features", "rocksdb"])
+                .args(["--test", "system", "rocksdb_static"]),
+        )?);
+    }
+    for manifest in examples {
         steps.push(step::run(
             "tests of an example plugin",
             cargo()
@@ -31,6 +78,18 @@ pub(crate) fn run(quick: bool) -> Result<(), Failure> {
         )?);
     }
     summary(&steps, &left_out)
+}
+
+/// Cargo for tests of databases, with their files in memory where there is room: such tests wait for the disk most of the time, and what it does in
+/// the end is tested elsewhere.
+fn cargo_in_memory() -> Command {
+    let mut cargo = cargo();
+    let memory = Path::new(IN_MEMORY);
+    let has_room = machine::free_bytes(memory).is_some_and(|bytes| bytes >= IN_MEMORY_BYTES_MIN);
+    if has_room && std::env::var_os("TMPDIR").is_none() {
+        cargo.env("TMPDIR", memory);
+    }
+    cargo
 }
 
 /// Says what was run and what came out.

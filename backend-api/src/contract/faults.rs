@@ -8,7 +8,7 @@ use std::time::Duration;
 /// How long the suite waits for another thread before it gives up, far above what any of its steps takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The faults of one attempt to write a snapshot. Operations are the calls of `open`, `write` and `finish` of the attempt's streams, counted
+/// The faults of one attempt to write a snapshot. Operations are the calls of `open`, `link`, `write` and `finish` of the attempt's streams, counted
 /// together from 0.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {

@@ -171,6 +171,7 @@ macro_rules! contract_scenarios {
                 batches_go_on_after_a_restore_into_any_range
                 values_of_every_width_have_slots
                 stable_slots_outlive_their_batch_until_the_next_snapshot
+                slots_that_are_kept_are_good_while_their_generation_lasts
             }
             misuse {
                 a_key_group_of_another_subtask_is_refused

@@ -337,7 +337,29 @@ impl Opened {
         };
         sure(
             "an update through kept slots",
-            slots::update_kept(&mut self.keyed, state, keys, width, between, &mut update),
+            slots::update_kept(&mut self.keyed, state, keys, width, between, |_| (), &mut update),
+        );
+    }
+
+    /// The same, with so many entries put into the map `other` before the slots are used again, and as many while they are in use.
+    #[track_caller]
+    pub fn update_kept_beside(
+        &mut self,
+        state: StateId,
+        keys: &Keys,
+        width: usize,
+        other: (StateId, &[Address]),
+        mut update: impl FnMut(usize, &mut Option<Vec<u8>>),
+    ) {
+        let put = |keyed: &mut KeyedObject| {
+            for address in other.1 {
+                let done = keyed.put(other.0, &address.cell(), (&[7; 40][..]).into());
+                sure("a put into another state", done.into_result());
+            }
+        };
+        sure(
+            "an update through kept slots",
+            slots::update_kept(&mut self.keyed, state, keys, width, put, put, &mut update),
         );
     }
 

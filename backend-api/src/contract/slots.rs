@@ -53,17 +53,20 @@ pub(super) fn update_with(
     Ok(absent)
 }
 
-/// Takes the slots of `keys`, which all have a value, gives them back at once, lets `meanwhile` do what does not end their life, and then
-/// lets `update` change the values through them.
+/// Takes the slots of `keys`, which all have a value, gives them back at once, lets `meanwhile` do what may be done while they are kept, and then
+/// lets `update` change the values through them, as long as their generation lasts, else through new ones. `within` is called in the middle of this: for what
+/// may be done with other states while a batch is open.
 pub(super) fn update_kept(
     keyed: &mut KeyedObject,
     state: StateId,
     keys: &Keys,
     width: usize,
     meanwhile: impl FnOnce(&mut KeyedObject),
+    within: impl FnOnce(&mut KeyedObject),
     mut update: impl FnMut(usize, &mut Option<Vec<u8>>),
 ) -> BackendResult<()> {
     let batch = keys.batch();
+    let generation = keyed.slot_generation(state).into_result()?;
     let mut slots = vec![Slot::NULL; keys.len()];
     keyed
         .slots(state, &batch, (&mut slots[..]).into())
@@ -72,10 +75,31 @@ pub(super) fn update_kept(
         .end_batch(state, &batch, (&slots[..]).into(), false)
         .into_result()?;
     meanwhile(keyed);
+    if keyed.slot_generation(state).into_result()? != generation {
+        return update_with(keyed, state, keys, width, within, update).map(drop);
+    }
+    let none = Keys::default();
+    let opens = generation != Slot::STAY;
+    if opens {
+        keyed
+            .slots(state, &none.batch(), (&mut [][..]).into())
+            .into_result()?;
+    }
+    let mut within = Some(within);
     for (index, slot) in slots.iter().enumerate() {
+        if index == slots.len() / 2
+            && let Some(within) = within.take()
+        {
+            within(keyed);
+        }
         let mut value = read(*slot, width);
         update(index, &mut value);
         write(*slot, value.as_deref(), width);
+    }
+    if opens {
+        keyed
+            .end_batch(state, &none.batch(), (&[][..]).into(), false)
+            .into_result()?;
     }
     Ok(())
 }

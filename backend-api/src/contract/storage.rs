@@ -7,14 +7,17 @@ use crate::streams::{
     RestoreFiles, RestoreFilesApi, RestoreStream, RestoreStreamApi, SnapshotStream, SnapshotStreamApi,
     SnapshotStreams, SnapshotStreamsApi, StreamHint,
 };
-use abi_stable::std_types::{ROption, RResult, RSlice, RSliceMut, RString};
+use abi_stable::std_types::{ROption, RResult, RSlice, RSliceMut, RStr, RString};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The most bytes that reads give, one after the other: a storage may give fewer than were asked for, and as few as one.
 const READ_BYTES_MAX: [usize; 3] = [1021, 1, 65_521];
+
+/// Files of this size and smaller are not linked, so that a backend meets both answers.
+const LINKED_BYTES_MIN: u64 = 64;
 
 /// Keeps the files of snapshots. A clone is the same storage.
 #[derive(Clone, Debug)]
@@ -42,6 +45,8 @@ struct State {
 #[derive(Clone, Debug)]
 struct StoredFile {
     bytes: Vec<u8>,
+    /// Whether it lies in the folder by a link to a file of the backend's, which could still change it.
+    linked: bool,
     attempt: u64,
     checkpoint_id: u64,
     shared: bool,
@@ -157,7 +162,10 @@ impl Storage {
     }
 
     /// Puts other bytes in the place of a file's.
-    pub(super) fn replace(&self, file: &FileRef, bytes: Vec<u8>) {
+    ///
+    /// # Panics
+    /// When there is no such file.
+    pub fn replace(&self, file: &FileRef, bytes: Vec<u8>) {
         let mut state = self.state();
         if let Some(folder) = &self.inner.folder {
             let path = folder.join(file.token.as_str());
@@ -165,11 +173,16 @@ impl Storage {
             std::fs::remove_file(&path).unwrap();
             std::fs::write(&path, &bytes).unwrap();
         }
-        state.files.get_mut(file.token.as_str()).unwrap().bytes = bytes;
+        let stored = state.files.get_mut(file.token.as_str()).unwrap();
+        stored.bytes = bytes;
+        stored.linked = false;
     }
 
     /// Removes a file.
-    pub(super) fn remove(&self, file: &FileRef) {
+    ///
+    /// # Panics
+    /// When its folder does not have it.
+    pub fn remove(&self, file: &FileRef) {
         self.state().files.remove(file.token.as_str());
         if let Some(folder) = &self.inner.folder {
             std::fs::remove_file(folder.join(file.token.as_str())).unwrap();
@@ -196,6 +209,17 @@ impl Storage {
             told, written,
             "the handles' new_bytes differ from the bytes written for the snapshot"
         );
+        for (token, file) in state.files.iter().filter(|(_, file)| file.linked) {
+            let now = self
+                .inner
+                .folder
+                .as_ref()
+                .map(|folder| std::fs::read(folder.join(token)).unwrap());
+            assert!(
+                now.as_ref() == Some(&file.bytes),
+                "the file {token} was changed after it had been linked into the storage"
+            );
+        }
         for handle in handles {
             assert!(!handle.format.is_empty(), "a handle has no format name");
             assert!(
@@ -248,6 +272,12 @@ impl SnapshotStreamsApi for Streams {
     fn is_cancelled(&self) -> bool {
         self.attempt.is_cancelled()
     }
+
+    fn link(&self, path: RStr<'_>, hint: StreamHint, crc32: u32) -> RResult<ROption<FileRef>, BackendError> {
+        self.try_link(path.as_str().as_ref(), &hint, crc32)
+            .map(ROption::from)
+            .into()
+    }
 }
 
 impl Streams {
@@ -272,6 +302,64 @@ impl Streams {
             hint,
             bytes: Vec::new(),
         }))
+    }
+}
+
+impl Streams {
+    /// Possible where files lie in a folder, and, as with small files of the engine's storages, not for every file.
+    fn try_link(&self, path: &Path, hint: &StreamHint, crc32: u32) -> BackendResult<Option<FileRef>> {
+        self.attempt.operation("link")?;
+        let size = std::fs::symlink_metadata(path)?.len();
+        if let Some(max) = self.attempt.faults.file_bytes_max
+            && size > max
+        {
+            return Err(too_large(&hint.state, size, max));
+        }
+        let Some(folder) = &self.storage.inner.folder else {
+            return Ok(None);
+        };
+        if size <= LINKED_BYTES_MIN {
+            return Ok(None);
+        }
+        let mut state = self.storage.state();
+        let token = format!("file-{}", state.files_made);
+        state.files_made += 1;
+        match std::fs::hard_link(path, folder.join(&token)) {
+            Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => return Ok(None),
+            linked => linked?,
+        }
+        let bytes = std::fs::read(path)?;
+        self.attempt.note_bytes(bytes.len() as u64);
+        Ok(Some(state.add(token, bytes, true, &self.attempt, hint, crc32)))
+    }
+}
+
+impl State {
+    /// Adds a file. `crc32` is what the backend says of a linked one; it is compared when handles name the file.
+    fn add(
+        &mut self,
+        token: String,
+        bytes: Vec<u8>,
+        linked: bool,
+        attempt: &Attempt,
+        hint: &StreamHint,
+        crc32: u32,
+    ) -> FileRef {
+        let file = FileRef {
+            token: RString::from(token.as_str()),
+            size: bytes.len() as u64,
+            crc32,
+            shared: hint.shared,
+        };
+        let stored = StoredFile {
+            bytes,
+            linked,
+            attempt: attempt.number,
+            checkpoint_id: attempt.checkpoint_id,
+            shared: hint.shared,
+        };
+        self.files.insert(token, stored);
+        file
     }
 }
 
@@ -337,22 +425,8 @@ impl Stream {
         if let Some(folder) = &self.storage.inner.folder {
             std::fs::write(folder.join(&token), &bytes)?;
         }
-        let file = FileRef {
-            token: RString::from(token.as_str()),
-            size: bytes.len() as u64,
-            crc32: crc32fast::hash(&bytes),
-            shared: self.hint.shared,
-        };
-        state.files.insert(
-            token,
-            StoredFile {
-                bytes,
-                attempt: self.attempt.number,
-                checkpoint_id: self.attempt.checkpoint_id,
-                shared: self.hint.shared,
-            },
-        );
-        Ok(file)
+        let crc32 = crc32fast::hash(&bytes);
+        Ok(state.add(token, bytes, false, &self.attempt, &self.hint, crc32))
     }
 }
 

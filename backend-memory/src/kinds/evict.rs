@@ -3,6 +3,9 @@
 use super::Deletions;
 use crate::table::{GroupTable, Layout};
 
+/// A table is rebuilt if one of this many bytes goes by that, so that few bytes are moved for each one that is given back.
+const WORTH_SHARE: usize = 8;
+
 /// The part of a table that an eviction drops, if there is any.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Evictable {
@@ -12,8 +15,6 @@ pub(super) struct Evictable {
     pub(super) cells: u64,
     /// How many marks go that say of a cell that it is nowhere.
     pub(super) absent: usize,
-    /// How many notes of deletions go.
-    pub(super) deletions: usize,
     /// The bytes of keys, namespaces, map keys and values of the cells and marks that go.
     pub(super) bytes: usize,
 }
@@ -26,28 +27,30 @@ impl Deletions {
     }
 }
 
-/// What is dropped of `table` if all goes that was not changed after the epoch `up_to`.
+/// What is dropped of `table` if all goes that was not changed after the epoch `up_to`; `None` if that is not worth it.
 pub(super) fn evictable(table: &GroupTable, layout: Layout, up_to: u32) -> Option<Evictable> {
     let mut found = Evictable::default();
+    let mut gone = 0;
     for entry in table.places(layout) {
-        let mut counted = true;
+        let is_note = entry.is_deletion();
         if entry.is_absent() {
             found.absent += 1;
-        } else if !entry.is_cell() && !entry.is_deletion() {
-            counted = false;
+        } else if !entry.is_cell() && !is_note {
+            continue;
         } else if entry.epoch() > up_to {
             found.kept += 1;
-            counted = false;
-        } else if entry.is_cell() {
+            continue;
+        } else if !is_note {
             found.cells += 1;
-        } else {
-            found.deletions += 1;
-            counted = false;
         }
-        if counted {
+        gone += entry.size();
+        if !is_note {
             let parts = entry.entry();
             found.bytes += parts.key.len() + parts.namespace.len() + parts.map_key.len() + parts.value.len();
         }
     }
-    (found.cells > 0 || found.absent > 0 || found.deletions > 0).then_some(found)
+    let figures = table.figures();
+    let freed = gone + figures.free_bytes;
+    let is_worth_it = freed > 0 && freed * WORTH_SHARE >= figures.live_bytes + figures.free_bytes;
+    (is_worth_it || found.kept == 0 && figures.page_bytes > 0).then_some(found)
 }

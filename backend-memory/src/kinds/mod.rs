@@ -206,7 +206,10 @@ impl KindState {
 
     /// Drops the clean entries of a group, by its index in the range: those that were last changed, or fetched from below, in the epoch
     /// `up_to` or before and at most in that up to which everything [lies below](Deletions::below). Returns how many bytes were given
-    /// back; nothing is dropped where nothing lies below, or while slots of the state are out.
+    /// back.
+    ///
+    /// Nothing is dropped where nothing lies below, while slots of the state are out, and where less than an eighth of a group's bytes would go,
+    /// since the rest is moved to new pages. A sorted map's group goes whole, if it is clean, or stays. Takes time in proportion to the group.
     pub fn evict(&mut self, group: usize, up_to: u32) -> usize {
         let Some(up_to) = self.deletions_mut().clean_up_to(up_to) else {
             return 0;

@@ -35,6 +35,8 @@ pub struct ValueState {
     deletions: Deletions,
     /// Whether slots are out.
     in_batch: bool,
+    /// How often entries were moved.
+    moves: u64,
     /// How many keys of the last batch had to be looked for below.
     missed: usize,
     /// About how many bytes index and entries take.
@@ -58,6 +60,7 @@ impl ValueState {
             below: Below::nothing(range),
             deletions: Deletions::default(),
             in_batch: false,
+            moves: 0,
             missed: 0,
             footprint: 0,
         }
@@ -83,6 +86,12 @@ impl ValueState {
     /// The index of a group that may be none of the state's.
     fn index_of(&self, group: KeyGroup) -> usize {
         group.index().wrapping_sub(self.first.index())
+    }
+
+    /// How often entries were moved to other places, which ends the life of all slots that were kept.
+    #[inline]
+    pub(crate) fn moves(&self) -> u64 {
+        self.moves
     }
 
     /// Whether slots are out, so that no entry may move or go.
@@ -136,16 +145,13 @@ impl ValueState {
             ..
         } = self;
         let mut failure = None;
-        let mut to_ask = Vec::new();
         *missed = 0;
         let no_value = |group: usize, parts: &Parts<'_>, what: NoValue<'_>| {
-            if let NoValue::Inserted { index, value } = what {
+            if let NoValue::Inserted(value) = what {
                 *footprint += OVERHEAD_BYTES + shape.width as usize + parts.key.len();
                 if let Some(below) = below.of(group) {
                     *missed += 1;
-                    if ask_later {
-                        to_ask.push(index);
-                    } else {
+                    if !ask_later {
                         match copy_from(&below, *layout, parts, value) {
                             Ok(true) => {
                                 below.took_one();
@@ -165,8 +171,8 @@ impl ValueState {
         let absent = fixed_slots(&mut self.tables, how, keys, slots, no_value);
         let found = match failure {
             Some(failure) => Err(failure),
-            None if to_ask.is_empty() => Ok(0),
-            None => self.fill(keys, &to_ask),
+            None if ask_later && self.missed > 0 => self.fill(keys, slots),
+            None => Ok(0),
         };
         if found.is_err() {
             self.remove_absent(keys);
@@ -175,11 +181,24 @@ impl ValueState {
         Ok(absent - found?)
     }
 
-    /// Asks below, once, for the keys with the given numbers, whose entries were inserted without value in groups of which something lies only there.
-    /// Returns how many were found.
-    fn fill(&mut self, keys: &KeyBatch<'_>, numbers: &[usize]) -> BackendResult<u64> {
-        let cells = numbers.iter().filter_map(|number| keys.cell(*number));
-        let cells: Vec<_> = cells.map(|cell| (cell.group, Parts::of_cell(&cell))).collect();
+    /// Asks below, once, for the keys whose entries were inserted for `slots`, which are out, in groups of which something lies only there, and fills
+    /// them. Returns how many were found.
+    fn fill(&mut self, keys: &KeyBatch<'_>, slots: &[Slot]) -> BackendResult<u64> {
+        // Looked for anew, so that the pass over the batch has nothing to do with it.
+        let mut asked = HashSet::new();
+        let mut cells = Vec::with_capacity(self.missed);
+        for (number, slot) in slots.iter().enumerate() {
+            if !slot.is_null()
+                && !crate::table::slot_has_value(*slot)
+                && let Some(cell) = keys.cell(number)
+                && let Some((_, group)) = self.below.layer_of(self.index_of(cell.group))
+                && let parts = Parts::of_cell(&cell)
+                && self.is_absent(self.index_of(group), &parts)
+                && asked.insert(parts.key)
+            {
+                cells.push((group, parts));
+            }
+        }
         let Some(layer) = self.below.layer().clone() else {
             return Ok(0);
         };
@@ -305,6 +324,13 @@ impl ValueState {
 
     fn find(&self, group: usize, parts: &Parts<'_>) -> Option<Placed> {
         self.tables.get(group)?.find(self.layout, parts)
+    }
+
+    fn is_absent(&self, group: usize, parts: &Parts<'_>) -> bool {
+        let view = self
+            .find(group, parts)
+            .and_then(|placed| self.view(group, placed));
+        view.is_some_and(|view| view.is_absent())
     }
 
     fn view(&self, group: usize, placed: Placed) -> Option<EntryView<'_>> {
@@ -486,6 +512,7 @@ impl ValueState {
             return 0;
         };
         let before = table.bytes();
+        self.moves += 1;
         rebuild(table, layout, evictable.kept, |entry| entry.epoch() > up_to);
         let overhead = OVERHEAD_BYTES * (index_of(evictable.cells) + evictable.absent);
         self.footprint = self.footprint.saturating_sub(overhead + evictable.bytes);
@@ -494,6 +521,8 @@ impl ValueState {
     }
 
     pub(super) fn freeze(&mut self, era: &SnapshotEra) -> Vec<FrozenGroup> {
+        // What is written from now on goes to copies of the pages; and not every owner freezes in a snapshot that the engine knows of.
+        self.moves += 1;
         let layout = self.layout;
         // Entries that come from below with the epoch that they have there would be kept each time.
         let in_place = matches!(layout, Layout::Fixed(_)) && !self.below.is_costly();

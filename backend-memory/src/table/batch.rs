@@ -39,13 +39,8 @@ pub enum Missing {
 /// A key of a batch that has no value in its table.
 #[derive(Debug)]
 pub enum NoValue<'a> {
-    /// It was not there, and now has an entry.
-    Inserted {
-        /// The number of the key in the batch.
-        index: usize,
-        /// The place for its value.
-        value: &'a mut [u8],
-    },
+    /// It was not there, and now has an entry, with this place for its value.
+    Inserted(&'a mut [u8]),
     /// It was noted as deleted.
     Deleted,
 }
@@ -322,7 +317,7 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
         if self.missing == Missing::Skip {
             return Slot::NULL;
         }
-        self.insert::<K>(number, hash, key, index)
+        self.insert::<K>(number, hash, key)
     }
 
     #[inline(always)]
@@ -345,7 +340,7 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
 
     #[cold]
     #[inline(never)]
-    fn insert<K: Keys>(&mut self, number: usize, hash: u64, key: &[u8], index: usize) -> Slot {
+    fn insert<K: Keys>(&mut self, number: usize, hash: u64, key: &[u8]) -> Slot {
         let Some(group) = self.groups.get_mut(number) else {
             return Slot::NULL;
         };
@@ -358,8 +353,7 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
         let size = layout.entry_bytes(&parts, 0);
         let entry = group.arena.write(location, size);
         let value = entry.get_mut(FIXED_HEAD..FIXED_HEAD + self.width);
-        let value = value.unwrap_or_default();
-        if (self.no_value)(number, &parts, NoValue::Inserted { index, value }) {
+        if (self.no_value)(number, &parts, NoValue::Inserted(value.unwrap_or_default())) {
             if let Some(flags) = group.arena.write(location, size).get_mut(FLAGS) {
                 *flags = PRESENT | STORED;
             }
@@ -419,7 +413,12 @@ fn slot_if<K: Keys>(
         // A snapshot was taken since the last change, and may have it.
         flags |= STORED;
         // SAFETY: as above, and what a snapshot needs of the entry is kept.
-        unsafe { entry.wrapping_add(EPOCH).cast::<[u8; 4]>().write(epoch.to_le_bytes()) };
+        unsafe {
+            entry
+                .wrapping_add(EPOCH)
+                .cast::<[u8; 4]>()
+                .write(epoch.to_le_bytes())
+        };
         // SAFETY: as above.
         unsafe { flags_at.write(flags) };
     }

@@ -145,7 +145,9 @@ impl FrozenPages {
         let copies = self
             .copies
             .get_or_init(|| self.pages.iter().map(|_| OnceLock::new()).collect());
-        let Some(copy) = copies.get(number) else { return &[] };
+        let Some(copy) = copies.get(number) else {
+            return &[];
+        };
         // SAFETY: `undo` is that of these pages, in their order, and `self` is borrowed.
         match copy.get_or_init(|| unsafe { undo.copy(number, page) }) {
             Some(copy) => copy.read_at(PAGE_HEADER_BYTES),

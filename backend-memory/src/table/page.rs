@@ -1,7 +1,7 @@
 //! Pages: blocks of memory that hold entries, and the addresses of entries in them.
 //!
-//! A page is written by the one thread that owns the table and, once it is part of a snapshot, by nobody: whoever calls
-//! [`Page::write_at`] has made sure that the page is not shared (`Arena::writable`).
+//! A page is written by the one thread that owns the table. Once it is part of a snapshot it is written by nobody, or only where no snapshot looks:
+//! whoever writes has made sure of that (`Arena::own`).
 #![expect(
     unsafe_code,
     reason = "pages are raw blocks, since a snapshot's thread reads them while the owner still holds them"

@@ -212,7 +212,14 @@ impl Keeper {
 
     /// Keeps the place of `size` bytes at `offset` of page `number`, if the snapshot needs it and does not have it yet: a place that is kept
     /// gets `epoch`, the current one, when it is changed.
-    pub(super) fn keep(&mut self, number: usize, page: &Page, offset: usize, size: usize, epoch: u32) -> Keep {
+    pub(super) fn keep(
+        &mut self,
+        number: usize,
+        page: &Page,
+        offset: usize,
+        size: usize,
+        epoch: u32,
+    ) -> Keep {
         let Some(kept) = self.undo.pages.get(number) else {
             return Keep::Copy;
         };
@@ -263,14 +270,11 @@ impl Log {
             return previous;
         };
         let at = self.at;
-        let (second, third) = (offset.to_le_bytes(), super::len32(place.len()).to_le_bytes());
+        let head = u128::from(previous) | u128::from(offset) << 64 | (place.len() as u128) << 96;
         // SAFETY: only the owner of the log writes to its chunks, each byte once and before anybody is told of it.
-        unsafe {
-            chunk.write(at, &previous.to_le_bytes());
-            chunk.write(at + 8, &second);
-            chunk.write(at + 12, &third);
-            chunk.write(at + RECORD_HEAD, place);
-        }
+        unsafe { chunk.write(at, &head.to_le_bytes()) };
+        // SAFETY: as above.
+        unsafe { chunk.write(at + RECORD_HEAD, place) };
         // The next record of this log comes after those of many others. Giving the lock back waits for what was written, so it should be in the cache.
         for line in (at + size..at + 2 * size + LINE).step_by(LINE) {
             chunk.fetch(line);

@@ -106,7 +106,8 @@ fn metrics_tell_size_entries_and_sharing() {
             let metrics = keyed.metrics();
             metrics.iter().find(|(known, _)| known == name).unwrap().1
         };
-        let sharing = |keyed: &_| ["pages_shared", "pages_copied", "entries_kept"].map(|name| figure(keyed, name));
+        let sharing =
+            |keyed: &_| ["pages_shared", "pages_copied", "entries_kept"].map(|name| figure(keyed, name));
         assert_eq!(figure(&keyed, "entries"), 1.0);
         assert!(figure(&keyed, "table_bytes") > 256.0);
         assert_eq!(sharing(&keyed), [0.0, 0.0, 0.0]);
@@ -115,7 +116,11 @@ fn metrics_tell_size_entries_and_sharing() {
         for value in 1..4 {
             keyed.put(state, &cell(b"a"), &[value; 8]).unwrap();
             // Entries of a fixed width are kept one by one, and their page stays shared.
-            let expected = if width == 0 { [0.0, 1.0, 0.0] } else { [1.0, 0.0, 1.0] };
+            let expected = if width == 0 {
+                [0.0, 1.0, 0.0]
+            } else {
+                [1.0, 0.0, 1.0]
+            };
             assert_eq!(sharing(&keyed), expected);
         }
         let before = sharing(&keyed);

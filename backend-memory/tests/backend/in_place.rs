@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const WIDTH: usize = 24;
+const STATE_WIDTH: u32 = 24;
 
 /// Random numbers that are the same each time.
 struct Numbers(u64);
@@ -22,6 +23,10 @@ impl Numbers {
     fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
         (self.0 >> 33) % limit
+    }
+
+    fn index(&mut self, limit: u64) -> usize {
+        usize::try_from(self.below(limit)).unwrap()
     }
 }
 
@@ -111,8 +116,8 @@ impl Job {
         if self.numbers.below(6) == 0 {
             self.calls(50);
         } else {
-            let len = self.numbers.below(400) + 1;
-            self.batch(len as usize);
+            let len = [1, 20, 100, 400][self.numbers.index(4)];
+            self.batch(len);
         }
     }
 
@@ -129,7 +134,7 @@ impl Job {
 
 fn assert_has(handles: &[SnapshotHandle], storage: &Storage, expected: &Content) {
     let mut restored = open(all_groups(), handles, storage).unwrap();
-    let state = register(&mut restored, "value", StateKind::Value, WIDTH as u32);
+    let state = register(&mut restored, "value", StateKind::Value, STATE_WIDTH);
     let found = content(&mut restored, state, all_groups());
     assert_eq!(found.len(), expected.len());
     assert!(found == *expected, "an entry is not as it was at the snapshot");
@@ -137,7 +142,7 @@ fn assert_has(handles: &[SnapshotHandle], storage: &Storage, expected: &Content)
 
 fn job(keys: u64, storage: &Storage) -> Job {
     let mut keyed = open(all_groups(), &[], storage).unwrap();
-    let state = register(&mut keyed, "value", StateKind::Value, WIDTH as u32);
+    let state = register(&mut keyed, "value", StateKind::Value, STATE_WIDTH);
     let mut job = Job {
         keyed,
         state,
@@ -191,7 +196,7 @@ fn a_snapshot_has_what_was_there_whatever_is_changed_in_place_while_it_is_writte
 fn snapshots_that_overlap_have_each_what_was_there() {
     let storage = Storage::default();
     let mut job = job(5000, &storage);
-    for round in 0..20_u64 {
+    for round in 0..20 {
         let mut writers = Vec::new();
         for _ in 0..3 {
             let expected = job.content();
@@ -201,7 +206,7 @@ fn snapshots_that_overlap_have_each_what_was_there() {
             }
         }
         // The one whose pages are changed in place is the first, the last, or is given up.
-        writers.rotate_left((round % 3) as usize);
+        writers.rotate_left(round % 3);
         if round % 4 == 3 {
             writers.pop();
         }
@@ -230,9 +235,7 @@ fn places_that_are_freed_and_used_again_are_kept_once() {
     for round in 0..200_u64 {
         for key in 0..300_u64 {
             let bytes = (key + round % 2 * 1000).to_le_bytes();
-            job.keyed
-                .put(job.state, &cell(&bytes), &value(key))
-                .unwrap();
+            job.keyed.put(job.state, &cell(&bytes), &value(key)).unwrap();
             job.keyed.delete(job.state, &cell(&bytes)).unwrap();
         }
     }

@@ -5,6 +5,7 @@
     reason = "tests, whose helpers are outside test functions"
 )]
 
+mod cache;
 mod damage;
 mod errors;
 mod in_place;

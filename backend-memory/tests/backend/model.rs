@@ -21,7 +21,7 @@ enum Op {
     Drop,
 }
 
-fn value() -> impl Strategy<Value = Vec<u8>> {
+pub(crate) fn value() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         8 => vec(any::<u8>(), 0..40),
         2 => vec(any::<u8>(), 0..3000),
@@ -46,7 +46,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 /// Keys and such of different lengths, the empty ones among them.
-fn bytes(number: u8) -> Vec<u8> {
+pub(crate) fn bytes(number: u8) -> Vec<u8> {
     vec![number; usize::from(number) * 3]
 }
 

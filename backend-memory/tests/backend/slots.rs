@@ -5,66 +5,12 @@
     reason = "plays the engine, which accesses slots, under one argument each"
 )]
 
-use crate::support::{
-    MAX_PARALLELISM, Storage, all_groups, cell, content, freeze, fresh, group_of, open, register, snapshot,
-};
+use crate::support::{Columns, Storage, all_groups, cell, content, freeze, fresh, open, register, snapshot};
 use millpond_backend_api::{
-    BackendErrorKind, KeyBatch, KeyGroup, KeyedState, Slot, SnapshotWriter, StateId, StateKind, key_group,
-    key_hash,
+    BackendErrorKind, KeyGroup, KeyedState, Slot, SnapshotWriter, StateId, StateKind,
 };
 use millpond_backend_memory::MemoryKeyedState;
 use std::collections::BTreeMap;
-
-/// The columns of a batch.
-struct Columns {
-    hashes: Vec<u64>,
-    groups: Vec<KeyGroup>,
-    bytes: Vec<u8>,
-    ends: Vec<u32>,
-    width: u32,
-}
-
-impl Columns {
-    fn of_numbers(keys: &[u64]) -> Self {
-        let hashes: Vec<u64> = keys.iter().map(|key| key_hash(&key.to_le_bytes())).collect();
-        Self {
-            groups: hashes
-                .iter()
-                .map(|hash| key_group(*hash, MAX_PARALLELISM))
-                .collect(),
-            hashes,
-            bytes: keys.iter().flat_map(|key| key.to_le_bytes()).collect(),
-            ends: Vec::new(),
-            width: 8,
-        }
-    }
-
-    fn of_texts(keys: &[&str]) -> Self {
-        let mut ends = Vec::new();
-        let mut bytes = Vec::new();
-        for key in keys {
-            bytes.extend_from_slice(key.as_bytes());
-            ends.push(u32::try_from(bytes.len()).unwrap());
-        }
-        Self {
-            hashes: keys.iter().map(|key| key_hash(key.as_bytes())).collect(),
-            groups: keys.iter().map(|key| group_of(key.as_bytes())).collect(),
-            bytes,
-            ends,
-            width: 0,
-        }
-    }
-
-    fn batch(&self) -> KeyBatch<'_> {
-        KeyBatch {
-            hashes: (&self.hashes[..]).into(),
-            groups: (&self.groups[..]).into(),
-            bytes: (&self.bytes[..]).into(),
-            ends: (&self.ends[..]).into(),
-            width: self.width,
-        }
-    }
-}
 
 /// Adds 1 to the value of each key, as an engine that counts does.
 fn count(keyed: &mut MemoryKeyedState, state: StateId, columns: &Columns) {
@@ -139,7 +85,7 @@ fn equal_keys_share_a_slot_and_absent_ones_are_counted_once() {
     keyed
         .put(state, &cell(b"new").with_namespace(b"other"), &[2; 8])
         .unwrap();
-    let columns = Columns::of_texts(&["new", "old", "new", "", "longer than the others", ""]);
+    let columns = Columns::of_keys(&["new", "old", "new", "", "longer than the others", ""]);
     let mut slots = [Slot::NULL; 6];
     let absent = keyed.slots(state, &columns.batch(), &mut slots).unwrap();
     assert_eq!(absent, 3);

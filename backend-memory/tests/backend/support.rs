@@ -6,10 +6,10 @@ use millpond_backend_api::streams::{
     RestoreFilesApi, RestoreStreamApi, SnapshotStreamApi, SnapshotStreamsApi,
 };
 use millpond_backend_api::{
-    BackendConfig, BackendError, BackendErrorKind, BackendResult, Cell, EntryBuffer, FileRef, KeyGroup,
-    KeyGroupRange, KeyedState, OpenKeyed, RestoreFiles, RestoreStream, SnapshotHandle, SnapshotRequest,
-    SnapshotStream, SnapshotStreams, SnapshotWriter, StateBackend, StateBackendFactory, StateDescriptor,
-    StateId, StateKind, StreamHint, key_group, key_hash,
+    BackendConfig, BackendError, BackendErrorKind, BackendResult, Cell, EntryBuffer, FileRef, KeyBatch,
+    KeyGroup, KeyGroupRange, KeyedState, OpenKeyed, RestoreFiles, RestoreStream, SnapshotHandle,
+    SnapshotRequest, SnapshotStream, SnapshotStreams, SnapshotWriter, StateBackend, StateBackendFactory,
+    StateDescriptor, StateId, StateKind, StreamHint, key_group, key_hash,
 };
 use millpond_backend_memory::{MemoryKeyedState, MemoryStateBackendFactory};
 use std::collections::BTreeMap;
@@ -183,11 +183,62 @@ pub(crate) fn cell(key: &[u8]) -> Cell<'_> {
     Cell::of_key(key_hash(key), group_of(key), key)
 }
 
+/// The columns of a batch.
+pub(crate) struct Columns {
+    pub(crate) hashes: Vec<u64>,
+    pub(crate) groups: Vec<KeyGroup>,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) ends: Vec<u32>,
+    pub(crate) width: u32,
+}
+
+impl Columns {
+    pub(crate) fn of_numbers(keys: &[u64]) -> Self {
+        let hashes: Vec<u64> = keys.iter().map(|key| key_hash(&key.to_le_bytes())).collect();
+        Self {
+            groups: hashes
+                .iter()
+                .map(|hash| key_group(*hash, MAX_PARALLELISM))
+                .collect(),
+            hashes,
+            bytes: keys.iter().flat_map(|key| key.to_le_bytes()).collect(),
+            ends: Vec::new(),
+            width: 8,
+        }
+    }
+
+    pub(crate) fn of_keys(keys: &[impl AsRef<[u8]>]) -> Self {
+        let mut ends = Vec::new();
+        let mut bytes = Vec::new();
+        for key in keys {
+            bytes.extend_from_slice(key.as_ref());
+            ends.push(u32::try_from(bytes.len()).unwrap());
+        }
+        Self {
+            hashes: keys.iter().map(|key| key_hash(key.as_ref())).collect(),
+            groups: keys.iter().map(|key| group_of(key.as_ref())).collect(),
+            bytes,
+            ends,
+            width: 0,
+        }
+    }
+
+    pub(crate) fn batch(&self) -> KeyBatch<'_> {
+        KeyBatch {
+            hashes: (&self.hashes[..]).into(),
+            groups: (&self.groups[..]).into(),
+            bytes: (&self.bytes[..]).into(),
+            ends: (&self.ends[..]).into(),
+            width: self.width,
+        }
+    }
+}
+
 /// (key, namespace, map key) -> value.
 pub(crate) type Content = BTreeMap<(Vec<u8>, Vec<u8>, Vec<u8>), Vec<u8>>;
 
 /// Everything that a state has, over the groups of `range`.
-pub(crate) fn content(keyed: &mut MemoryKeyedState, state: StateId, range: KeyGroupRange) -> Content {
+pub(crate) fn content(keyed: &mut impl KeyedState, state: StateId, range: KeyGroupRange) -> Content {
     let mut content = Content::new();
     for group in range.iter() {
         let mut entries = EntryBuffer::new();

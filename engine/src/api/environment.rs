@@ -1,5 +1,6 @@
 //! Where a program begins: settings, sources, and the start of the job.
 
+use super::backends::StateBackendSetting;
 use super::client::{JobClient, JobExecutionResult};
 use super::data::Data;
 use super::nodes::SourceDescription;
@@ -8,8 +9,7 @@ use super::stream::DataStream;
 use crate::Result;
 use crate::backend::BackendRegistry;
 use crate::checkpoint::CheckpointingMode;
-use crate::checkpoint::storage::CheckpointLocation;
-use crate::config::options::{backend, checkpointing, execution};
+use crate::config::options::{checkpointing, execution};
 use crate::config::{CommonArgs, Configuration};
 use crate::connectors::sources::{FromCollection, SequenceSource, TextFileSource};
 use crate::runtime::job::{JobSpec, start};
@@ -56,99 +56,6 @@ pub struct StreamExecutionEnvironment {
 impl Default for StreamExecutionEnvironment {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// A state backend as a program chooses it: see [`StreamExecutionEnvironment::set_state_backend`].
-pub trait StateBackendSetting {
-    /// Sets what chooses the backend.
-    fn configure(&self, config: &mut Configuration);
-}
-
-/// A backend by name: `jobmanager`, `hashmap`, `filesystem`, or that of a factory in a plugins folder.
-impl StateBackendSetting for &str {
-    fn configure(&self, config: &mut Configuration) {
-        config.set_string(backend::TYPE.key(), *self);
-    }
-}
-
-/// Working state on the heap, snapshots where the checkpoint storage is (Flink's `HashMapStateBackend`).
-#[derive(Clone, Copy, Debug, Default)]
-pub struct HashMapStateBackend;
-
-impl StateBackendSetting for HashMapStateBackend {
-    fn configure(&self, config: &mut Configuration) {
-        config.set_string(backend::TYPE.key(), "hashmap");
-    }
-}
-
-/// Working state on the heap, snapshots in the coordinator's memory, at most 5 MiB a state (Flink's `MemoryStateBackend`).
-#[derive(Clone, Copy, Debug, Default)]
-pub struct MemoryStateBackend;
-
-impl StateBackendSetting for MemoryStateBackend {
-    fn configure(&self, config: &mut Configuration) {
-        config.set_string(backend::TYPE.key(), "jobmanager");
-    }
-}
-
-/// Working state in memory over snapshot files that are mapped where they lie when they are restored, incremental checkpoints in the folder that is given
-/// (Flink's `FsStateBackend`).
-///
-/// ```
-/// use millpond_engine::api::{FsStateBackend, StreamExecutionEnvironment};
-/// use millpond_engine::connectors::sinks::CollectSink;
-/// use std::time::Duration;
-///
-/// # fn main() -> millpond_engine::Result<()> {
-/// # let folder = tempfile::tempdir().map_err(|error| {
-/// #     millpond_engine::Error::new(millpond_engine::ErrorKind::Storage, error.to_string())
-/// # })?;
-/// # let checkpoints = format!("file://{}", folder.path().display());
-/// let env = StreamExecutionEnvironment::new();
-/// // Such as "file:///var/lib/millpond/checkpoints".
-/// env.set_state_backend(FsStateBackend::new(checkpoints)?);
-/// env.enable_checkpointing(Duration::from_millis(100));
-/// let sink = CollectSink::new();
-/// let results = sink.results();
-/// env.from_sequence(0, 1000)
-///     .key_by(|number: &u64| number % 3)
-///     .count()
-///     .sink_to_2pc(sink);
-/// env.execute("remainders")?;
-/// assert!(results.take().contains(&(2, 333)));
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FsStateBackend {
-    checkpoint_dir: String,
-}
-
-impl FsStateBackend {
-    /// The backend with its checkpoints in `checkpoint_dir`: a path (a relative one starts at the current folder), a `file://` address, or that of remote
-    /// storage. It stands for `state.backend.type: filesystem` with `execution.checkpointing.dir`.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) when that is no place for files. Whether it can be written to is found out when the job
-    /// starts.
-    pub fn new(checkpoint_dir: impl Into<String>) -> Result<Self> {
-        let checkpoint_dir = checkpoint_dir.into();
-        CheckpointLocation::parse("FsStateBackend::new", &checkpoint_dir)?;
-        Ok(Self { checkpoint_dir })
-    }
-
-    /// Where checkpoints go, as it was given.
-    #[must_use]
-    pub fn checkpoint_dir(&self) -> &str {
-        &self.checkpoint_dir
-    }
-}
-
-impl StateBackendSetting for FsStateBackend {
-    fn configure(&self, config: &mut Configuration) {
-        config.set_string(backend::TYPE.key(), "filesystem");
-        config.set_string(checkpointing::DIR.key(), self.checkpoint_dir.clone());
     }
 }
 

@@ -1,5 +1,6 @@
 //! What users write: environments, streams, functions, and the traits of sources and sinks.
 
+mod backends;
 mod client;
 mod collector;
 mod data;
@@ -12,12 +13,13 @@ mod source;
 mod stream;
 
 pub use crate::runtime::WatermarkStrategy;
+pub use backends::{
+    FsStateBackend, HashMapStateBackend, MemoryStateBackend, RocksDbStateBackend, StateBackendSetting,
+};
 pub use client::{JobClient, JobExecutionResult, JobProgress};
 pub use collector::{Collector, OutputTag};
 pub use data::{Data, TimestampMs, WATERMARK_MAX, WATERMARK_MIN};
-pub use environment::{
-    FsStateBackend, HashMapStateBackend, MemoryStateBackend, StateBackendSetting, StreamExecutionEnvironment,
-};
+pub use environment::StreamExecutionEnvironment;
 pub use function::{KeyedProcessFunction, ProcessContext, Timer};
 pub use keyed::KeyedStream;
 pub use sink::{

@@ -74,7 +74,7 @@ pub(super) fn not_built_in(name: &str) -> Option<&'static str> {
         ),
         "rocksdb" => Some(
             "the RocksDB backend is not built into this program; either build millpond-engine with its cargo feature \
-             'rocksdb', or put the backend's library into a folder of plugins.dir",
+             'rocksdb', or put the backend's library, which `cargo xtask plugins` builds, into a folder of plugins.dir",
         ),
         "forst" => {
             Some("Millpond has no ForSt backend; 'rocksdb' is the one for state that is larger than memory")

@@ -30,6 +30,8 @@ impl BackendRegistry {
             factory_object(millpond_backend_memory::MemoryStateBackendFactory),
             #[cfg(feature = "fs")]
             millpond_backend_fs::factory(),
+            #[cfg(feature = "rocksdb")]
+            millpond_backend_rocksdb::factory(),
         ];
         Self {
             factories: factories
@@ -116,6 +118,47 @@ mod tests {
         ] {
             let found = registry.find(name).map(BackendFactory::name);
             assert_eq!(found, Some(full_name), "{name}");
+        }
+    }
+
+    #[cfg(feature = "rocksdb")]
+    #[test]
+    fn rocksdb_and_the_class_names_of_flink_find_the_linked_backend_and_its_bad_values_are_refused() {
+        use super::*;
+        use crate::ErrorKind;
+        use crate::backend::{BackendSettings, PluginLoader, Setting};
+        use std::collections::BTreeMap;
+        for name in [
+            "rocksdb",
+            "RocksDB",
+            "millpond::RocksDbStateBackendFactory",
+            "org.apache.flink.contrib.streaming.state.RocksDBStateBackendFactory",
+            "org.apache.flink.contrib.streaming.state.EmbeddedRocksDBStateBackendFactory",
+            "org.apache.flink.state.rocksdb.EmbeddedRocksDBStateBackendFactory",
+        ] {
+            let settings = BackendSettings {
+                backend: Some(Setting::program(name)),
+                ..BackendSettings::default()
+            };
+            let none: [&str; 0] = [];
+            let choice = settings
+                .choose(&BackendRegistry::with_builtin(), &PluginLoader::new(none))
+                .unwrap();
+            assert_eq!(
+                choice.factory.name(),
+                "millpond::RocksDbStateBackendFactory",
+                "{name}"
+            );
+
+            let key = "state.backend.rocksdb.thread.num";
+            let bad = BTreeMap::from([(key.to_owned(), "none".to_owned())]);
+            let error = choice.create_backend(&bad).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Configuration);
+            let text = error.to_string();
+            assert!(
+                text.contains(name) && text.contains(&format!("{key}: 'none'")),
+                "{text}"
+            );
         }
     }
 

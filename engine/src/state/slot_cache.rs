@@ -32,6 +32,8 @@ pub(super) struct SlotCache {
     sets: Vec<Set>,
     /// Nothing is in it.
     is_empty: bool,
+    /// The backend's generation that the slots are of.
+    generation: u64,
     /// How many batches to leave out.
     pause: u32,
     /// How many batches are left out the next time.
@@ -43,6 +45,7 @@ impl SlotCache {
         Self {
             sets: vec![EMPTY; SETS],
             is_empty: true,
+            generation: Slot::STAY,
             pause: 0,
             next_pause: 1,
         }
@@ -60,6 +63,15 @@ impl SlotCache {
     pub(super) fn clear(&mut self) {
         if !std::mem::replace(&mut self.is_empty, true) {
             self.sets.fill(EMPTY);
+        }
+    }
+
+    /// Keeps what is in it only if the backend is still at the generation that it is of.
+    #[inline]
+    pub(super) fn begin(&mut self, generation: u64) {
+        if self.generation != generation {
+            self.generation = generation;
+            self.clear();
         }
     }
 
@@ -113,6 +125,8 @@ pub(super) struct AskedKeys {
     /// Which record of the column each key belongs to.
     records: Vec<usize>,
     slots: Vec<Slot>,
+    /// The backend was asked, and the batch has to be ended.
+    is_open: bool,
 }
 
 impl AskedKeys {
@@ -120,11 +134,13 @@ impl AskedKeys {
         self.records.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.records.is_empty()
+    /// Whether the backend has an open batch of these keys.
+    pub(super) fn is_open(&self) -> bool {
+        self.is_open
     }
 
     pub(super) fn clear(&mut self) {
+        self.is_open = false;
         self.hashes.clear();
         self.groups.clear();
         self.bytes.clear();
@@ -176,7 +192,7 @@ impl AskedKeys {
     }
 
     /// Asks the backend for the slots of the keys, puts them into `slots` by record, and into the cache. Returns how many have no value.
-    /// Records count from record `from` of `keys`.
+    /// Records count from record `from` of `keys`. Where slots may move, the backend is asked also for none, so that it knows that others are in use.
     pub(super) fn ask(
         &mut self,
         backend: &mut KeyedBackend,
@@ -186,10 +202,11 @@ impl AskedKeys {
         slots: &mut [Slot],
         cache: &mut SlotCache,
     ) -> Result<u64> {
-        if self.is_empty() {
+        if self.records.is_empty() && cache.generation == Slot::STAY {
             return Ok(0);
         }
         let absent = self.ask_backend(backend, state, keys, from)?;
+        self.is_open = true;
         let (asked, _) = self.bytes.as_chunks::<8>();
         for ((record, slot), key) in self.records.iter().zip(&self.slots).zip(asked) {
             if let Some(place) = slots.get_mut(*record) {

@@ -14,8 +14,9 @@ use millpond_backend_api::{Slot, StateId};
 /// The slots of a state, from some record of the batch to its last.
 ///
 /// Between [`fetch`](Self::fetch) and [`end_batch`](Self::end_batch) each slot is either one that the backend gave out for the running batch,
-/// or one from the [`SlotCache`], which the backend keeps good until the next snapshot or removal; both empty the cache. That is what makes
-/// the accesses below sound, together with these: the column and the backend belong to one context on one thread, the column is not used
+/// or one from the [`SlotCache`], which the backend keeps good until the next snapshot or removal, which empty the cache, and for as long as its
+/// generation stays: that is asked before slots of the cache are used, and cannot change before the end of the batch, since `slots` opens the batch also where
+/// the cache knew all keys, unless the backend said that nothing ever moves. That is what makes the accesses below sound, together with these: the column and the backend belong to one context on one thread, the column is not used
 /// after the backend is gone, and no reference to a slot's bytes outlives a call of this module.
 #[derive(Debug)]
 pub(crate) struct SlotColumn {
@@ -76,6 +77,14 @@ impl SlotColumn {
         let result = if is_cached
             && let (Some(cache), Some(eight)) = (&mut self.cache, keys.eight_byte_keys(self.from))
         {
+            let generation = match backend.slot_generation(self.state) {
+                Ok(generation) => generation,
+                Err(error) => {
+                    self.slots.clear();
+                    return Err(error);
+                }
+            };
+            cache.begin(generation);
             let asked = self.asked.get_or_insert_default();
             asked.clear();
             cache.look_up(eight, slots, asked);
@@ -126,7 +135,7 @@ impl SlotColumn {
                 let slots = self.slots.get(self.from..).unwrap_or_default();
                 backend.end_batch(self.state, &keys.batch(self.from), slots, any_absent)?;
             }
-            Some(asked) if !asked.is_empty() => {
+            Some(asked) if asked.is_open() => {
                 backend.end_batch(self.state, &asked.batch(), asked.slots(), any_absent)?;
             }
             Some(_) => {}

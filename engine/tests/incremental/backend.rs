@@ -14,11 +14,21 @@ use std::sync::{Arc, Mutex};
 /// What happened to a keyed state, in the order in which it did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    Opened { handles: usize },
-    Asked { id: u64, may_share: bool },
-    Wrote { id: u64, files: Vec<String> },
+    Opened {
+        handles: usize,
+    },
+    Asked {
+        id: u64,
+        may_share: bool,
+    },
+    Wrote {
+        id: u64,
+        files: Vec<String>,
+    },
     Completed(u64),
     Aborted(u64),
+    /// A file was found to be damaged.
+    Damaged,
 }
 
 /// The events of every keyed state that was opened, by the order of opening.
@@ -48,7 +58,7 @@ impl Events {
 /// When the files of the latest snapshot are looked at again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verify {
-    /// At every tenth look at a cell.
+    /// At every tenth look at a cell, and when a snapshot is asked for: so before there can be a checkpoint that goes without them.
     InCalls,
     /// In the slow part of each snapshot.
     InWriter,
@@ -133,8 +143,9 @@ pub(crate) struct ChainWriter {
 }
 
 /// Reads every file that can be damaged, with its checksum.
-fn verify(files: &RestoreFiles, chain: &[FileRef]) -> BackendResult<()> {
-    for file in chain {
+fn verify(files: &RestoreFiles, chain: &[FileRef], events: &Events, number: usize) -> BackendResult<()> {
+    let read = |file: &FileRef| -> BackendResult<()> {
+        // Whoever reads for it may compare first.
         let bytes = files.read_all(file)?;
         if crc32fast::hash(&bytes) != file.crc32 {
             return Err(BackendError::new(
@@ -142,8 +153,12 @@ fn verify(files: &RestoreFiles, chain: &[FileRef]) -> BackendResult<()> {
                 format!("file '{}' is damaged", file.token),
             ));
         }
-    }
-    Ok(())
+        Ok(())
+    };
+    chain
+        .iter()
+        .try_for_each(read)
+        .inspect_err(|_| events.add(number, Event::Damaged))
 }
 
 fn read_unchecked(files: &RestoreFiles, file: &FileRef) -> BackendResult<Vec<u8>> {
@@ -338,7 +353,7 @@ impl KeyedState for ChainKeyed {
             && self.calls.is_multiple_of(10)
             && let Some((_, chain)) = &self.base
         {
-            verify(&self.files, chain)?;
+            verify(&self.files, chain, &self.events, self.number)?;
         }
         Ok(self.cells.get(&Self::id(state, cell)).map(Vec::as_slice))
     }
@@ -422,6 +437,11 @@ impl KeyedState for ChainKeyed {
         let (id, may_share) = (request.checkpoint_id, request.may_share);
         self.events.add(self.number, Event::Asked { id, may_share });
         self.last_asked = id;
+        if self.verify == Verify::InCalls
+            && let Some((_, chain)) = &self.base
+        {
+            verify(&self.files, chain, &self.events, self.number)?;
+        }
         let base = self
             .base
             .clone()
@@ -482,7 +502,7 @@ impl KeyedState for ChainKeyed {
 impl SnapshotWriter for ChainWriter {
     fn write(&mut self, streams: &SnapshotStreams) -> BackendResult<Vec<SnapshotHandle>> {
         if self.verify == Verify::InWriter {
-            verify(&self.files, &self.base)?;
+            verify(&self.files, &self.base, &self.events, self.number)?;
         }
         let mut stream = streams.open(StreamHint {
             state: "all".into(),

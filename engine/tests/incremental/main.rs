@@ -9,4 +9,6 @@ mod backend;
 mod damage;
 mod filesystem;
 mod job;
+#[path = "../../../tests/subject/rationed.rs"]
+mod rationed;
 mod sharing;

@@ -1,5 +1,8 @@
 //! The settings by which tests run on one backend and another.
 
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
+use std::path::Path;
+
 /// Keys and values of the configuration.
 pub(crate) type Settings = &'static [(&'static str, &'static str)];
 
@@ -37,3 +40,44 @@ pub(crate) const WHOLE_FILES: Settings = &[
     ("execution.checkpointing.data-inline-threshold", "0 b"),
     ("execution.checkpointing.incremental", "false"),
 ];
+
+/// Where `cargo xtask plugins` puts libraries.
+const PLUGINS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins");
+
+/// RocksDB out of its library, where it is not linked; increments in files.
+pub(crate) const ROCKSDB: Settings = &[
+    ("state.backend", "rocksdb"),
+    ("plugins.dir", PLUGINS),
+    ("execution.checkpointing.incremental", "true"),
+    ("execution.checkpointing.data-inline-threshold", "0 b"),
+];
+
+/// RocksDB with so little memory that tables are written out and looked up below all the time.
+pub(crate) const ROCKSDB_LITTLE_MEMORY: Settings = &[
+    ("state.backend", "rocksdb"),
+    ("plugins.dir", PLUGINS),
+    ("execution.checkpointing.incremental", "true"),
+    ("execution.checkpointing.data-inline-threshold", "0 b"),
+    ("state.backend.rocksdb.memory.managed", "false"),
+    ("state.backend.rocksdb.memory.fixed-per-tm", "64 kb"),
+];
+
+/// The variable by which whoever has built the library says that no test may be left out for want of it.
+const NEEDED: &str = "MILLPOND_ROCKSDB_LIBRARY";
+
+/// Whether jobs can run on RocksDB here: it is linked, or its library was built by `cargo xtask plugins`. Says so where they cannot.
+///
+/// # Panics
+/// When the library is missing although [`NEEDED`] says that it was built.
+pub(crate) fn has_rocksdb() -> bool {
+    let library = format!("{DLL_PREFIX}millpond_backend_rocksdb{DLL_SUFFIX}");
+    let is_there = cfg!(feature = "rocksdb") || Path::new(PLUGINS).join(&library).is_file();
+    if !is_there {
+        assert!(
+            std::env::var_os(NEEDED).is_none(),
+            "{library} is not in {PLUGINS}, and {NEEDED} is set: run `cargo xtask plugins rocksdb`"
+        );
+        println!("skipped: {library} is not in {PLUGINS}: run `cargo xtask plugins rocksdb`");
+    }
+    is_there
+}

@@ -10,7 +10,10 @@ mod random;
 mod strace;
 mod text;
 
-pub(crate) use backends::{COMPRESSED, FILES, FILES_AND_INLINE, HASTY_FILES, HEAP, Settings, WHOLE_FILES};
+pub(crate) use backends::{
+    COMPRESSED, FILES, FILES_AND_INLINE, HASTY_FILES, HEAP, ROCKSDB, ROCKSDB_LITTLE_MEMORY, Settings,
+    WHOLE_FILES, has_rocksdb,
+};
 pub(crate) use checkpoints::{checkpoints_below, latest_checkpoint};
 pub(crate) use disk::Disk;
 pub(crate) use folder::{JobFolder, base_bytes, bytes_below, job_folders, longest_chain};

@@ -270,3 +270,38 @@ pub(crate) fn stable_slots_outlive_their_batch_until_the_next_snapshot(suite: &S
     }
     restored.close();
 }
+
+pub(crate) fn slots_that_are_kept_are_good_while_their_generation_lasts(suite: &Suite) {
+    if !suite.capabilities().stable_slots {
+        return;
+    }
+    let storage = suite.storage();
+    let mut opened = suite.restored(&storage, Shape::ALONE, &[]);
+    let counts = opened.register("counts", StateKind::Value, 8);
+    let names = opened.register("names", StateKind::Map, 0);
+    let hot = addresses(0..50);
+    let hot_keys = Keys::new(&hot);
+    opened.update(counts, &hot_keys, 8, count_up);
+    for round in 0..20 {
+        // What makes a cache drop entries: more of them, and what says that some are of no more use.
+        let others: Vec<_> = (0..1000_u64)
+            .map(|number| Address::new((round * 1000 + number).to_le_bytes()).at([1]))
+            .collect();
+        opened.update_kept_beside(counts, &hot_keys, 8, (names, &others), count_up);
+        if round % 5 == 4 {
+            let checkpoint = opened.next_checkpoint();
+            let handles = opened.snapshot(&storage);
+            assert!(!handles.is_empty());
+            opened.notify(&storage, checkpoint, CheckpointEvent::Completed);
+        }
+    }
+    for address in &hot {
+        let found = opened.get(counts, address);
+        assert_eq!(
+            number(found.as_ref()),
+            21,
+            "an update through a kept slot was lost"
+        );
+    }
+    opened.close();
+}

@@ -13,6 +13,7 @@ pub(super) enum Defect {
     TakesAnyKind,
     ScansByLength,
     KeepsAbsentSlots,
+    MovesKeptSlots,
     IgnoresCancellation,
     HidesFailures,
     ChecksNothing,
@@ -24,7 +25,7 @@ pub(super) enum Defect {
 }
 
 /// Each defect with scenarios that must fail because of it.
-pub(super) const SEEN_BY: [(Defect, &[&str]); 17] = [
+pub(super) const SEEN_BY: [(Defect, &[&str]); 18] = [
     (
         Defect::SnapshotsLate,
         &[
@@ -81,6 +82,13 @@ pub(super) const SEEN_BY: [(Defect, &[&str]); 17] = [
         &[
             "slot_batches::keys_absent_at_the_end_of_a_batch_are_freed",
             "random_walks::value_states_of_a_fixed_width_agree_with_the_model",
+        ],
+    ),
+    (
+        Defect::MovesKeptSlots,
+        &[
+            "slot_batches::stable_slots_outlive_their_batch_until_the_next_snapshot",
+            "slot_batches::slots_that_are_kept_are_good_while_their_generation_lasts",
         ],
     ),
     (

@@ -60,6 +60,8 @@ impl StateBackend for Reference {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             slots: true,
+            // Good until the next end of a batch, which is another generation.
+            stable_slots: true,
             ordered_iteration: true,
             ..Capabilities::default()
         }
@@ -85,6 +87,8 @@ impl StateBackend for Reference {
             tables: Arc::new(Mutex::new(tables)),
             order: Vec::new(),
             batches: BTreeMap::new(),
+            batches_ended: 0,
+            freed: Vec::new(),
             got: Vec::new(),
         })
     }
@@ -98,6 +102,9 @@ pub(super) struct ReferenceKeyed {
     order: Vec<usize>,
     /// The open batches: flag and value of each key.
     batches: BTreeMap<StateId, BTreeMap<Address, Box<[u8]>>>,
+    batches_ended: u64,
+    /// Places that were moved and are still used because nobody was told.
+    freed: Vec<Box<[u8]>>,
     got: Vec<u8>,
 }
 
@@ -219,9 +226,11 @@ impl KeyedState for ReferenceKeyed {
         _any_absent: bool,
     ) -> BackendResult<()> {
         let batch = self.batches.remove(&state).unwrap_or_default();
+        self.batches_ended += 1;
         let keeps_absent = self.defect == Defect::KeepsAbsentSlots;
         self.on(state, None, |table| {
-            for (address, place) in batch {
+            for (address, place) in &batch {
+                let address = address.clone();
                 if place[0] & Slot::PRESENT == 1 || keeps_absent {
                     table.cells.insert(address, place[1..].to_vec());
                 } else {
@@ -229,6 +238,17 @@ impl KeyedState for ReferenceKeyed {
                 }
             }
             Ok(())
+        })?;
+        if self.defect == Defect::MovesKeptSlots {
+            self.freed.extend(batch.into_values());
+        }
+        Ok(())
+    }
+
+    fn slot_generation(&mut self, _state: StateId) -> BackendResult<u64> {
+        Ok(match self.defect {
+            Defect::MovesKeptSlots => Slot::STAY,
+            _ => self.batches_ended + 1,
         })
     }
 

@@ -118,3 +118,114 @@ fn a_file_larger_than_the_storage_takes_is_refused_before_or_while_it_is_written
     assert_eq!(error.kind(), BackendErrorKind::TooLarge);
     assert!(error.message().contains("state"), "{error}");
 }
+
+/// A file of the backend's, and the storage's reference to it.
+fn linked(
+    streams: &SnapshotStreams,
+    folder: &std::path::Path,
+    bytes: &[u8],
+) -> (std::path::PathBuf, BackendResult<Option<FileRef>>) {
+    let path = folder.join("000012.sst");
+    std::fs::write(&path, bytes).unwrap();
+    let file = streams.link(&path, hint(true, None), crc32fast::hash(bytes));
+    (path, file)
+}
+
+fn handle_of(file: FileRef) -> SnapshotHandle {
+    SnapshotHandle {
+        key_groups: KeyGroupRange::new(0, 15).unwrap(),
+        format: "test/1".into(),
+        new_bytes: file.size,
+        state_bytes: file.size,
+        files: [file].into_iter().collect(),
+        payload: Default::default(),
+    }
+}
+
+#[test]
+fn a_linked_file_counts_as_a_written_one_and_has_a_path_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = tempfile::tempdir_in(dir.path()).unwrap();
+    let storage = Storage::new(Some(dir.path().to_owned()));
+    let (attempt, streams) = storage.attempt(1, Faults::default());
+    let (path, file) = linked(&streams, own.path(), &[7; 1000]);
+    let file = file.unwrap().unwrap();
+    assert_eq!((file.size, file.shared), (1000, true));
+    let handle = handle_of(file.clone());
+    storage.check_handles(&attempt, false, std::slice::from_ref(&handle));
+    // The name may go, the bytes stay.
+    std::fs::remove_file(path).unwrap();
+    storage.check_handles(&attempt, false, std::slice::from_ref(&handle));
+    let files = storage.files();
+    assert_eq!(files.read_all(&file).unwrap(), [7; 1000]);
+    assert_eq!(
+        std::fs::read(files.local_path(&file).unwrap().unwrap()).unwrap(),
+        [7; 1000]
+    );
+    let mut wrong = handle;
+    wrong.new_bytes = 0;
+    is_wrong(&storage, &attempt, false, &wrong, "new_bytes");
+}
+
+#[test]
+fn a_linked_file_that_is_changed_or_has_another_checksum_than_was_said_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = tempfile::tempdir_in(dir.path()).unwrap();
+    let storage = Storage::new(Some(dir.path().to_owned()));
+    let (attempt, streams) = storage.attempt(1, Faults::default());
+    let (path, file) = linked(&streams, own.path(), &[7; 1000]);
+    let handle = handle_of(file.unwrap().unwrap());
+    // Cut and written anew, in place.
+    std::fs::write(path, [8; 1000]).unwrap();
+    is_wrong(
+        &storage,
+        &attempt,
+        false,
+        &handle,
+        "was changed after it had been linked",
+    );
+
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Storage::new(Some(dir.path().to_owned()));
+    let (attempt, streams) = storage.attempt(1, Faults::default());
+    let path = own.path().join("000013.sst");
+    std::fs::write(&path, [7; 1000]).unwrap();
+    let file = streams.link(&path, hint(true, None), 1).unwrap().unwrap();
+    is_wrong(&storage, &attempt, false, &handle_of(file), "checksum");
+}
+
+#[test]
+fn what_cannot_be_linked_is_to_be_written_and_faults_come_as_with_streams() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = tempfile::tempdir_in(dir.path()).unwrap();
+    for (storage, bytes) in [
+        (Storage::new(None), vec![7; 1000]),
+        (Storage::new(Some(dir.path().to_owned())), vec![7; 10]),
+    ] {
+        let (_, streams) = storage.attempt(1, Faults::default());
+        assert_eq!(linked(&streams, own.path(), &bytes).1.unwrap(), None);
+        assert_eq!(storage.file_count(), 0);
+    }
+    let storage = Storage::new(Some(dir.path().to_owned()));
+    let faults = Faults {
+        fail_at: Some(1),
+        file_bytes_max: Some(2000),
+        ..Faults::default()
+    };
+    let (attempt, streams) = storage.attempt(1, faults);
+    let error = linked(&streams, own.path(), &[7; 3000]).1.unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::TooLarge);
+    let error = linked(&streams, own.path(), &[7; 1000]).1.unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::Io);
+    assert_eq!(storage.file_count(), 0);
+    // The third goes well, and goes with its attempt.
+    assert!(linked(&streams, own.path(), &[7; 1000]).1.unwrap().is_some());
+    storage.delete_attempt(&attempt);
+    assert_eq!(
+        (
+            storage.file_count(),
+            std::fs::read_dir(dir.path()).unwrap().count()
+        ),
+        (0, 1)
+    );
+}

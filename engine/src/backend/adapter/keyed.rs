@@ -77,6 +77,15 @@ impl KeyedBackend {
         self.object.prefetch(state, keys);
     }
 
+    /// What must be as it was if slots are to be used that were kept from earlier batches.
+    ///
+    /// # Errors
+    /// The backend's.
+    #[inline]
+    pub fn slot_generation(&mut self, state: StateId) -> Result<u64> {
+        done(self.object.slot_generation(state), &self.place)
+    }
+
     /// The places of the values of `keys`, to be given back by [`end_batch`](Self::end_batch); returns how many of the keys have no
     /// value yet.
     ///

@@ -3,13 +3,14 @@
 use super::error::{Place, failed, guarded, to_backend};
 use super::storage::{FileHint, KeyedSnapshot, SnapshotFile, SnapshotSink};
 use crate::Result;
-use abi_stable::std_types::{RResult, RSlice};
+use abi_stable::std_types::{ROption, RResult, RSlice, RStr};
 use millpond_backend_api::abi::WriterObject;
 use millpond_backend_api::streams::{SnapshotStreamApi, SnapshotStreamsApi};
 use millpond_backend_api::{
     BackendError, BackendErrorKind, BackendResult, FileRef, SnapshotStream, SnapshotStreams, StreamHint,
 };
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -78,21 +79,19 @@ impl fmt::Debug for SnapshotTask {
 }
 
 /// The streams of one snapshot.
-struct Streams {
-    sink: Arc<dyn SnapshotSink>,
-    cancel: CancelFlag,
+pub(super) struct Streams {
+    pub(super) sink: Arc<dyn SnapshotSink>,
+    pub(super) cancel: CancelFlag,
 }
 
 impl SnapshotStreamsApi for Streams {
     fn open(&self, hint: StreamHint) -> RResult<SnapshotStream, BackendError> {
         guarded("open", || {
             self.cancel.check()?;
-            let hint = FileHint {
-                state: hint.state.into_string(),
-                expected_bytes: hint.expected_bytes.into_option(),
-                shared: hint.shared,
-            };
-            let file = self.sink.open(&hint).map_err(|error| to_backend(&error))?;
+            let file = self
+                .sink
+                .open(&file_hint(hint))
+                .map_err(|error| to_backend(&error))?;
             Ok(SnapshotStream::new(Stream {
                 file: Some(file),
                 cancel: self.cancel.clone(),
@@ -103,6 +102,26 @@ impl SnapshotStreamsApi for Streams {
 
     fn is_cancelled(&self) -> bool {
         self.cancel.is_cancelled()
+    }
+
+    fn link(&self, path: RStr<'_>, hint: StreamHint, crc32: u32) -> RResult<ROption<FileRef>, BackendError> {
+        guarded("link", || {
+            self.cancel.check()?;
+            let linked = self
+                .sink
+                .link(Path::new(path.as_str()), &file_hint(hint), crc32)
+                .map_err(|error| to_backend(&error))?;
+            Ok(linked.map(FileRef::from).into())
+        })
+        .into()
+    }
+}
+
+fn file_hint(hint: StreamHint) -> FileHint {
+    FileHint {
+        state: hint.state.into_string(),
+        expected_bytes: hint.expected_bytes.into_option(),
+        shared: hint.shared,
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::Result;
 use millpond_backend_api::{FileRef, KeyGroupRange, SnapshotHandle};
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What is known about a file before it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,13 @@ pub trait SnapshotSink: Send + Sync + 'static {
     /// [`ErrorKind::StateTooLarge`](crate::ErrorKind::StateTooLarge) when the hint announces more than the storage takes, else
     /// [`ErrorKind::Storage`](crate::ErrorKind::Storage).
     fn open(&self, hint: &FileHint) -> Result<Box<dyn SnapshotFile>>;
+
+    /// Takes the file at `path` over without copying it, durable as a finished one. `crc32` is that of its bytes, which nobody changes from now on. None where it
+    /// must be copied.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage); nothing is left then.
+    fn link(&self, path: &Path, hint: &FileHint, crc32: u32) -> Result<Option<StoredFile>>;
 }
 
 /// A file that is being written. Dropped without [`finish`](Self::finish), it is deleted.

@@ -1,11 +1,15 @@
+use super::snapshot::Streams;
 use super::*;
 use crate::ErrorKind;
 use crate::backend::testing::{Fault, MemoryStorage, ModelFactory};
+use abi_stable::std_types::ROption;
 use millpond_backend_api::export::factory_object;
 use millpond_backend_api::{
-    Cell, EntryBuffer, KeyGroup, KeyGroupRange, SnapshotRequest, StateDescriptor, StateKind,
+    BackendErrorKind, Cell, EntryBuffer, KeyGroup, KeyGroupRange, SnapshotRequest, SnapshotStreams,
+    StateDescriptor, StateKind, StreamHint,
 };
 use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 fn factory() -> BackendFactory {
@@ -191,6 +195,48 @@ fn cancelling_stops_a_writer_that_never_asks_and_leaves_no_file() {
     let error = task.write(Arc::new(storage.clone()), cancel).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
     assert!(storage.files.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_file_is_linked_into_the_storage_unless_it_must_be_copied_or_nobody_wants_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (large, small) = (dir.path().join("large"), dir.path().join("small"));
+    std::fs::write(&large, b"12345").unwrap();
+    std::fs::write(&small, b"1234").unwrap();
+    let hint = || StreamHint {
+        state: "s".into(),
+        expected_bytes: ROption::RNone,
+        shared: true,
+    };
+    let storage = MemoryStorage::default();
+    let cancel = CancelFlag::new();
+    let streams = |storage: &MemoryStorage| {
+        SnapshotStreams::new(Streams {
+            sink: Arc::new(storage.clone()),
+            cancel: cancel.clone(),
+        })
+    };
+    let file = streams(&storage).link(&large, hint(), 77).unwrap().unwrap();
+    assert_eq!((file.size, file.crc32, file.shared), (5, 77, true));
+    assert_eq!(storage.files.lock().unwrap()[file.token.as_str()], b"12345");
+    assert_eq!(streams(&storage).link(&small, hint(), 0).unwrap(), None);
+    // A path that cannot cross is no error either: nobody has looked at it.
+    let odd = std::ffi::OsStr::from_bytes(b"/\xff");
+    assert_eq!(streams(&storage).link(odd.as_ref(), hint(), 0).unwrap(), None);
+    let error = streams(&storage)
+        .link(&dir.path().join("none"), hint(), 0)
+        .unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::Io);
+    let mad = MemoryStorage {
+        fault: Some(Fault::Panic),
+        ..MemoryStorage::default()
+    };
+    let error = streams(&mad).link(&large, hint(), 0).unwrap_err();
+    assert!(error.message().contains("panicked in link"), "{error}");
+    cancel.cancel();
+    let error = streams(&storage).link(&large, hint(), 0).unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::Cancelled);
+    assert_eq!(storage.files.lock().unwrap().len(), 1);
 }
 
 #[test]

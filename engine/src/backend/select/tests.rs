@@ -142,6 +142,7 @@ fn what_cannot_be_had_is_refused_with_the_place_and_a_way_out() {
             ErrorKind::Plugin,
             &[
                 "cargo feature 'rocksdb'",
+                "cargo xtask plugins",
                 "plugins.dir",
                 "no-such-folder (no such folder)",
             ],

@@ -2,6 +2,7 @@
 
 use super::durable::{self, create_dirs};
 use super::file_input::{open_file, open_inline};
+use super::file_link;
 use super::file_stream::{FileStream, FileStreamOptions};
 use super::{CheckpointPaths, CheckpointStorage, Scope, SnapshotInput, SnapshotStream, StreamHint};
 use crate::checkpoint::{CheckpointId, CheckpointSettings, FileLocation, FileRef, JobId};
@@ -102,6 +103,14 @@ impl FileStorage {
         &self.paths
     }
 
+    /// The folder for files of checkpoint `id`, which exists, and its name below the job's.
+    fn folder(&self, id: CheckpointId, scope: Scope) -> Result<(PathBuf, String)> {
+        let name = scope.folder_name(id);
+        let folder = self.paths.job().join(&name);
+        self.make_folder(&folder)?;
+        Ok((folder, name))
+    }
+
     fn make_folder(&self, folder: &Path) -> Result<()> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if made.iter().any(|known| known == folder) {
@@ -131,9 +140,7 @@ impl CheckpointStorage for FileStorage {
         scope: Scope,
         _hint: &StreamHint,
     ) -> Result<Box<dyn SnapshotStream>> {
-        let folder_name = scope.folder_name(id);
-        let folder = self.paths.job().join(&folder_name);
-        self.make_folder(&folder)?;
+        let (folder, folder_name) = self.folder(id, scope)?;
         Ok(Box::new(FileStream::new(FileStreamOptions {
             folder,
             folder_name,
@@ -141,6 +148,17 @@ impl CheckpointStorage for FileStorage {
             inline_threshold: self.options.inline_threshold,
             buffer: self.options.write_buffer,
         })))
+    }
+
+    fn link(&self, id: CheckpointId, scope: Scope, path: &Path, crc32: u32) -> Result<Option<FileRef>> {
+        let (folder, folder_name) = self.folder(id, scope)?;
+        let linked = file_link::link(path, &folder, self.options.inline_threshold)?;
+        Ok(linked.map(|linked| FileRef {
+            location: FileLocation::File(format!("{folder_name}/{}", linked.name)),
+            size: linked.size,
+            crc32,
+            shared: scope == Scope::Shared,
+        }))
     }
 
     fn open_input(&self, file: &FileRef) -> Result<Box<dyn SnapshotInput>> {

@@ -8,6 +8,7 @@ mod cache;
 pub(crate) mod durable;
 mod file;
 mod file_input;
+mod file_link;
 mod file_stream;
 mod job_manager;
 mod location;
@@ -136,6 +137,15 @@ pub trait CheckpointStorage: fmt::Debug + Send + Sync {
         scope: Scope,
         hint: &StreamHint,
     ) -> Result<Box<dyn SnapshotStream>>;
+
+    /// Makes the file at `path` a part of checkpoint `id` without copying it, durable as a finished stream. `crc32` is that of its bytes, which nobody changes from
+    /// now on. None where it must be copied: the files are not on this machine or on another file system, or so small a file rides inline.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Storage`] when there is no such file, or it cannot be made durable; nothing is left then.
+    fn link(&self, _id: CheckpointId, _scope: Scope, _path: &Path, _crc32: u32) -> Result<Option<FileRef>> {
+        Ok(None)
+    }
 
     /// Opens a file for reading.
     ///

@@ -250,3 +250,99 @@ fn memory_storage_with_a_folder_writes_metadata_only() {
     storage.remove_empty_folders().unwrap();
     assert_eq!(names(dir.path()), Vec::<String>::new());
 }
+
+/// A file of `bytes` in a folder beside the storage's.
+fn local_file(dir: &Path, bytes: &[u8]) -> PathBuf {
+    let path = dir.join(format!("{}.sst", CheckpointPaths::unique_name()));
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+#[test]
+fn a_linked_file_is_one_of_the_checkpoint_and_outlives_its_first_name() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = files(10);
+    let storage = &fixture.storage;
+    for (scope, folder) in [(Scope::Exclusive, "chk-3"), (Scope::Shared, "shared")] {
+        let bytes = vec![7; 100_000];
+        let path = local_file(dir.path(), &bytes);
+        let file = storage
+            .link(CheckpointId(3), scope, &path, crc32fast::hash(&bytes))
+            .unwrap()
+            .unwrap();
+        assert_eq!((file.size, file.shared), (100_000, scope == Scope::Shared));
+        assert_eq!(file.owned_path().unwrap().split('/').next(), Some(folder));
+        let linked = storage.local_path(&file).unwrap();
+        let inode = |path: &Path| std::fs::metadata(path).unwrap().ino();
+        assert_eq!(inode(&linked), inode(&path), "no bytes are copied");
+        assert_eq!(names(linked.parent().unwrap()).len(), 1, "no other name is left");
+        std::fs::remove_file(path).unwrap();
+        assert_eq!(read_all(storage, &file).unwrap(), bytes);
+    }
+    // Swept as any file that nobody names.
+    storage
+        .delete_orphans(&[], CheckpointId(4), &HashSet::new())
+        .unwrap();
+    assert!(names(&storage.paths().shared()).is_empty());
+    assert!(!storage.paths().checkpoint(CheckpointId(3)).exists());
+}
+
+#[test]
+fn what_is_small_is_not_linked_and_what_is_no_file_is_an_error_that_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = files(10);
+    let link = |path: &Path| fixture.storage.link(CheckpointId(1), Scope::Shared, path, 0);
+    assert_eq!(link(&local_file(dir.path(), &[1; 10])).unwrap(), None);
+    let large = local_file(dir.path(), &[1; 11]);
+    assert!(link(&large).unwrap().is_some());
+    let alias = dir.path().join("alias");
+    std::os::unix::fs::symlink(&large, &alias).unwrap();
+    for path in [alias, dir.path().to_owned(), dir.path().join("none")] {
+        let error = link(&path).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Storage);
+        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+    }
+    assert_eq!(names(&fixture.storage.paths().shared()).len(), 1);
+}
+
+#[test]
+fn a_late_link_does_not_bring_a_discarded_checkpoint_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = files(0);
+    let path = local_file(dir.path(), &[1; 100]);
+    let link = || fixture.storage.link(CheckpointId(1), Scope::Exclusive, &path, 0);
+    link().unwrap();
+    fixture.storage.discard_checkpoint(CheckpointId(1)).unwrap();
+    assert_eq!(link().unwrap_err().kind(), ErrorKind::Storage);
+    assert!(!fixture.storage.paths().checkpoint(CheckpointId(1)).exists());
+}
+
+#[test]
+fn a_file_of_another_file_system_or_for_another_storage_is_to_be_copied() {
+    use std::os::unix::fs::MetadataExt;
+    let fixture = files(0);
+    let storage = &fixture.storage;
+    let memory = JobManagerStorage::new(1 << 20, 1 << 20);
+    let dir = tempfile::tempdir().unwrap();
+    let near = local_file(dir.path(), &[1; 100]);
+    assert_eq!(
+        memory.link(CheckpointId(1), Scope::Shared, &near, 0).unwrap(),
+        None
+    );
+    // The memory of the machine, where it is mounted.
+    let device = |path: &Path| std::fs::metadata(path).map(|found| found.dev()).ok();
+    let Some(elsewhere) = tempfile::tempdir_in("/dev/shm")
+        .ok()
+        .filter(|elsewhere| device(elsewhere.path()) != device(dir.path()))
+    else {
+        println!("not run: there is no second file system");
+        return;
+    };
+    let far = local_file(elsewhere.path(), &[1; 100]);
+    assert_eq!(
+        storage.link(CheckpointId(1), Scope::Shared, &far, 0).unwrap(),
+        None
+    );
+    assert!(names(&storage.paths().shared()).is_empty());
+}

@@ -1,4 +1,5 @@
-//! Options of the RocksDB backend. Names and defaults are those of Flink, and through it of RocksDB.
+//! Options of the RocksDB backend. Names and defaults are those of Flink, and through it of RocksDB. The backend, which may be a library, reads
+//! them by itself; here they are checked before a job starts, and described.
 
 use std::time::Duration;
 
@@ -7,17 +8,13 @@ use crate::config::{
     CompactionStyle, ConfigOption, MemorySize, PredefinedOptions, RocksDbLogLevel, TimerServiceFactory,
 };
 
-/// RocksDB's names of compressions.
+/// RocksDB's names of the compressions that the backend has.
 const COMPRESSIONS: &[&str] = &[
     "NO_COMPRESSION",
     "SNAPPY_COMPRESSION",
-    "ZLIB_COMPRESSION",
-    "BZLIB2_COMPRESSION",
     "LZ4_COMPRESSION",
     "LZ4HC_COMPRESSION",
-    "XPRESS_COMPRESSION",
     "ZSTD_COMPRESSION",
-    "DISABLE_COMPRESSION_OPTION",
 ];
 
 fn are_compressions(names: &[String]) -> bool {
@@ -40,35 +37,38 @@ const POSITIVE_SIZE: &str = "a size of more than 0";
 options! {
     "RocksDB";
 
-    /// Whether all databases of a process share one cache and one limit of write buffers out of the managed memory.
+    /// Whether everything that the backend keeps in memory in a process, which is tables, blocks and write buffers, shares the managed memory. Without
+    /// this and the two below, each state has write buffers and tables of the sizes below, and nothing bounds their sum.
     MEMORY_MANAGED: bool = "state.backend.rocksdb.memory.managed".with_default("true");
 
-    /// Memory for RocksDB in each worker thread; wins over managed memory.
+    /// Memory for the backend in each worker thread; wins over managed memory.
     MEMORY_FIXED_PER_SLOT: MemorySize = "state.backend.rocksdb.memory.fixed-per-slot"
         .accepting(is_positive, POSITIVE_SIZE);
 
-    /// Memory for RocksDB in the process; used if it is neither managed nor fixed for each worker thread.
+    /// Memory for the backend in the process; used if it is neither managed nor fixed for each worker thread.
     MEMORY_FIXED_PER_PROCESS: MemorySize = "state.backend.rocksdb.memory.fixed-per-tm"
         .accepting(is_positive, POSITIVE_SIZE);
 
-    /// Share of the memory for write buffers.
+    /// Share of the memory that is kept for what is written: the tables in front of the databases. Blocks and write buffers have the rest, and
+    /// what they leave of it goes to the tables as well.
     MEMORY_WRITE_BUFFER_RATIO: f64 = "state.backend.rocksdb.memory.write-buffer-ratio"
         .with_default("0.5")
         .accepting(is_share, SHARE);
 
-    /// Share of the memory for index and filter blocks.
+    /// Share of the block cache for index and filter blocks; 0 treats them as other blocks. Any other share is read as half: the interface of RocksDB
+    /// that is used has no way to set it.
     MEMORY_HIGH_PRIO_POOL_RATIO: f64 = "state.backend.rocksdb.memory.high-prio-pool-ratio"
         .with_default("0.1")
         .accepting(is_share, SHARE);
 
-    /// Local folders of the databases; several spread them. Unset: the folders for temporary files.
+    /// Local folders of the databases; subtasks take several in turn. Unset: the folders for temporary files.
     LOCAL_DIR: Vec<String> = "state.backend.rocksdb.localdir"
         .with_old_keys(&["state.backend.rocksdb.checkpointdir"]);
 
     /// A set of options for a kind of disk. Options that are set one by one win.
     PREDEFINED_OPTIONS: PredefinedOptions = "state.backend.rocksdb.predefined-options".with_default("DEFAULT");
 
-    /// Where timers are kept.
+    /// Where timers are kept. Both are the same here: in the tables in front of the database, as far as they fit, and below.
     TIMER_SERVICE_FACTORY: TimerServiceFactory = "state.backend.rocksdb.timer-service.factory".with_default("ROCKSDB");
 
     /// Threads that bring files to and from checkpoint storage, for each subtask; a negative number shares one pool.
@@ -86,7 +86,7 @@ options! {
         .with_default("-1")
         .accepting(|count| *count == -1 || *count >= 1, "-1 or a whole number of at least 1");
 
-    /// How files are merged.
+    /// How files are merged. `FIFO` does not drop old files here, since that would be state.
     COMPACTION_STYLE: CompactionStyle = "state.backend.rocksdb.compaction.style".with_default("LEVEL");
 
     /// Whether the sizes of the levels follow the size of the last one.
@@ -105,7 +105,7 @@ options! {
 
     /// Compression of each level; the last one given holds for the levels below it.
     COMPRESSION_PER_LEVEL: Vec<String> = "state.backend.rocksdb.compression.per.level"
-        .with_default("SNAPPY_COMPRESSION")
+        .with_default("NO_COMPRESSION;NO_COMPRESSION;LZ4_COMPRESSION")
         .accepting(
             |names| are_compressions(names),
             "a list of compressions of RocksDB, such as `LZ4_COMPRESSION`, `ZSTD_COMPRESSION` or `NO_COMPRESSION`",
@@ -131,26 +131,26 @@ options! {
         .with_default("4 kb")
         .accepting(is_positive, POSITIVE_SIZE);
 
-    /// Size of a block of a partitioned index or filter.
+    /// Size of a block of a partitioned index or filter, which are not there yet.
     METADATA_BLOCK_SIZE: MemorySize = "state.backend.rocksdb.block.metadata-blocksize"
         .with_default("4 kb")
         .accepting(is_positive, POSITIVE_SIZE);
 
-    /// Block cache of each state, where memory is not managed.
+    /// Block cache of each subtask, where memory is not bounded by one of the options above; 0: none.
     BLOCK_CACHE_SIZE: MemorySize = "state.backend.rocksdb.block.cache-size".with_default("8 mb");
 
     /// Size of a batch of writes in a restore; 0 is no limit by size.
     WRITE_BATCH_SIZE: MemorySize = "state.backend.rocksdb.write-batch-size".with_default("2 mb");
 
-    /// Whether files have bloom filters.
-    USE_BLOOM_FILTER: bool = "state.backend.rocksdb.use-bloom-filter".with_default("false");
+    /// Whether files have bloom filters. Without, a key is looked for in a block of each file that may have it.
+    USE_BLOOM_FILTER: bool = "state.backend.rocksdb.use-bloom-filter".with_default("true");
 
     /// Bits of a bloom filter for each key.
     BLOOM_FILTER_BITS_PER_KEY: f64 = "state.backend.rocksdb.bloom-filter.bits-per-key"
         .with_default("10.0")
         .accepting(|bits| *bits > 0.0, "a number of more than 0");
 
-    /// Whether bloom filters are of the old kind, one a block.
+    /// Whether bloom filters are of the old kind, one a block. RocksDB does not write that kind any more.
     BLOOM_FILTER_BLOCK_BASED: bool = "state.backend.rocksdb.bloom-filter.block-based-mode".with_default("false");
 
     /// Entries that a compaction drops or keeps by their time to live before it looks at the clock again.
@@ -164,7 +164,7 @@ options! {
     /// How much RocksDB writes to its own log.
     LOG_LEVEL: RocksDbLogLevel = "state.backend.rocksdb.log.level".with_default("INFO");
 
-    /// Folder of RocksDB's own log. Unset: beside the database.
+    /// Folder of RocksDB's own log, which stays there. Unset: beside the database, and gone with it.
     LOG_DIR: String = "state.backend.rocksdb.log.dir";
 
     /// Size at which RocksDB begins a new file of its log; 0 never does.

@@ -2,6 +2,7 @@
 
 mod attempt;
 mod damage;
+mod folders;
 mod prepare;
 mod run;
 mod shared;

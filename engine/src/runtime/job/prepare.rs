@@ -1,6 +1,6 @@
 //! Everything that is decided, and refused, before a job runs.
 
-use super::{JobSpec, damage};
+use super::{JobSpec, damage, folders};
 use crate::backend::{Backend, BackendSettings, PluginLoader, StorageKind};
 use crate::checkpoint::ha::HaSettings;
 use crate::checkpoint::restore::{self, OperatorPlan, RestorePlan};
@@ -11,7 +11,7 @@ use crate::checkpoint::storage::{
 use crate::checkpoint::store::CompletedCheckpoint;
 use crate::checkpoint::{CheckpointMetadata, CheckpointSettings, JobId};
 use crate::cluster::ClusterSettings;
-use crate::config::options::{cluster, execution, recovery};
+use crate::config::options::{cluster, execution, recovery, rocksdb};
 use crate::config::{Configuration, OnDamage};
 use crate::restart::RestartSettings;
 use crate::runtime::plan::Plan;
@@ -47,6 +47,8 @@ pub(crate) struct Prepared {
     pub(crate) ignore_unclaimed: bool,
     pub(crate) in_flight_target: Duration,
     pub(crate) tmp_dir: PathBuf,
+    /// Other folders in which a backend may make working folders by the names of those in `tmp_dir`.
+    pub(crate) database_dirs: Vec<PathBuf>,
 }
 
 /// How to make the checkpoint storage once the job's id is known.
@@ -171,6 +173,7 @@ pub(crate) fn prepare(spec: JobSpec) -> Result<Prepared> {
             .get_optional(&execution::TMP_DIRS)?
             .and_then(|dirs| dirs.into_iter().next())
             .map_or_else(std::env::temp_dir, PathBuf::from),
+        database_dirs: folders::of_databases(&config.get_optional(&rocksdb::LOCAL_DIR)?.unwrap_or_default()),
         job_name,
         plan,
         parallelism,

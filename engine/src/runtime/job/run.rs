@@ -2,6 +2,7 @@
 
 use super::attempt::{self, AttemptSetup};
 use super::damage::{self, DamageLog, Files, Finding, Verdict};
+use super::folders;
 use super::prepare::Prepared;
 use super::shared::{JobShared, cancelled};
 use crate::api::JobExecutionResult;
@@ -56,9 +57,6 @@ struct Lead {
     checked_sinks: bool,
 }
 
-/// What the names of working folders begin with.
-const WORKING_FOLDER: &str = "millpond-work-";
-
 /// Runs a job to its end.
 pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExecutionResult> {
     let started = Instant::now();
@@ -74,7 +72,9 @@ pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExec
             )
             .with_source(error)
         })?;
-    sweep_working_folders(&prepared.tmp_dir);
+    for dir in std::iter::once(&prepared.tmp_dir).chain(&prepared.database_dirs) {
+        folders::sweep(dir);
+    }
     let is_coordinator = prepared.cluster.process_index == 0;
     let mut lead = None;
     if is_coordinator {
@@ -516,7 +516,8 @@ fn run_attempt(
         prepared.chaining,
     );
     let local_dir = prepared.tmp_dir.join(format!(
-        "{WORKING_FOLDER}{}-{}-{}-{}",
+        "{}{}-{}-{}-{}",
+        folders::PREFIX,
         plan.job_id,
         plan.attempt,
         prepared.cluster.process_index,
@@ -569,7 +570,7 @@ fn run_attempt(
         built,
     };
     let result = attempt::run(attempt, setup);
-    remove_folder(&local_dir);
+    folders::remove(&local_dir, &prepared.database_dirs);
     if let (Some(bytes), Some(end)) = (&plan.restore, control.end())
         && is_about_damage(&end.to_error())
         && let Ok(metadata) =
@@ -632,35 +633,4 @@ fn operator_infos(prepared: &Prepared, max_parallelism: &[u32]) -> Vec<OperatorI
         .filter(|(_, node)| node.has_state)
         .map(info)
         .collect()
-}
-
-/// Removes the working folders of processes that were killed. A folder's name ends with the number of its process.
-fn sweep_working_folders(tmp_dir: &Path) {
-    let processes = Path::new("/proc");
-    let Ok(entries) = std::fs::read_dir(tmp_dir) else {
-        return;
-    };
-    if !processes.join(std::process::id().to_string()).exists() {
-        return;
-    }
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let process = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(WORKING_FOLDER)?.rsplit_once('-'))
-            .and_then(|(_, process)| process.parse::<u32>().ok());
-        if process.is_some_and(|process| !processes.join(process.to_string()).exists()) {
-            remove_folder(&entry.path());
-        }
-    }
-}
-
-/// Removes the working files of an attempt; what cannot be removed is only told.
-fn remove_folder(folder: &Path) {
-    match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!("cannot remove the working folder '{}': {error}", folder.display());
-        }
-        _ => {}
-    }
 }

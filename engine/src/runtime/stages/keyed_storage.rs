@@ -10,7 +10,7 @@ use crate::backend::adapter::{
 use crate::checkpoint::storage::{CheckpointStorage, Scope, SnapshotInput, SnapshotStream, StreamHint};
 use crate::checkpoint::{CheckpointId, FileLocation, FileRef, KeyedHandle};
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the token of a file that rides inline begins with, before its bytes as hexadecimal digits. A path never begins so.
@@ -123,12 +123,7 @@ pub(crate) fn keyed_handle(backend: &str, snapshot: KeyedSnapshot) -> KeyedHandl
 
 impl SnapshotSink for StorageSink {
     fn open(&self, hint: &FileHint) -> Result<Box<dyn SnapshotFile>> {
-        let scope = if hint.shared {
-            Scope::Shared
-        } else {
-            Scope::Exclusive
-        };
-        let shared = hint.shared;
+        let (scope, shared) = (scope(hint), hint.shared);
         let hint = StreamHint {
             operator: self.operator.clone(),
             subtask: self.subtask,
@@ -141,6 +136,22 @@ impl SnapshotSink for StorageSink {
             shared,
             written: self.written.clone(),
         }))
+    }
+
+    fn link(&self, path: &Path, hint: &FileHint, crc32: u32) -> Result<Option<StoredFile>> {
+        let linked = self.storage.link(self.id, scope(hint), path, crc32)?;
+        Ok(linked.map(|file| {
+            self.written.add(&file);
+            stored(&file)
+        }))
+    }
+}
+
+fn scope(hint: &FileHint) -> Scope {
+    if hint.shared {
+        Scope::Shared
+    } else {
+        Scope::Exclusive
     }
 }
 

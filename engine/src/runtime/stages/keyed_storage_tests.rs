@@ -127,3 +127,24 @@ fn files_of_a_snapshot_that_came_to_nothing_are_deleted_and_those_named_again_ar
     assert!(source.local_path(&kept).unwrap().unwrap().exists());
     assert!(!source.local_path(&lost).unwrap().unwrap().exists());
 }
+
+#[test]
+fn linked_files_of_a_snapshot_that_came_to_nothing_are_deleted_too() {
+    let root = tempfile::tempdir().unwrap();
+    let storage = files(root.path());
+    let sink = sink(&storage, 1);
+    let path = root.path().join("000001.sst");
+    let bytes = [5; THRESHOLD + 1];
+    std::fs::write(&path, bytes).unwrap();
+    let hint = FileHint {
+        state: "s".into(),
+        expected_bytes: None,
+        shared: true,
+    };
+    let file = sink.link(&path, &hint, crc32fast::hash(&bytes)).unwrap().unwrap();
+    let (_, source) = restore_handles(&storage, Vec::new());
+    assert_eq!(read(&source, &file), bytes);
+    let linked = source.local_path(&file).unwrap().unwrap();
+    sink.written.delete(storage.as_ref());
+    assert!(!linked.exists() && path.exists());
+}

@@ -1,0 +1,35 @@
+//! Which file of a snapshot each file of a database is: RocksDB's errors know its own names only.
+
+use millpond_backend_api::BackendError;
+
+/// Where the files of a database came from.
+#[derive(Debug, Default)]
+pub(crate) struct Origins(Vec<Origin>);
+
+#[derive(Debug)]
+struct Origin {
+    /// What RocksDB calls the file.
+    name: String,
+    /// What the checkpoint storage calls it.
+    token: String,
+}
+
+impl Origins {
+    /// Notes that the file `name` is the file `token` of a snapshot.
+    pub(crate) fn note(&mut self, name: &str, token: &str) {
+        self.0.push(Origin {
+            name: name.to_owned(),
+            token: token.to_owned(),
+        });
+    }
+
+    /// `error` with the snapshot file that it is about, if it names one that came from a snapshot.
+    pub(crate) fn tell(&self, error: BackendError) -> BackendError {
+        let text = error.message();
+        let origin = self.0.iter().find(|origin| text.contains(origin.name.as_str()));
+        match origin.map(|origin| format!("snapshot file {}", origin.token)) {
+            Some(file) => error.context(file),
+            None => error,
+        }
+    }
+}
