@@ -295,3 +295,62 @@ impl std::fmt::Debug for Keeper {
         self.undo.fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::table::{EraOfOwner, FrozenPages, GroupTable, Layout, Parts, SnapshotEra, cell_hash};
+    use std::collections::BTreeMap;
+
+    const LAYOUT: Layout = Layout::Fixed(8);
+
+    fn put(table: &mut GroupTable, key: u64, value: u64) {
+        let key = key.to_le_bytes();
+        let parts = Parts {
+            hash: cell_hash(millpond_backend_api::key_hash(&key), &[]),
+            key: &key,
+            namespace: &[],
+            map_key: &[],
+            head: false,
+        };
+        match table.find(LAYOUT, &parts) {
+            Some(placed) => table.set_value(LAYOUT, placed, &parts, 0, &value.to_le_bytes()),
+            None => table.insert_value(LAYOUT, &parts, &value.to_le_bytes(), false),
+        };
+    }
+
+    fn content(frozen: &FrozenPages) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let cells = frozen.cells(LAYOUT);
+        cells
+            .map(|cell| (cell.key().to_vec(), cell.value().to_vec()))
+            .collect()
+    }
+
+    #[test]
+    fn a_page_that_was_read_stays_as_it_was_whether_entries_were_changed_or_added_or_none() {
+        for (changed, added) in [(0, 0), (3, 0), (0, 1), (3, 1)] {
+            let mut table = GroupTable::new(0);
+            (0..100).for_each(|key| put(&mut table, key, 1));
+            let era = SnapshotEra::begin(&mut EraOfOwner::default());
+            let frozen = table.freeze(&era, true);
+            let keys: u64 = 100;
+            (0..changed).for_each(|key| put(&mut table, key, 2));
+            (0..added).for_each(|key| put(&mut table, keys + key, 2));
+            let before = content(&frozen);
+            assert_eq!(before.len(), 100);
+            assert!(before.values().all(|value| *value == 1_u64.to_le_bytes()));
+            // Where nothing was touched the table's own page was read.
+            (0..150).for_each(|key| put(&mut table, key, 3));
+            assert!(content(&frozen) == before, "{changed} changed, {added} added");
+            assert!(
+                table
+                    .cells(LAYOUT)
+                    .all(|cell| cell.value() == 3_u64.to_le_bytes())
+            );
+            let figures = table.figures();
+            assert_eq!(figures.entries_kept, changed);
+            // The first page has what is changed, the last one of four what is added: such a page is never copied by the owner, since slots of
+            // it may be out.
+            assert_eq!(figures.pages_copied, 4 - changed / 3 - added);
+        }
+    }
+}
