@@ -31,6 +31,7 @@ pub(crate) struct Database {
     db: Db,
     database: rocksdb::Options,
     column_family: rocksdb::Options,
+    new_files: rocksdb::Options,
     figures: Figures,
     /// The names of the column families.
     names: Mutex<Vec<String>>,
@@ -76,6 +77,7 @@ impl Database {
         Ok(Self {
             db,
             database,
+            new_files: setup.options.new_files(&column_family),
             column_family,
             figures: setup.options.figures.clone(),
             names: Mutex::new(names),
@@ -94,9 +96,9 @@ impl Database {
         self.figures.of(&self.db, &families, &self.database)
     }
 
-    /// The options of a column family.
-    pub(crate) fn column_family_options(&self) -> &rocksdb::Options {
-        &self.column_family
+    /// The options of files to [`ingest`](Self::ingest).
+    pub(crate) fn options_of_new_files(&self) -> &rocksdb::Options {
+        &self.new_files
     }
 
     fn families(&self) -> Vec<Arc<BoundColumnFamily<'_>>> {

@@ -117,7 +117,7 @@ impl<'a> Ingestion<'a> {
             )
         };
         let written = Leftover(&first);
-        let mut file = SstFileWriter::create(part.database.column_family_options());
+        let mut file = SstFileWriter::create(part.database.options_of_new_files());
         file.open(&first).map_err(in_file)?;
         self.changes.write(&mut file).map_err(in_file)?;
         for (group, frozen) in groups {

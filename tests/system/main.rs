@@ -2,6 +2,8 @@
 //!
 //! Each random test prints its seed, and `MILLPOND_SEED` runs it again with the same one. `MILLPOND_KILLS` says how often a kill loop kills (2 to 5), `MILLPOND_CRASHES` at how many of the
 //! system calls of a kind a job is killed (6 to 10), `MILLPOND_POWER_CUTS` how many rounds of power cuts there are (2).
+//!
+//! Jobs on RocksDB take it from its library, which `cargo xtask plugins` builds, and are left out without it; but with `MILLPOND_ROCKSDB_LIBRARY=needed` they fail then.
 
 // Marked as tests, or clippy would take what they share for code that must not panic.
 #[cfg(test)]

@@ -68,6 +68,16 @@ impl Options {
         options
     }
 
+    /// The options of files that are made to be brought into a column family with the options `column_family`. They come into the first
+    /// levels, and RocksDB would compress them as those of the last.
+    #[must_use]
+    pub fn new_files(&self, column_family: &rocksdb::Options) -> rocksdb::Options {
+        let mut options = column_family.clone();
+        let first = self.compression_per_level.first();
+        options.set_compression_per_level(first.map(std::slice::from_ref).unwrap_or_default());
+        options
+    }
+
     /// The options of writes: without a log, since what a crash takes comes back from a checkpoint.
     #[must_use]
     pub fn write() -> WriteOptions {

@@ -1,7 +1,9 @@
 //! Where the databases lie: what a killed process leaves there, and a disk that is full.
 
 use crate::faults_of_storage::{SmallDisk, assert_output, paced_program};
-use crate::harness::{JobFolder, ROCKSDB, Random, Running, has_rocksdb, job_folders};
+use crate::harness::{
+    JobFolder, ROCKSDB, ROCKSDB_LITTLE_MEMORY, Random, Running, Settings, has_rocksdb, job_folders,
+};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -74,6 +76,16 @@ fn fill(disk: &Path) -> PathBuf {
 
 #[test]
 fn a_full_disk_of_databases_is_refused_at_the_start_and_outlived_later() {
+    outlives_a_full_disk("full disk of databases", ROCKSDB);
+}
+
+/// Here what does not fit into memory cannot be written out: the attempt fails, and another one goes on from the latest checkpoint.
+#[test]
+fn a_full_disk_is_outlived_when_memory_runs_out_too() {
+    outlives_a_full_disk("full disk of databases, little memory", ROCKSDB_LITTLE_MEMORY);
+}
+
+fn outlives_a_full_disk(name: &str, settings: Settings) {
     if !has_rocksdb() {
         return;
     }
@@ -83,8 +95,8 @@ fn a_full_disk_of_databases_is_refused_at_the_start_and_outlived_later() {
     };
     let disk = disk.0.path();
     let folder = tempfile::tempdir().unwrap();
-    let mut random = Random::of_test("full disk of databases");
-    let program = paced_program(folder.path(), ROCKSDB, &mut random, 1500)
+    let mut random = Random::of_test(name);
+    let program = paced_program(folder.path(), settings, &mut random, 1500)
         .set(LOCAL_DIR, disk.display())
         .set("execution.checkpointing.tolerable-failed-checkpoints", 1000)
         .set("restart-strategy.type", "fixed-delay")
@@ -107,11 +119,11 @@ fn a_full_disk_of_databases_is_refused_at_the_start_and_outlived_later() {
     wait_for_again(&mut running, freed, "checkpoint completed");
     running.kill();
     for job in job_folders(&folder.path().join("checkpoints")) {
-        JobFolder::read(&job).assert_whole("there was space again");
+        JobFolder::read(&job).assert_whole(name);
     }
     program
         .run()
         .expect_code(0)
         .expect_output(&["starts from checkpoint"]);
-    assert_output(folder.path(), "the disk was full");
+    assert_output(folder.path(), name);
 }
