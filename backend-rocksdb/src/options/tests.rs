@@ -13,7 +13,7 @@ fn read(pairs: &[(&str, &str)]) -> Options {
 }
 
 #[test]
-fn an_empty_configuration_gives_the_defaults_of_flink() {
+fn an_empty_configuration_gives_the_defaults() {
     let options = read(&[]);
     assert!(options.incremental);
     assert_eq!(options.transfer_threads, TransferThreads::PerSubtask(4));
@@ -25,7 +25,14 @@ fn an_empty_configuration_gives_the_defaults_of_flink() {
         (options.target_file_bytes, options.level_base_bytes),
         (64 << 20, 256 << 20)
     );
-    assert_eq!(options.compression_per_level, [DBCompressionType::Snappy]);
+    assert_eq!(
+        options.compression_per_level,
+        [
+            DBCompressionType::None,
+            DBCompressionType::None,
+            DBCompressionType::Lz4
+        ]
+    );
     assert_eq!(
         (options.memory.write_buffer_bytes, options.memory.write_buffers),
         (64 << 20, 2)
@@ -35,7 +42,11 @@ fn an_empty_configuration_gives_the_defaults_of_flink() {
         (options.block_bytes, options.metadata_block_bytes),
         (4 << 10, 4 << 10)
     );
-    assert_eq!(options.bloom_filter, None);
+    assert!(
+        options
+            .bloom_filter
+            .is_some_and(|filter| filter.bits_per_key == 10.0)
+    );
     assert_eq!(options.local_dirs, Vec::<PathBuf>::new());
     assert_eq!(options.timer_service, TimerService::RocksDb);
     assert_eq!(options.ttl_entries_per_clock, 1000);

@@ -88,6 +88,10 @@ impl SlotCache {
                 asked.push_key(key, record);
             }
         }
+        if self.is_empty {
+            // It was emptied, which says nothing about the keys.
+            return;
+        }
         if asked.len() * 4 > keys.len() * 3 {
             self.pause = self.next_pause;
             self.next_pause = (self.next_pause * 2).min(PAUSE_MAX);

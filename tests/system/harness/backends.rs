@@ -52,8 +52,18 @@ pub(crate) const ROCKSDB: Settings = &[
     ("execution.checkpointing.data-inline-threshold", "0 b"),
 ];
 
-/// RocksDB with so little memory that tables are written out and looked up below all the time.
+/// RocksDB with so little memory that tables of a megabyte are written out and looked up below all the time.
 pub(crate) const ROCKSDB_LITTLE_MEMORY: Settings = &[
+    ("state.backend", "rocksdb"),
+    ("plugins.dir", PLUGINS),
+    ("execution.checkpointing.incremental", "true"),
+    ("execution.checkpointing.data-inline-threshold", "0 b"),
+    ("state.backend.rocksdb.memory.managed", "false"),
+    ("state.backend.rocksdb.memory.fixed-per-tm", "1 mb"),
+];
+
+/// RocksDB with no memory to speak of: any state is too large. For small states, since each batch waits for the disk.
+pub(crate) const ROCKSDB_NO_MEMORY: Settings = &[
     ("state.backend", "rocksdb"),
     ("plugins.dir", PLUGINS),
     ("execution.checkpointing.incremental", "true"),

@@ -11,8 +11,8 @@ mod strace;
 mod text;
 
 pub(crate) use backends::{
-    COMPRESSED, FILES, FILES_AND_INLINE, HASTY_FILES, HEAP, ROCKSDB, ROCKSDB_LITTLE_MEMORY, Settings,
-    WHOLE_FILES, has_rocksdb,
+    COMPRESSED, FILES, FILES_AND_INLINE, HASTY_FILES, HEAP, ROCKSDB, ROCKSDB_LITTLE_MEMORY,
+    ROCKSDB_NO_MEMORY, Settings, WHOLE_FILES, has_rocksdb,
 };
 pub(crate) use checkpoints::{checkpoints_below, latest_checkpoint};
 pub(crate) use disk::Disk;

@@ -2,7 +2,7 @@
 
 use crate::faults_of_storage::{SmallDisk, assert_output, paced_program};
 use crate::harness::{
-    JobFolder, ROCKSDB, ROCKSDB_LITTLE_MEMORY, Random, Running, Settings, has_rocksdb, job_folders,
+    JobFolder, ROCKSDB, ROCKSDB_NO_MEMORY, Random, Running, Settings, has_rocksdb, job_folders,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -82,7 +82,7 @@ fn a_full_disk_of_databases_is_refused_at_the_start_and_outlived_later() {
 /// Here what does not fit into memory cannot be written out: the attempt fails, and another one goes on from the latest checkpoint.
 #[test]
 fn a_full_disk_is_outlived_when_memory_runs_out_too() {
-    outlives_a_full_disk("full disk of databases, little memory", ROCKSDB_LITTLE_MEMORY);
+    outlives_a_full_disk("full disk of databases, no memory", ROCKSDB_NO_MEMORY);
 }
 
 fn outlives_a_full_disk(name: &str, settings: Settings) {

@@ -1,6 +1,6 @@
 //! `kill -9` of jobs whose state lies in RocksDB, whose databases and working files are gone each time.
 
-use crate::harness::{ROCKSDB, ROCKSDB_LITTLE_MEMORY, has_rocksdb};
+use crate::harness::{ROCKSDB, ROCKSDB_LITTLE_MEMORY, ROCKSDB_NO_MEMORY, has_rocksdb};
 use crate::increments::INTERVAL_MS;
 use crate::kill_loop::{CHANGING, KillLoop};
 use crate::{increments, numbered_events, pipeline};
@@ -37,7 +37,7 @@ fn every_line_is_written_once_when_the_parallelism_changes() {
 }
 
 #[test]
-fn every_line_is_written_once_with_so_little_memory_that_nothing_stays_in_the_tables() {
+fn every_line_is_written_once_in_little_memory() {
     if has_rocksdb() {
         KillLoop::on_files(
             "kill_loop on RocksDB in little memory",
@@ -56,10 +56,10 @@ fn every_event_is_seen_once_and_in_order() {
 }
 
 #[test]
-fn every_event_is_seen_once_and_in_order_in_little_memory() {
+fn every_event_is_seen_once_and_in_order_without_memory() {
     if has_rocksdb() {
-        let name = "numbered events on RocksDB in little memory";
-        numbered_events::exactly_once(name, ROCKSDB_LITTLE_MEMORY, 3);
+        let name = "numbered events on RocksDB without memory";
+        numbered_events::exactly_once(name, ROCKSDB_NO_MEMORY, 3);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The same kills with RocksDB linked into the programs: few of them, since what differs is how the backend was found.
 
-use crate::harness::{Program, ROCKSDB_LITTLE_MEMORY, Settings};
+use crate::harness::{Program, ROCKSDB_NO_MEMORY, Settings};
 use crate::kill_loop::{CHANGING, KillLoop};
 use crate::numbered_events;
 
@@ -29,6 +29,6 @@ fn rocksdb_static_writes_every_line_once_when_the_parallelism_changes() {
 }
 
 #[test]
-fn rocksdb_static_sees_every_event_once_and_in_order_in_little_memory() {
-    numbered_events::exactly_once("numbered events on linked RocksDB", ROCKSDB_LITTLE_MEMORY, 2);
+fn rocksdb_static_sees_every_event_once_and_in_order_without_memory() {
+    numbered_events::exactly_once("numbered events on linked RocksDB", ROCKSDB_NO_MEMORY, 2);
 }
