@@ -10,6 +10,7 @@ use crate::restore::Opener;
 use millpond_backend_api::{
     BackendResult, KeyGroupRange, SnapshotHandle, SnapshotStreams, SnapshotWriter, StreamHint,
 };
+use millpond_backend_memory::kinds::FrozenGroup;
 use millpond_backend_memory::snapshot::FrozenState;
 use output::{LazyFile, WrittenFile};
 use std::sync::{Arc, OnceLock};
@@ -113,17 +114,23 @@ impl ChainWriter {
     }
 
     /// Writes the file, unless there is nothing to write.
-    fn write_file(&self, streams: &SnapshotStreams) -> BackendResult<Option<WrittenFile>> {
+    fn write_file(&mut self, streams: &SnapshotStreams) -> BackendResult<Option<WrittenFile>> {
         let descriptors: Vec<_> = self.states.iter().map(|state| state.descriptor.clone()).collect();
-        let hint = || self.hint();
+        // Known once, and before any group is given up.
+        let hint = self.hint();
+        let hint = || hint.clone();
         let mut file = LazyFile::new(streams, &hint, &descriptors, self.how.compressed);
         for (index, group) in self.range.iter().enumerate() {
-            for (number, state) in self.states.iter().enumerate() {
+            for (number, state) in self.states.iter_mut().enumerate() {
                 streams.check_cancelled()?;
                 let mut section = file.section(u32::try_from(number).unwrap_or(u32::MAX), group);
                 section::write(&mut section, state, index, self.next.since).map_err(|error| {
                     error.context(format!("state {:?}, key group {group}", state.descriptor.name))
                 })?;
+                // What was written need not be held any longer, and pages that were copied to be read least of all.
+                if let Some(frozen) = state.groups.get_mut(index) {
+                    *frozen = FrozenGroup::Below;
+                }
             }
         }
         streams.check_cancelled()?;

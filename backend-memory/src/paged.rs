@@ -297,6 +297,7 @@ impl<S: Snapshots> KeyedState for PagedKeyedState<S> {
         let kinds = || self.tables.iter().map(|(_, kind)| kind);
         let tables = || kinds().flat_map(|kind| kind.tables());
         let copied: u64 = tables().map(|table| table.figures().pages_copied).sum();
+        let kept: u64 = tables().map(|table| table.figures().entries_kept).sum();
         let shared: usize = kinds().map(KindState::shared_pages).sum();
         let bytes: usize = kinds().map(KindState::bytes).sum();
         let cells: u64 = kinds().map(KindState::cells).sum();
@@ -306,6 +307,7 @@ impl<S: Snapshots> KeyedState for PagedKeyedState<S> {
             figure("entries", cells),
             figure("pages_shared", shared as u64),
             figure("pages_copied", copied),
+            figure("entries_kept", kept),
         ];
         figures.extend(self.snapshots.metrics());
         figures

@@ -27,7 +27,7 @@ fn pages_are_counted_as_long_as_a_table_or_a_snapshot_has_them() {
     assert_eq!(pages_in_use_bytes(), pages);
     let mut latest = millpond_backend_memory::table::EraOfOwner::default();
     let era = SnapshotEra::begin(&mut latest);
-    let frozen = table.freeze(&era);
+    let frozen = table.freeze(&era, false);
     drop(era);
     assert_eq!(pages_in_use_bytes(), pages);
     let placed = table.find(layout, &parts(b"large")).unwrap();

@@ -314,7 +314,7 @@ impl MapState {
     pub(super) fn freeze(&mut self, era: &SnapshotEra) -> Vec<FrozenGroup> {
         self.tables
             .iter_mut()
-            .map(|table| FrozenGroup::Pages(table.freeze(era), LAYOUT))
+            .map(|table| FrozenGroup::Pages(table.freeze(era, false), LAYOUT))
             .collect()
     }
 }

@@ -83,8 +83,10 @@ impl TableWriter {
                     entries: counters.cells,
                     crc32: 0,
                 };
+                // What was written need not be held any longer, and pages that were copied to be read least of all.
+                let frozen = std::mem::replace(frozen, FrozenGroup::Below);
                 let crc32 = file
-                    .section(frozen, EntryShape::of(&state.descriptor), &section)
+                    .section(&frozen, EntryShape::of(&state.descriptor), &section)
                     .map_err(|error| {
                         error.context(format!("state {:?}, key group {group}", state.descriptor.name))
                     })?;

@@ -3,15 +3,17 @@
 use super::class::class_of;
 use super::frozen::{EraOfOwner, FrozenPages, SnapshotEra};
 use super::page::{Location, PAGE_BYTES, PAGE_HEADER_BYTES, Page};
+use super::undo::{Keep, Keeper, Undo};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The first page of an arena; each next one is twice as large, up to [`PAGE_BYTES`].
 const FIRST_PAGE_BYTES: usize = 256;
 
 /// The pages of one group.
 ///
-/// Invariant: a page is shared with a snapshot only if its epoch is below the arena's and the arena's era is alive. [`Arena::writable`] ends
-/// the sharing from the owner's side; a page that is given up is buried in the era if it is alive.
+/// Invariant: a page is shared with a snapshot only if its epoch is below the arena's and the arena's era is alive. [`Arena::own`] ends
+/// the sharing from the owner's side, of one place or of the page; a page that is given up is buried in the era if it is alive.
 #[derive(Debug)]
 pub(super) struct Arena {
     pub(super) pages: Vec<Page>,
@@ -25,6 +27,8 @@ pub(super) struct Arena {
 #[derive(Debug, Default)]
 struct Cold {
     era: EraOfOwner,
+    /// By which pages of the era's snapshot are changed in place, if they are.
+    keeper: Option<Keeper>,
     /// Freed places by their class.
     free: BTreeMap<usize, Vec<Location>>,
     /// Numbers of pages that are gone.
@@ -47,6 +51,8 @@ pub struct ArenaFigures {
     pub free_bytes: usize,
     /// How many pages were copied because a snapshot shared them.
     pub pages_copied: u64,
+    /// How many entries were kept by themselves because a snapshot needed them.
+    pub entries_kept: u64,
 }
 
 impl Arena {
@@ -165,51 +171,66 @@ impl Arena {
             .map_or(&[], |page| page.read_at(location.offset()))
     }
 
-    /// The same for writing; a shared page is copied first.
+    /// The place of `size` bytes at `location`, to be written; what a snapshot needs of it is kept first.
     #[inline]
-    pub(super) fn write(&mut self, location: Location) -> &mut [u8] {
+    pub(super) fn write(&mut self, location: Location, size: usize) -> &mut [u8] {
         let number = location.page();
         if self
             .pages
             .get(number)
             .is_some_and(|page| page.epoch != self.epoch)
         {
-            self.writable(number);
+            self.own(location, size);
         }
-        self.pages
-            .get_mut(number)
-            .map_or(&mut [], |page| page.write_at(location.offset()))
+        let page = self.pages.get_mut(number);
+        page.map_or(&mut [], |page| page.place_mut(location.offset(), size))
     }
 
-    /// Ends the sharing of a page that was last written before the latest snapshot: by a copy, if a snapshot that has it is alive.
-    #[cold]
+    /// Ends the sharing of a place, or of the whole page that it lies on, whose epoch is not the current one: what was there is kept for the snapshot that
+    /// needs it, or the page is copied. Afterwards the place is changed, and gets the current epoch if an entry is there.
     #[inline(never)]
-    pub(super) fn writable(&mut self, number: usize) {
+    pub(super) fn own(&mut self, location: Location, size: usize) {
         let epoch = self.epoch;
+        let number = location.page();
         let Some(page) = self.pages.get_mut(number) else {
             return;
         };
         if page.is_gone() {
             return;
         }
-        match self.cold.era.alive() {
-            None => page.epoch = epoch,
-            Some(era) => {
-                let copy = page.copy(epoch);
-                era.bury([std::mem::replace(page, copy)]);
-                self.cold.figures.pages_copied += 1;
+        let keeper = self.cold.keeper.as_mut();
+        match keeper.map_or(Keep::Copy, |keeper| {
+            keeper.keep(number, page, location.offset(), size, epoch)
+        }) {
+            Keep::Kept(is_new) => {
+                page.changed = epoch;
+                self.cold.figures.entries_kept += u64::from(is_new);
             }
+            Keep::Free => page.own_from(epoch),
+            Keep::Copy => match self.cold.era.alive() {
+                None => page.own_from(epoch),
+                Some(era) => {
+                    let copy = page.copy(epoch);
+                    era.bury([std::mem::replace(page, copy)]);
+                    self.cold.figures.pages_copied += 1;
+                }
+            },
         }
     }
 
     /// The pages as they are now, for a snapshot that began `era`.
     ///
-    /// The eras of one arena come from [`SnapshotEra::begin`] with one and the same `latest`, in order.
-    pub(super) fn freeze(&mut self, era: &SnapshotEra) -> FrozenPages {
+    /// The eras of one arena come from [`SnapshotEra::begin`] with one and the same `latest`, in order. With `in_place`, pages are from now on
+    /// changed in place where that can be done: then every entry that is changed must get the current epoch.
+    pub(super) fn freeze(&mut self, era: &SnapshotEra, in_place: bool) -> FrozenPages {
         let pages = self.pages.iter().map(Page::frozen).collect();
+        let in_place = in_place && !self.pages.is_empty() && !era.has_earlier();
+        let undo = in_place.then(|| Arc::new(Undo::new(&self.pages)));
+        let bytes = self.cold.figures.page_bytes;
+        self.cold.keeper = undo.clone().map(|undo| Keeper::new(undo, bytes));
         self.epoch = self.epoch.wrapping_add(1);
         self.cold.era = era.of_owner();
-        FrozenPages::new(pages, era)
+        FrozenPages::new(pages, undo, era)
     }
 
     /// Empties the arena; pages that snapshots read live on with them.
@@ -219,8 +240,10 @@ impl Arena {
         self.cold.free.clear();
         self.cold.free_pages.clear();
         self.cold.deletions.clear();
+        self.cold.keeper = None;
         self.cold.figures = ArenaFigures {
             pages_copied: self.cold.figures.pages_copied,
+            entries_kept: self.cold.figures.entries_kept,
             ..ArenaFigures::default()
         };
         if let Some(era) = self.cold.era.alive() {
@@ -228,9 +251,10 @@ impl Arena {
         }
     }
 
-    /// Takes over the count of copied pages from the arena that this one replaces.
-    pub(super) fn carry_copied(&mut self, pages: u64) {
-        self.cold.figures.pages_copied = pages;
+    /// Takes over the counts that only grow from the figures of the arena that this one replaces.
+    pub(super) fn carry_counts(&mut self, before: ArenaFigures) {
+        self.cold.figures.pages_copied = before.pages_copied;
+        self.cold.figures.entries_kept = before.entries_kept;
     }
 
     /// The arena's figures.

@@ -9,6 +9,7 @@
     reason = "slots are raw by contract, and a copy of each key would cost more than the comparison"
 )]
 
+use super::class::class_of;
 use super::entry::{EPOCH, FIXED_HEAD, FLAGS, KEY_LEN, Layout, PRESENT, REVIVED, STORED, same};
 use super::group::GroupTable;
 use super::index::tag;
@@ -113,6 +114,18 @@ fn fetch<T>(address: *const T) {
     // SAFETY: a prefetch of any address is allowed and has no effect that a program can see; SSE is part of x86-64.
     unsafe {
         std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
+/// Fetches the line at `address` to be written.
+#[inline(always)]
+pub(super) fn fetch_to_write<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as for `fetch`.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_ET0 }>(address.cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = address;
@@ -337,10 +350,11 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
         let Some(found) = slot_if::<K>(group, location, key, self.width) else {
             return Slot::NULL;
         };
-        let entry = group.arena.write(location);
+        let size = layout.entry_bytes(&parts, 0);
+        let entry = group.arena.write(location, size);
         let value = entry.get_mut(FIXED_HEAD..FIXED_HEAD + self.width);
         if (self.no_value)(number, &parts, NoValue::Inserted(value.unwrap_or_default())) {
-            if let Some(flags) = group.arena.write(location).get_mut(FLAGS) {
+            if let Some(flags) = group.arena.write(location, size).get_mut(FLAGS) {
                 *flags = PRESENT | STORED;
             }
         } else {
@@ -367,7 +381,7 @@ struct FoundSlot {
     flags_at: *mut u8,
 }
 
-/// The slot of the entry at a location, if it has this key; its page is then shared with no snapshot.
+/// The slot of the entry at a location, if it has this key; no snapshot looks at its place then.
 #[inline(always)]
 fn slot_if<K: Keys>(
     group: &mut GroupTable,
@@ -383,26 +397,34 @@ fn slot_if<K: Keys>(
         return None;
     }
     let epoch = group.arena.epoch;
-    if page.epoch != epoch {
-        group.arena.writable(location.page());
+    // SAFETY: the header's bytes are in use on the page.
+    let changed = unsafe { entry.wrapping_add(EPOCH).cast::<[u8; 4]>().read() };
+    let is_old = changed != epoch.to_le_bytes();
+    // Of a page that is changed in place, entries of the current epoch are kept already.
+    if is_old && page.epoch != epoch {
+        group.arena.own(location, class_of(len));
         let page = group.arena.pages.get(location.page())?;
         entry = page.place(location.offset(), len)?;
     }
     let flags_at = entry.wrapping_add(FLAGS);
     // SAFETY: the header's bytes are in use on the page, and `group` is borrowed for writing, so there are no references to them.
     let mut flags = unsafe { flags_at.read() };
-    let epoch_at = entry.wrapping_add(EPOCH).cast::<[u8; 4]>();
-    // SAFETY: as above.
-    if unsafe { epoch_at.read() } != epoch.to_le_bytes() {
+    if is_old {
         // A snapshot was taken since the last change, and may have it.
         flags |= STORED;
-        // SAFETY: as above, and the page is not shared.
-        unsafe { epoch_at.write(epoch.to_le_bytes()) };
+        // SAFETY: as above, and what a snapshot needs of the entry is kept.
+        unsafe {
+            entry
+                .wrapping_add(EPOCH)
+                .cast::<[u8; 4]>()
+                .write(epoch.to_le_bytes())
+        };
         // SAFETY: as above.
         unsafe { flags_at.write(flags) };
     }
-    // SAFETY: flags at 15 and value from 16 on are in use on the page, which is not shared. They stay where they are and nobody else accesses
-    // them until the batch ends: the state refuses all other calls meanwhile, and entries do not move within the call.
+    // SAFETY: flags at 15 and value from 16 on are in use on the page, which is not shared, or from which snapshots read other places only. They
+    // stay where they are and nobody else accesses them until the batch ends: the state refuses all other calls meanwhile, and entries do not
+    // move within the call. Kept slots are no longer used once a snapshot was taken.
     let slot = unsafe { Slot::new(entry.wrapping_add(FIXED_HEAD)) };
     Some(FoundSlot {
         slot,

@@ -10,7 +10,8 @@
     reason = "hands out what `page` calls frozen; the argument is about lifetimes of eras"
 )]
 
-use super::page::{FrozenPage, Page};
+use super::page::{FrozenPage, PAGE_HEADER_BYTES, Page};
+use super::undo::Undo;
 use std::fmt;
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -24,6 +25,8 @@ pub struct SnapshotEra(Arc<Burial>);
 pub(super) struct Burial {
     pages: Mutex<Vec<Page>>,
     next: OnceLock<SnapshotEra>,
+    /// Whether an earlier snapshot was alive when the era began.
+    has_earlier: bool,
 }
 
 /// An era as the owner of pages knows it: it may be over.
@@ -33,13 +36,23 @@ pub struct EraOfOwner(Weak<Burial>);
 impl SnapshotEra {
     /// Begins the era of a new snapshot. `latest` is that of the snapshot before it and becomes this one.
     pub fn begin(latest: &mut EraOfOwner) -> Self {
-        let era = Self::default();
-        if let Some(earlier) = latest.0.upgrade() {
+        let earlier = latest.0.upgrade();
+        let era = Self(Arc::new(Burial {
+            pages: Mutex::default(),
+            next: OnceLock::new(),
+            has_earlier: earlier.is_some(),
+        }));
+        if let Some(earlier) = earlier {
             // Only the owner begins eras, one after the other, so nobody has set it.
             let _ = earlier.next.set(era.clone());
         }
         *latest = era.of_owner();
         era
+    }
+
+    /// Whether an earlier snapshot was alive when the era began.
+    pub(super) fn has_earlier(&self) -> bool {
+        self.0.has_earlier
     }
 
     pub(super) fn of_owner(&self) -> EraOfOwner {
@@ -91,15 +104,21 @@ impl fmt::Debug for SnapshotEra {
 /// The pages of an arena as they were at a snapshot. Any thread may read them, whatever the owner does meanwhile.
 pub struct FrozenPages {
     pages: Vec<FrozenPage>,
-    /// Keeps the pages: the owner copies those that it wants to write while an era is alive, and buries the originals in it.
+    /// What the owner keeps of pages that it changes in place, if it does that.
+    undo: Option<Arc<Undo>>,
+    /// Of each page that was read, the copy that was made of it, if one was needed.
+    copies: OnceLock<Box<[OnceLock<Option<Page>>]>>,
+    /// Keeps the pages: the owner buries those that it gives up or replaces by a copy, while an era is alive.
     _era: SnapshotEra,
 }
 
 impl FrozenPages {
-    /// `pages` of an arena that from now on has `era` as its latest era.
-    pub(super) fn new(pages: Vec<FrozenPage>, era: &SnapshotEra) -> Self {
+    /// `pages` of an arena that from now on has `era` as its latest era, and changes them in place if there is an `undo`.
+    pub(super) fn new(pages: Vec<FrozenPage>, undo: Option<Arc<Undo>>, era: &SnapshotEra) -> Self {
         Self {
             pages,
+            undo,
+            copies: OnceLock::new(),
             _era: era.clone(),
         }
     }
@@ -111,13 +130,31 @@ impl FrozenPages {
 
     /// The entry bytes of each page that may have been written after the epoch `since`; of all for `None`.
     pub(super) fn since(&self, since: Option<u32>) -> impl Iterator<Item = &[u8]> {
-        let pages = self.pages.iter();
-        let written = pages.filter(move |page| since.is_none_or(|since| page.epoch() > since));
-        written.map(|page| {
+        let pages = self.pages.iter().enumerate();
+        let written = pages.filter(move |(_, page)| since.is_none_or(|since| page.epoch() > since));
+        written.map(|(number, page)| match &self.undo {
+            Some(undo) => self.kept(undo, number, *page),
             // SAFETY: `self` is borrowed for as long as the bytes are, and keeps its era alive. Its arena (see `Arena`) neither writes
             // nor frees a page of this era while it is alive.
-            unsafe { page.entries() }
+            None => unsafe { page.entries() },
         })
+    }
+
+    /// The entry bytes of a page of which `undo` may keep some.
+    fn kept(&self, undo: &Undo, number: usize, page: FrozenPage) -> &[u8] {
+        let copies = self
+            .copies
+            .get_or_init(|| self.pages.iter().map(|_| OnceLock::new()).collect());
+        let Some(copy) = copies.get(number) else {
+            return &[];
+        };
+        // SAFETY: `undo` is that of these pages, in their order, and `self` is borrowed.
+        match copy.get_or_init(|| unsafe { undo.copy(number, page) }) {
+            Some(copy) => copy.read_at(PAGE_HEADER_BYTES),
+            // SAFETY: `self` is borrowed for as long as the bytes are, and keeps its era alive; that there is no copy says that the owner leaves
+            // the page as it is.
+            None => unsafe { page.entries() },
+        }
     }
 
     /// How many pages there are.
@@ -130,6 +167,14 @@ impl FrozenPages {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.pages.is_empty()
+    }
+}
+
+impl Drop for FrozenPages {
+    fn drop(&mut self) {
+        if let Some(undo) = &self.undo {
+            undo.finish();
+        }
     }
 }
 

@@ -102,7 +102,8 @@ impl GroupTable {
     }
 
     fn change(&mut self, layout: Layout, location: Location) -> EntryMut<'_> {
-        EntryMut::new(layout, self.arena.write(location))
+        let size = self.view(layout, location).size();
+        EntryMut::new(layout, self.arena.write(location, size))
     }
 
     /// Adds an entry that is not there, without value: its flag says absent for a fixed width, its value is empty otherwise.
@@ -130,7 +131,7 @@ impl GroupTable {
     ) -> Location {
         let size = layout.entry_bytes(parts, capacity);
         let location = self.arena.allocate(size);
-        layout.write(self.arena.write(location), size, parts, epoch, flags);
+        layout.write(self.arena.write(location, size), size, parts, epoch, flags);
         location
     }
 
@@ -351,7 +352,10 @@ impl GroupTable {
 
     fn release(&mut self, layout: Layout, location: Location, size: usize) {
         if !Arena::has_own_page(size) {
-            self.change(layout, location).set_flags(DEAD);
+            let epoch = self.arena.epoch;
+            let mut entry = self.change(layout, location);
+            entry.set_epoch(epoch);
+            entry.set_flags(DEAD);
         }
         self.arena.free(location, size);
     }
@@ -386,15 +390,16 @@ impl GroupTable {
     /// Leaves an empty table and returns the full one, whose cells the caller puts back.
     #[must_use]
     pub fn take_for_rebuild(&mut self) -> Self {
-        let copied = self.arena.figures().pages_copied;
+        let before = self.arena.figures();
         let full = std::mem::replace(self, Self::new(self.epoch()));
-        self.arena.carry_copied(copied);
+        self.arena.carry_counts(before);
         full
     }
 
-    /// The pages as they are now, for a snapshot that began `era`. See [`SnapshotEra::begin`].
-    pub fn freeze(&mut self, era: &SnapshotEra) -> FrozenPages {
-        self.arena.freeze(era)
+    /// The pages as they are now, for a snapshot that began `era`. See [`SnapshotEra::begin`]. With `in_place`, which is for tables of a
+    /// fixed width, pages are changed in place meanwhile where they can be, and old entries kept by themselves.
+    pub fn freeze(&mut self, era: &SnapshotEra, in_place: bool) -> FrozenPages {
+        self.arena.freeze(era, in_place)
     }
 }
 

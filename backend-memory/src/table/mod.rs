@@ -5,7 +5,9 @@
 //! the entry's [`Location`]; each group grows its own, so that there is never a pause for one giant rehash.
 //!
 //! A snapshot takes the list of pages and no more ([`GroupTable::freeze`]). From then on, the first write to a page that was
-//! there replaces it by a copy; the original lives until the last snapshot that may read it is gone ([`SnapshotEra`]).
+//! there replaces it by a copy; the original lives until the last snapshot that may read it is gone ([`SnapshotEra`]). Pages of fixed-width
+//! entries that one snapshot shares are changed in place instead: the old bytes of each entry that is changed are kept, and the copy is made by
+//! the thread that reads the snapshot, if at all (`undo`).
 
 mod arena;
 mod batch;
@@ -17,6 +19,7 @@ mod index;
 mod page;
 mod parts;
 mod pool;
+mod undo;
 
 pub use arena::ArenaFigures;
 pub(crate) use batch::slot_has_value;

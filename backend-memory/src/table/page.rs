@@ -1,7 +1,7 @@
 //! Pages: blocks of memory that hold entries, and the addresses of entries in them.
 //!
-//! A page is written by the one thread that owns the table and, once it is part of a snapshot, by nobody: whoever calls
-//! [`Page::write_at`] has made sure that the page is not shared (`Arena::writable`).
+//! A page is written by the one thread that owns the table. Once it is part of a snapshot it is written by nobody, or only where no snapshot looks:
+//! whoever writes has made sure of that (`Arena::own`).
 #![expect(
     unsafe_code,
     reason = "pages are raw blocks, since a snapshot's thread reads them while the owner still holds them"
@@ -80,8 +80,10 @@ impl Location {
 /// most that size.
 pub(crate) struct Page {
     block: NonNull<u8>,
-    /// The arena's epoch in which the page was last made writable.
+    /// The arena's epoch in which the page was last made the owner's alone.
     pub(super) epoch: u32,
+    /// The epoch in which an entry of the page was last changed, or may have been.
+    pub(super) changed: u32,
     used: u32,
 }
 
@@ -125,8 +127,21 @@ impl Page {
         Self {
             block,
             epoch,
+            changed: epoch,
             used: super::len32(PAGE_HEADER_BYTES),
         }
+    }
+
+    /// A page with `used` bytes in use, the header's among them, to be filled; from the pool if it is not much smaller than a full one.
+    pub(super) fn with_bytes(used: usize) -> Self {
+        let bytes = if used <= PAGE_BYTES / 2 {
+            used.next_multiple_of(ALIGN)
+        } else {
+            used.max(PAGE_BYTES)
+        };
+        let mut page = Self::new(bytes, 0);
+        page.used = super::len32(used.max(PAGE_HEADER_BYTES));
+        page
     }
 
     /// The place of a page that is no longer there; it has no bytes.
@@ -134,6 +149,7 @@ impl Page {
         Self {
             block: NonNull::dangling(),
             epoch: 0,
+            changed: 0,
             used: 0,
         }
     }
@@ -182,6 +198,20 @@ impl Page {
         unsafe { std::slice::from_raw_parts_mut(self.block.as_ptr().wrapping_add(offset), len) }
     }
 
+    /// The `len` bytes in use at `offset` for writing, as for [`write_at`](Self::write_at); fewer if there are not so many.
+    #[inline]
+    pub(super) fn place_mut(&mut self, offset: usize, len: usize) -> &mut [u8] {
+        let len = len.min((self.used as usize).saturating_sub(offset));
+        // SAFETY: `offset + len` is at most `used`, unless `len` is 0; the caller is the owner and nobody else accesses these bytes.
+        unsafe { std::slice::from_raw_parts_mut(self.block.as_ptr().wrapping_add(offset), len) }
+    }
+
+    /// Says that the page is the owner's alone from `epoch` on, and that it is changed.
+    pub(super) fn own_from(&mut self, epoch: u32) {
+        self.epoch = epoch;
+        self.changed = epoch;
+    }
+
     /// The address of `offset`; where it is not in use, only to be prefetched.
     #[inline]
     pub(super) fn address(&self, offset: usize) -> *const u8 {
@@ -207,8 +237,14 @@ impl Page {
         Self {
             block,
             epoch,
+            changed: epoch,
             used: self.used,
         }
+    }
+
+    /// How many bytes are in use, the header's among them.
+    pub(super) fn used(&self) -> u32 {
+        self.used
     }
 
     /// The page as a snapshot sees it.
@@ -216,7 +252,7 @@ impl Page {
         FrozenPage {
             block: self.block,
             used: self.used,
-            epoch: self.epoch,
+            epoch: self.changed,
         }
     }
 }
@@ -249,7 +285,7 @@ impl std::fmt::Debug for Page {
 /// A page as it was at a snapshot.
 ///
 /// Invariant, kept by `frozen`: it lies in a `FrozenPages`, which keeps the block alive and whose existence keeps the owner from writing
-/// to the `used` bytes.
+/// to the `used` bytes, or lets it write only to what it has kept in an `Undo`.
 #[derive(Clone, Copy)]
 pub(super) struct FrozenPage {
     block: NonNull<u8>,
@@ -263,9 +299,29 @@ unsafe impl Send for FrozenPage {}
 unsafe impl Sync for FrozenPage {}
 
 impl FrozenPage {
-    /// The epoch in which the page was last made writable: no entry of it was changed later.
+    /// The epoch in which the page was last changed.
     pub(super) fn epoch(self) -> u32 {
         self.epoch
+    }
+
+    /// How many bytes are in use, the header's among them.
+    pub(super) fn used(self) -> u32 {
+        self.used
+    }
+
+    /// Copies the bytes `from .. to` to the same place of another page, as far as both have them in use.
+    ///
+    /// # Safety
+    /// The `FrozenPages` that the page lies in is alive, and nobody writes to these bytes meanwhile.
+    pub(super) unsafe fn copy_to(self, page: &mut Page, from: usize, to: usize) {
+        let to = to.min(self.used as usize);
+        if let Some(len) = to.checked_sub(from)
+            && let Some(place) = page.write_at(from).get_mut(..len)
+        {
+            let bytes = self.block.as_ptr().wrapping_add(from);
+            // SAFETY: the bytes up to `used` lie in the block, which is there; the caller promises that they are not written.
+            unsafe { place.as_mut_ptr().copy_from_nonoverlapping(bytes, len) };
+        }
     }
 
     /// The entries of the page.
@@ -283,5 +339,51 @@ impl FrozenPage {
                 len,
             )
         }
+    }
+}
+
+/// A block that is filled from its start by one thread, while others read what is there already.
+pub(super) struct Chunk(Page);
+
+impl Chunk {
+    /// A chunk of `bytes`, the header's among them.
+    pub(super) fn new(bytes: usize) -> Self {
+        Self(Page::with_bytes(bytes))
+    }
+
+    /// Its size.
+    pub(super) fn len(&self) -> usize {
+        self.0.used as usize
+    }
+
+    /// Writes `bytes` at `offset`, if there is room for them.
+    ///
+    /// # Safety
+    /// Meanwhile nobody accesses these bytes, and `offset` is not in the header.
+    #[inline]
+    pub(super) unsafe fn write(&self, offset: usize, bytes: &[u8]) {
+        if let Some(place) = self.0.place(offset, bytes.len()) {
+            // SAFETY: the place lies in the block, whose bytes are all initialised; the caller promises that nobody accesses it.
+            unsafe { place.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        }
+    }
+
+    /// The `len` bytes at `offset`, none if there are not so many.
+    ///
+    /// # Safety
+    /// They were written, that has happened before, and they are not written again.
+    #[inline]
+    pub(super) unsafe fn read(&self, offset: usize, len: usize) -> &[u8] {
+        match self.0.place(offset, len) {
+            // SAFETY: the place lies in the block, and by the caller's promise it is only read.
+            Some(place) => unsafe { std::slice::from_raw_parts(place.cast_const(), len) },
+            None => &[],
+        }
+    }
+
+    /// Fetches the line at `offset`, for what will be written there.
+    #[inline]
+    pub(super) fn fetch(&self, offset: usize) {
+        super::batch::fetch_to_write(self.0.address(offset));
     }
 }

@@ -1,7 +1,7 @@
 //! Where full pages come from: a pool of the process that keeps freed ones for the next snapshot.
 //!
-//! While a snapshot is written, each page that is changed is copied, and the originals are freed when it ends. Through the system's allocator each
-//! such round would give the memory back and fault it in again, page by page of the kernel. The pool takes memory in regions,
+//! While a snapshot is written, pages that are changed are copied, or what was there is kept in pages of a log; all of it is freed when it ends. Through
+//! the system's allocator each such round would give the memory back and fault it in again, page by page of the kernel. The pool takes memory in regions,
 //! asks for huge pages, which also makes random access cheaper, and hands freed pages out again, those of the lowest region first. A
 //! region without pages in use is given back once there are more free pages than pages in use, so the pool has at most twice what is in use, and a
 //! region.

@@ -98,24 +98,36 @@ fn foreign_groups_wrong_widths_wrong_kinds_and_unknown_states_are_misuse() {
 
 #[test]
 fn metrics_tell_size_entries_and_sharing() {
-    let mut keyed = fresh();
-    let state = register(&mut keyed, "count", StateKind::Value, 8);
-    keyed.put(state, &cell(b"a"), &[0; 8]).unwrap();
-    let figure = |keyed: &millpond_backend_memory::MemoryKeyedState, name: &str| {
-        let metrics = keyed.metrics();
-        metrics.iter().find(|(known, _)| known == name).unwrap().1
-    };
-    assert_eq!(figure(&keyed, "entries"), 1.0);
-    assert!(figure(&keyed, "table_bytes") > 256.0);
-    assert_eq!(figure(&keyed, "pages_shared"), 0.0);
-    let writer = crate::support::freeze(&mut keyed);
-    assert_eq!(figure(&keyed, "pages_shared"), 1.0);
-    keyed.put(state, &cell(b"a"), &[1; 8]).unwrap();
-    assert_eq!(figure(&keyed, "pages_shared"), 0.0);
-    assert_eq!(figure(&keyed, "pages_copied"), 1.0);
-    drop(writer);
-    let writer = crate::support::freeze(&mut keyed);
-    drop(writer);
-    keyed.put(state, &cell(b"a"), &[2; 8]).unwrap();
-    assert_eq!(figure(&keyed, "pages_copied"), 1.0);
+    for width in [0, 8] {
+        let mut keyed = fresh();
+        let state = register(&mut keyed, "count", StateKind::Value, width);
+        keyed.put(state, &cell(b"a"), &[0; 8]).unwrap();
+        let figure = |keyed: &millpond_backend_memory::MemoryKeyedState, name: &str| {
+            let metrics = keyed.metrics();
+            metrics.iter().find(|(known, _)| known == name).unwrap().1
+        };
+        let sharing =
+            |keyed: &_| ["pages_shared", "pages_copied", "entries_kept"].map(|name| figure(keyed, name));
+        assert_eq!(figure(&keyed, "entries"), 1.0);
+        assert!(figure(&keyed, "table_bytes") > 256.0);
+        assert_eq!(sharing(&keyed), [0.0, 0.0, 0.0]);
+        let writer = crate::support::freeze(&mut keyed);
+        assert_eq!(sharing(&keyed), [1.0, 0.0, 0.0]);
+        for value in 1..4 {
+            keyed.put(state, &cell(b"a"), &[value; 8]).unwrap();
+            // Entries of a fixed width are kept one by one, and their page stays shared.
+            let expected = if width == 0 {
+                [0.0, 1.0, 0.0]
+            } else {
+                [1.0, 0.0, 1.0]
+            };
+            assert_eq!(sharing(&keyed), expected);
+        }
+        let before = sharing(&keyed);
+        drop(writer);
+        let writer = crate::support::freeze(&mut keyed);
+        drop(writer);
+        keyed.put(state, &cell(b"a"), &[2; 8]).unwrap();
+        assert_eq!(sharing(&keyed), [0.0, before[1], before[2]]);
+    }
 }

@@ -8,6 +8,7 @@
 mod cache;
 mod damage;
 mod errors;
+mod in_place;
 mod maps;
 mod model;
 mod slots;
