@@ -30,7 +30,10 @@ pub(crate) struct Part {
 pub(crate) struct Store {
     range: KeyGroupRange,
     parts: Vec<Part>,
-    queue: Mutex<Queue>,
+    /// Frozen tables on their way, oldest first. Never locked for long: the worker adds to it.
+    waiting: Mutex<VecDeque<Weak<Frozen>>>,
+    /// The epoch up to which changes are in the databases. Locked while changes are brought in.
+    ingested: Mutex<u32>,
     /// The epoch up to which changes are in the databases.
     below: AtomicU32,
     /// How many folders and files were named.
@@ -41,13 +44,6 @@ pub(crate) struct Store {
     holding: Arc<()>,
     // Dropped last: everything else lies in it.
     folder: Folder,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    waiting: VecDeque<Weak<Frozen>>,
-    /// The epoch up to which changes are in the databases.
-    to: u32,
 }
 
 /// The tables as they were at one moment, on their way into the databases.
@@ -91,7 +87,8 @@ impl Store {
         Self {
             range,
             parts,
-            queue: Mutex::default(),
+            waiting: Mutex::default(),
+            ingested: Mutex::default(),
             below: AtomicU32::new(0),
             names: AtomicU64::new(0),
             links: AtomicBool::new(true),
@@ -142,7 +139,7 @@ impl Store {
                 _holding: Arc::clone(&self.holding),
             }),
         });
-        locked(&self.queue).waiting.push_back(Arc::downgrade(&frozen));
+        locked(&self.waiting).push_back(Arc::downgrade(&frozen));
         frozen
     }
 
@@ -156,26 +153,26 @@ impl Store {
         frozen: &Arc<Frozen>,
         check: &dyn Fn() -> BackendResult<()>,
     ) -> BackendResult<Vec<LocalCheckpoint>> {
-        let mut queue = locked(&self.queue);
+        let mut ingested = locked(&self.ingested);
         loop {
             if let Some(done) = frozen.take_done() {
                 return done;
             }
             check()?;
-            let Some(first) = queue.waiting.front() else {
+            let Some(first) = locked(&self.waiting).front().map(Weak::upgrade) else {
                 return Err(never_waited());
             };
-            if let Some(first) = first.upgrade() {
-                self.bring_in_first(&mut queue, &first, check)?;
+            if let Some(first) = first {
+                self.bring_in_first(&mut ingested, &first, check)?;
             }
-            queue.waiting.pop_front();
+            locked(&self.waiting).pop_front();
         }
     }
 
     /// Brings in the first of the queue and keeps for it what came out. Fails only where it can be tried again.
     fn bring_in_first(
         &self,
-        queue: &mut Queue,
+        to: &mut u32,
         first: &Frozen,
         check: &dyn Fn() -> BackendResult<()>,
     ) -> BackendResult<()> {
@@ -183,14 +180,14 @@ impl Store {
         let Progress::Waiting { states, .. } = &*progress else {
             return Ok(());
         };
-        let ingested = self.ingest(states, queue.to, check);
+        let ingested = self.ingest(states, *to, check);
         if let Err(error) = &ingested
             && error.kind() == BackendErrorKind::Cancelled
         {
             return Err(error.clone());
         }
         if ingested.is_ok() {
-            queue.to = first.to;
+            *to = first.to;
             self.below.store(first.to, Ordering::Release);
         }
         let checkpoints = ingested.and_then(|()| {
@@ -250,4 +247,101 @@ fn never_waited() -> BackendError {
         BackendErrorKind::Misuse,
         "what a snapshot froze can be asked for once, and was asked for before",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::Setup;
+    use crate::options::{Memory, Options};
+    use millpond_backend_api::BackendConfig;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    const RANGE: KeyGroupRange = KeyGroupRange {
+        first: KeyGroup(0),
+        last: KeyGroup(3),
+    };
+
+    fn store(folder: &std::path::Path) -> Arc<Store> {
+        let options = Options::read(&BackendConfig::default()).unwrap();
+        let setup = Setup {
+            memory: Memory::of(&options.memory),
+            options: Arc::new(options),
+        };
+        let folder = Folder::make(folder.join("store")).unwrap();
+        let database = Folder::make(folder.path().join("db-0")).unwrap();
+        let part = Part {
+            groups: RANGE,
+            database: Database::open(database, crate::origins::Origins::default(), &setup).unwrap(),
+        };
+        Arc::new(Store::new(RANGE, vec![part], folder))
+    }
+
+    fn go_on() -> BackendResult<()> {
+        Ok(())
+    }
+
+    #[test]
+    fn the_worker_is_not_held_up_while_changes_are_brought_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path());
+        let first = store.wait_for(1, Vec::new(), true);
+        let (at_work, is_at_work) = channel();
+        let (release, released) = channel::<()>();
+        let writer = {
+            let store = Arc::clone(&store);
+            std::thread::spawn(move || {
+                store.bring_in(&first, &|| {
+                    at_work.send(()).unwrap();
+                    // Ends at once when the other end is gone.
+                    let _ = released.recv();
+                    Ok(())
+                })
+            })
+        };
+        is_at_work.recv().unwrap();
+        let (taken, is_taken) = channel();
+        let worker = {
+            let store = Arc::clone(&store);
+            std::thread::spawn(move || taken.send(store.wait_for(2, Vec::new(), true)).unwrap())
+        };
+        let second = is_taken.recv_timeout(Duration::from_secs(60));
+        drop(release);
+        assert_eq!(writer.join().unwrap().unwrap().len(), 1);
+        worker.join().unwrap();
+        let second = second.expect("the worker waited for what another snapshot brings in");
+        assert_eq!(store.bring_in(&second, &go_on).unwrap().len(), 1);
+        assert_eq!(store.below(), 2);
+    }
+
+    #[test]
+    fn whoever_comes_first_brings_in_what_was_frozen_before_and_leaves_out_what_was_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path());
+        let first = store.wait_for(1, Vec::new(), true);
+        drop(store.wait_for(2, Vec::new(), true));
+        let third = store.wait_for(3, Vec::new(), false);
+        assert!(store.holds_pages());
+        assert!(
+            store.bring_in(&third, &go_on).unwrap().is_empty(),
+            "nobody wants it"
+        );
+        assert_eq!(store.below(), 3);
+        assert!(!store.holds_pages());
+        // Its checkpoint was taken in passing.
+        assert_eq!(store.bring_in(&first, &go_on).unwrap().len(), 1);
+        assert!(store.bring_in(&first, &go_on).is_err(), "it was given out");
+    }
+
+    #[test]
+    fn what_is_cancelled_can_be_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path());
+        let first = store.wait_for(1, Vec::new(), true);
+        let cancelled = || Err(BackendError::new(BackendErrorKind::Cancelled, "cancelled"));
+        assert!(store.bring_in(&first, &cancelled).is_err());
+        assert_eq!((store.below(), store.holds_pages()), (0, true));
+        assert_eq!(store.bring_in(&first, &go_on).unwrap().len(), 1);
+    }
 }
