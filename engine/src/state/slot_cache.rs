@@ -267,6 +267,12 @@ mod tests {
         cache.clear();
         cache.look_up(&keys, &mut found, &mut asked);
         assert_eq!(asked.len(), 4, "key 0 is not taken for an empty place");
+        assert!(cache.is_worth_it(), "an empty cache is not judged");
+        asked.clear();
+        let elsewhere = (0..).find(|number| set_of(*number) != set_of(0));
+        cache.insert(elsewhere.unwrap_or(0_u64).to_le_bytes(), slots[0]);
+        cache.look_up(&keys, &mut found, &mut asked);
+        assert_eq!(asked.len(), 4);
         assert!(!cache.is_worth_it());
         assert!(cache.is_worth_it(), "a pause ends");
     }
