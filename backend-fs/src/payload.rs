@@ -14,7 +14,7 @@
 
 use millpond_backend_api::{BackendError, BackendErrorKind, BackendResult, KeyGroupRange, StateDescriptor};
 use millpond_backend_memory::snapshot::format::{Bytes, put_varint};
-use millpond_backend_memory::snapshot::{put_states, read_states};
+use millpond_backend_memory::snapshot::{put_states, read_sealed, read_states, seal};
 
 const BASE: u8 = 1;
 
@@ -56,9 +56,7 @@ impl Payload {
             put_varint(&mut bytes, layer.plain_bytes);
             bytes.extend_from_slice(&layer.directory_crc32.to_le_bytes());
         }
-        let crc32 = crc32fast::hash(&bytes);
-        bytes.extend_from_slice(&crc32.to_le_bytes());
-        bytes
+        seal(bytes)
     }
 
     /// Reads a payload of a handle with `files` files.
@@ -66,27 +64,7 @@ impl Payload {
     /// # Errors
     /// [`BackendErrorKind::Corrupted`] when its checksum is wrong or it is no such description; the text says at which byte.
     pub(crate) fn read(payload: &[u8], files: usize) -> BackendResult<Self> {
-        let Some((body, crc32)) = payload.split_last_chunk::<4>() else {
-            return Err(damaged(&format!(
-                "expected at least 4 bytes, found {}",
-                payload.len()
-            )));
-        };
-        let (expected, found) = (u32::from_le_bytes(*crc32), crc32fast::hash(body));
-        if expected != found {
-            return Err(damaged(&format!(
-                "expected CRC32 {expected:08x}, found {found:08x}"
-            )));
-        }
-        let mut bytes = Bytes::new(body);
-        match Self::read_body(&mut bytes, files) {
-            Some(payload) if bytes.is_empty() => Ok(payload),
-            _ => Err(damaged(&format!(
-                "what stands at byte {} of {} does not belong there",
-                bytes.position(),
-                body.len()
-            ))),
-        }
+        read_sealed(payload, |bytes| Self::read_body(bytes, files)).map_err(|what| damaged(&what))
     }
 
     fn read_body(bytes: &mut Bytes<'_>, files: usize) -> Option<Self> {

@@ -19,7 +19,7 @@ use millpond_backend_api::{
 };
 use millpond_backend_memory::kinds::Counters;
 use millpond_backend_memory::snapshot::format::{Bytes, put_framed, put_varint};
-use millpond_backend_memory::snapshot::{put_states, read_states};
+use millpond_backend_memory::snapshot::{put_states, read_sealed, read_states, seal};
 
 /// The format of a handle's files: those of a RocksDB database.
 pub(crate) const FORMAT: &str = "millpond-rocksdb/1";
@@ -57,9 +57,7 @@ impl Payload {
             put_framed(&mut bytes, file.name.as_bytes());
             bytes.extend_from_slice(&file.crc32.to_le_bytes());
         }
-        let crc32 = crc32fast::hash(&bytes);
-        bytes.extend_from_slice(&crc32.to_le_bytes());
-        bytes
+        seal(bytes)
     }
 
     /// Reads the payload of a handle.
@@ -67,28 +65,9 @@ impl Payload {
     /// # Errors
     /// [`BackendErrorKind::Corrupted`] when its checksum is wrong or it is no description of the handle.
     pub(crate) fn of(handle: &SnapshotHandle) -> BackendResult<Self> {
-        let payload = handle.payload.as_slice();
-        let Some((body, crc32)) = payload.split_last_chunk::<4>() else {
-            return Err(damaged(&format!(
-                "expected at least 4 bytes, found {}",
-                payload.len()
-            )));
-        };
-        let (expected, found) = (u32::from_le_bytes(*crc32), crc32fast::hash(body));
-        if expected != found {
-            return Err(damaged(&format!(
-                "expected CRC32 {expected:08x}, found {found:08x}"
-            )));
-        }
-        let mut bytes = Bytes::new(body);
-        match Self::read_body(&mut bytes, handle.key_groups) {
-            Some(payload) if bytes.is_empty() => payload.check_files(handle),
-            _ => Err(damaged(&format!(
-                "what stands at byte {} of {} does not belong there",
-                bytes.position(),
-                body.len()
-            ))),
-        }
+        let read = |bytes: &mut Bytes<'_>| Self::read_body(bytes, handle.key_groups);
+        let payload = read_sealed(handle.payload.as_slice(), read).map_err(|what| damaged(&what))?;
+        payload.check_files(handle)
     }
 
     fn read_body(bytes: &mut Bytes<'_>, range: KeyGroupRange) -> Option<Self> {

@@ -1,6 +1,7 @@
 //! The description of a snapshot, which travels in the handle: the states, and where each one's groups lie in the file.
 
 use super::format::{Bytes, put_varint};
+use super::sealed::{read_sealed, seal};
 use super::states::{put_states, read_states};
 use millpond_backend_api::{BackendError, BackendErrorKind, BackendResult, KeyGroup, StateDescriptor};
 
@@ -45,9 +46,7 @@ impl Description {
             put_varint(&mut bytes, section.entries);
             bytes.extend_from_slice(&section.crc32.to_le_bytes());
         }
-        let crc32 = crc32fast::hash(&bytes);
-        bytes.extend_from_slice(&crc32.to_le_bytes());
-        bytes
+        seal(bytes)
     }
 
     /// Reads a payload.
@@ -55,28 +54,7 @@ impl Description {
     /// # Errors
     /// [`BackendErrorKind::Corrupted`] when its checksum is wrong or it is not such a description; the text says at which byte.
     pub fn from_payload(payload: &[u8]) -> BackendResult<Self> {
-        let Some((body, crc32)) = payload.split_last_chunk::<4>() else {
-            return Err(damaged(format!(
-                "expected at least 4 bytes, found {}",
-                payload.len()
-            )));
-        };
-        let (expected, found) = (u32::from_le_bytes(*crc32), crc32fast::hash(body));
-        if expected != found {
-            return Err(damaged(format!(
-                "expected CRC32 {expected:08x}, found {found:08x}"
-            )));
-        }
-        let mut bytes = Bytes::new(body);
-        let read = Self::read(&mut bytes);
-        match read {
-            Some(description) if bytes.is_empty() => Ok(description),
-            _ => Err(damaged(format!(
-                "what stands at byte {} of {} does not belong there",
-                bytes.position(),
-                body.len()
-            ))),
-        }
+        read_sealed(payload, Self::read).map_err(damaged)
     }
 
     fn read(bytes: &mut Bytes<'_>) -> Option<Self> {

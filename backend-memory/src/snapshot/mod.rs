@@ -3,10 +3,12 @@
 mod description;
 pub mod format;
 mod restore;
+mod sealed;
 mod states;
 mod writer;
 
 pub use description::{Description, Section};
 pub use restore::{RestoredSection, read_sections};
+pub use sealed::{read_sealed, seal};
 pub use states::{put_states, read_states};
 pub use writer::{FrozenState, TableWriter};
