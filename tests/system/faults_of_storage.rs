@@ -1,8 +1,8 @@
 //! Storage that fails, and crashes at single system calls of the publication of checkpoints and results.
 
 use crate::harness::{
-    FILES, HEAP, JobFolder, Program, Random, Settings, Strace, assert_exactly, awk_lines, finished_lines,
-    job_folders, number, write_text,
+    FILES, HEAP, JobFolder, Program, Random, Settings, Strace, assert_exactly, awk_lines, checkpoints_below,
+    finished_lines, job_folders, number, write_text,
 };
 use std::path::Path;
 use std::process::Command;
@@ -312,29 +312,34 @@ fn damage_in_the_latest_checkpoint_is_told_and_nothing_is_thrown_away() {
     let mut running = program.start();
     running.wait_for("checkpoint completed checkpoint=3");
     running.kill();
-    let checkpoints = snapshot_files(&folder.path().join("checkpoints"));
-    assert!(!checkpoints.is_empty());
-    for file in &checkpoints {
-        let mut bytes = std::fs::read(file).unwrap();
-        let at = bytes.len() / 2;
-        bytes[at] ^= 1;
-        std::fs::write(file, bytes).unwrap();
-    }
+    // Not what the killed job had begun to write, or was about to delete: that is swept.
+    let retained = checkpoints_below(&folder.path().join("checkpoints"));
+    let files: Vec<_> = retained
+        .iter()
+        .rev()
+        .take(2)
+        .flat_map(|(_, checkpoint)| snapshot_files(checkpoint))
+        .collect();
+    assert!(!files.is_empty());
+    let flip = || {
+        for file in &files {
+            let mut bytes = std::fs::read(file).unwrap();
+            let at = bytes.len() / 2;
+            bytes[at] ^= 1;
+            std::fs::write(file, bytes).unwrap();
+        }
+    };
+    flip();
     for _ in 0..2 {
         program.run().expect_code(2).expect_output(&["chk-"]);
     }
-    assert_eq!(snapshot_files(&folder.path().join("checkpoints")), checkpoints);
-    for file in &checkpoints {
-        let mut bytes = std::fs::read(file).unwrap();
-        let at = bytes.len() / 2;
-        bytes[at] ^= 1;
-        std::fs::write(file, bytes).unwrap();
-    }
+    // All are still there.
+    flip();
     program.run().expect_code(0);
     assert_output(folder.path(), "repaired");
 }
 
-/// All files of checkpoints but their metadata.
+/// All files of a checkpoint but its metadata.
 fn snapshot_files(folder: &Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {

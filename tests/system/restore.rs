@@ -1,8 +1,10 @@
 //! Starting again: from a retained checkpoint, beside a program that runs, and after the end.
 
-use crate::harness::{Program, Random, assert_exactly, awk_lines, finished_lines, write_text};
+use crate::harness::{
+    Program, Random, assert_exactly, awk_lines, finished_lines, latest_checkpoint, write_text,
+};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A word count of about two seconds with checkpoints that nobody but a person finds again.
 fn program(folder: &Path, random: &mut Random) -> Program {
@@ -17,23 +19,6 @@ fn program(folder: &Path, random: &mut Random) -> Program {
             "execution.checkpointing.dir",
             format!("file://{}", folder.join("checkpoints").display()),
         )
-}
-
-/// The newest checkpoint that is whole.
-fn latest_checkpoint(folder: &Path) -> PathBuf {
-    let mut found: Vec<(u64, PathBuf)> = fs::read_dir(folder.join("checkpoints"))
-        .unwrap()
-        .filter_map(|job| fs::read_dir(job.unwrap().path()).ok())
-        .flatten()
-        .map(|checkpoint| checkpoint.unwrap().path())
-        .filter(|path| path.join("_metadata").is_file())
-        .map(|path| {
-            let number = path.file_name().unwrap().to_str().unwrap();
-            (number.strip_prefix("chk-").unwrap().parse().unwrap(), path)
-        })
-        .collect();
-    found.sort();
-    found.pop().unwrap().1
 }
 
 fn assert_output(folder: &Path, what: &str) {
@@ -52,7 +37,10 @@ fn a_killed_job_goes_on_from_its_retained_checkpoint_at_any_parallelism() {
         running.kill();
         program
             .option("parallelism", after)
-            .option("from-savepoint", latest_checkpoint(folder.path()).display())
+            .option(
+                "from-savepoint",
+                latest_checkpoint(&folder.path().join("checkpoints")).display(),
+            )
             .run()
             .expect_code(0);
         assert_output(folder.path(), &format!("parallelism {before}, then {after}"));

@@ -45,6 +45,10 @@ enum Command {
         #[arg(long)]
         quick: bool,
 
+        /// Run tests that failed once more, and fail only if they fail again
+        #[arg(long)]
+        second_try: bool,
+
         /// Leave the state backend of this name out, such as rocksdb; may be given several times
         #[arg(long, value_name = "NAME")]
         without: Vec<String>,
@@ -83,7 +87,11 @@ impl fmt::Display for Failure {
 fn main() -> ExitCode {
     let result = match Args::parse().command {
         Command::Plugins { names, without } => plugins::command(&names, &without),
-        Command::Test { quick, without } => test::run(quick, &without),
+        Command::Test {
+            quick,
+            second_try,
+            without,
+        } => test::run(quick, second_try, &without),
         Command::Powercuts { rounds, fs } => power_cuts::run(rounds, fs),
     };
     match result {

@@ -13,14 +13,20 @@ const IN_MEMORY: &str = "/dev/shm";
 /// What these tests need at the most at once, and half as much again.
 const IN_MEMORY_BYTES_MIN: u64 = 1 << 30;
 
-/// Prepares the machine and runs the tests; with `quick` only the unit tests, and not those of the backends in `without`.
+/// Prepares the machine and runs the tests; with `quick` only the unit tests, and not those of the backends in `without`. With `second_try` a test that failed
+/// is run once more.
 ///
 /// # Errors
 /// When something is missing that cannot be installed, or a test fails.
-pub(crate) fn run(quick: bool, without: &[String]) -> Result<(), Failure> {
+pub(crate) fn run(quick: bool, second_try: bool, without: &[String]) -> Result<(), Failure> {
+    let run = if second_try {
+        step::run_with_second_try
+    } else {
+        step::run
+    };
     let mut steps = Vec::new();
     if quick {
-        steps.push(step::run(
+        steps.push(run(
             "unit tests",
             cargo()
                 .args(["test", "--lib", "--bins", "--no-fail-fast"])
@@ -44,18 +50,18 @@ pub(crate) fn run(quick: bool, without: &[String]) -> Result<(), Failure> {
         // Whole programs on its library: it was just built, so none of these tests may be left out.
         everything.env("MILLPOND_ROCKSDB_LIBRARY", "needed");
     }
-    steps.push(step::run(
+    steps.push(run(
         "all tests of the workspace, but for RocksDB",
         &mut everything,
     )?);
     if choice.has_rocksdb() {
-        steps.push(step::run(
+        steps.push(run(
             "tests of the RocksDB backend",
             cargo_in_memory()
                 .args(["test", "--release", "--no-fail-fast"])
                 .args(["--package", "millpond-backend-rocksdb"]),
         )?);
-        steps.push(step::run(
+        steps.push(run(
             "tests of the engine with the RocksDB backend linked",
             cargo()
                 .args(["test", "--release", "--package", "millpond-engine"])
@@ -63,7 +69,7 @@ pub(crate) fn run(quick: bool, without: &[String]) -> Result<(), Failure> {
                 .args(["--config", "profile.release.package.millpond-engine.opt-level=0"])
                 .args(["--features", "rocksdb", "--lib", "rocksdb"]),
         )?);
-        steps.push(step::run(
+        steps.push(run(
             "tests of whole programs with the RocksDB backend linked",
             cargo_in_memory()
                 .args(["test", "--release", "--no-fail-fast"])
@@ -72,7 +78,7 @@ pub(crate) fn run(quick: bool, without: &[String]) -> Result<(), Failure> {
         )?);
     }
     for manifest in examples {
-        steps.push(step::run(
+        steps.push(run(
             "tests of an example plugin",
             cargo()
                 .args(["test", "--no-fail-fast", "--manifest-path"])
@@ -109,6 +115,11 @@ fn summary(steps: &[Step], left_out: &[String]) -> Result<(), Failure> {
         ));
         for name in &step.tests.failed {
             say(format_args!("        {name}"));
+        }
+        for name in &step.unstable {
+            say(format_args!(
+                "        UNSTABLE, passed when it was run again: {name}"
+            ));
         }
     }
     for text in left_out {

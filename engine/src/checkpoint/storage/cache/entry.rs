@@ -20,6 +20,18 @@ fn has_name(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
+/// A file that is locked until this is dropped.
+///
+/// It is unlocked, not only closed: a child that was just forked, and has not executed its program yet, has a copy of the handle, and the lock with it.
+#[derive(Debug)]
+struct Locked(File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
 /// Deletes a file unless somebody has a lock on it; tells whether it is gone.
 pub(super) fn remove_unless_locked(path: &Path) -> io::Result<bool> {
     let file = match File::open(path) {
@@ -32,7 +44,8 @@ pub(super) fn remove_unless_locked(path: &Path) -> io::Result<bool> {
         Err(fs::TryLockError::WouldBlock) => return Ok(false),
         Err(fs::TryLockError::Error(error)) => return Err(error),
     }
-    if has_name(&file, path)? {
+    let file = Locked(file);
+    if has_name(&file.0, path)? {
         fs::remove_file(path)?;
     }
     Ok(true)
@@ -41,7 +54,7 @@ pub(super) fn remove_unless_locked(path: &Path) -> io::Result<bool> {
 /// An entry in use: it is not evicted while this lives, by this process or another.
 #[derive(Debug)]
 pub(super) struct Pin {
-    file: File,
+    file: Locked,
     path: PathBuf,
 }
 
@@ -56,17 +69,18 @@ impl Pin {
             };
             // Whoever deletes it holds it for an instant only.
             file.lock_shared()?;
-            if !has_name(&file, path)? {
+            let file = Locked(file);
+            if !has_name(&file.0, path)? {
                 continue;
             }
-            let found = file.metadata()?.len();
+            let found = file.0.metadata()?.len();
             if found != size {
                 tracing::warn!(entry = %path.display(), found, expected = size, "a local copy of a snapshot file has the wrong size and is fetched anew");
                 fs::remove_file(path)?;
                 return Ok(None);
             }
             // Only the order of eviction suffers if this fails.
-            let _ = file.set_modified(SystemTime::now());
+            let _ = file.0.set_modified(SystemTime::now());
             let path = path.to_owned();
             return Ok(Some(Self { file, path }));
         }
@@ -74,8 +88,8 @@ impl Pin {
 
     /// Whether the entry is still there: somebody may have emptied the folder by hand.
     pub(super) fn is_valid(&self, size: u64) -> bool {
-        let same_size = self.file.metadata().is_ok_and(|found| found.len() == size);
-        same_size && has_name(&self.file, &self.path).unwrap_or(false)
+        let same_size = self.file().metadata().is_ok_and(|found| found.len() == size);
+        same_size && has_name(self.file(), &self.path).unwrap_or(false)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -83,13 +97,13 @@ impl Pin {
     }
 
     pub(super) fn file(&self) -> &File {
-        &self.file
+        &self.file.0
     }
 }
 
 impl Read for Pin {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.file.read(buffer)
+        self.file.0.read(buffer)
     }
 }
 
@@ -120,8 +134,9 @@ impl Temporary {
         let file = self.file.try_clone()?;
         // Its own lock turns into that of a reader, for an instant without any.
         file.lock_shared()?;
+        let file = Locked(file);
         let path = entry.to_owned();
-        Ok(has_name(&file, entry)?.then_some(Pin { file, path }))
+        Ok(has_name(&file.0, entry)?.then_some(Pin { file, path }))
     }
 }
 
@@ -145,7 +160,7 @@ impl Drop for Temporary {
 /// Held by the one who fetches an entry; the others wait for it.
 #[derive(Debug)]
 pub(super) struct FetchLock {
-    _file: File,
+    _file: Locked,
     path: PathBuf,
 }
 
@@ -160,7 +175,8 @@ impl FetchLock {
                 .write(true)
                 .open(&path)?;
             file.lock()?;
-            if has_name(&file, &path)? {
+            let file = Locked(file);
+            if has_name(&file.0, &path)? {
                 return Ok(Self { _file: file, path });
             }
         }
