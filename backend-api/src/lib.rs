@@ -31,6 +31,6 @@ pub use key_group::{
     KeyGroup, KeyGroupRange, MAX_PARALLELISM_LIMIT, default_max_parallelism, key_group, key_hash, owner,
 };
 pub use slot::Slot;
-pub use snapshot::{FileRef, OpenKeyed, SnapshotHandle, SnapshotRequest, SnapshotWriter};
+pub use snapshot::{FileRef, OpenKeyed, SnapshotForm, SnapshotHandle, SnapshotRequest, SnapshotWriter};
 pub use state::{Cell, Entry, EntryBuffer, KeyBatch, StateDescriptor, StateId, StateKind};
 pub use streams::{RestoreFiles, RestoreStream, SnapshotStream, SnapshotStreams, StreamHint};

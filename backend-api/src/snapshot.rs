@@ -6,6 +6,17 @@ use crate::streams::{RestoreFiles, SnapshotStreams};
 use abi_stable::StableAbi;
 use abi_stable::std_types::{RString, RVec};
 
+/// In which form a snapshot is written.
+#[repr(u8)]
+#[derive(StableAbi, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SnapshotForm {
+    /// The backend's own, which it writes and restores fastest. Checkpoints are written in it.
+    #[default]
+    Native = 0,
+    /// The one that every backend reads: a savepoint in it is restored with whatever backend the job has then.
+    Canonical = 1,
+}
+
 /// What the engine asks for when it takes a snapshot.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +25,8 @@ pub struct SnapshotRequest {
     pub checkpoint_id: u64,
     /// Whether files of earlier completed checkpoints may be used. `false` for savepoints and full checkpoints.
     pub may_share: bool,
+    /// The form of the files. A canonical snapshot never shares.
+    pub form: SnapshotForm,
 }
 
 /// A file of a snapshot, written through a [`SnapshotStream`](crate::SnapshotStream).

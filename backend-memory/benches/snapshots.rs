@@ -13,7 +13,7 @@
 mod support;
 
 use millpond_backend_api::{
-    KeyedState, Slot, SnapshotRequest, SnapshotWriter, StateDescriptor, StateId, StateKind,
+    KeyedState, Slot, SnapshotForm, SnapshotRequest, SnapshotWriter, StateDescriptor, StateId, StateKind,
 };
 use millpond_backend_memory::MemoryKeyedState;
 use std::time::Instant;
@@ -60,6 +60,7 @@ fn run(keys: u64) {
     let request = SnapshotRequest {
         checkpoint_id: 1,
         may_share: false,
+        form: SnapshotForm::Native,
     };
     let start = Instant::now();
     let mut writer = keyed.snapshot(&request).unwrap();

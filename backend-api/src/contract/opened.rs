@@ -8,7 +8,7 @@ use crate::abi::{KeyedObject, WriterObject};
 use crate::backend::CheckpointEvent;
 use crate::error::BackendResult;
 use crate::key_group::{KeyGroup, KeyGroupRange};
-use crate::snapshot::{SnapshotHandle, SnapshotRequest};
+use crate::snapshot::{SnapshotForm, SnapshotHandle, SnapshotRequest};
 use crate::state::{EntryBuffer, StateDescriptor, StateId, StateKind};
 use std::path::PathBuf;
 
@@ -375,6 +375,7 @@ impl Opened {
         let request = SnapshotRequest {
             checkpoint_id: self.next_checkpoint,
             may_share,
+            form: SnapshotForm::Native,
         };
         self.next_checkpoint += 1;
         let writer = sure("snapshot", self.keyed.snapshot(&request).into_result());

@@ -139,6 +139,7 @@ fn a_state_with_slots_out_refuses_everything_else() {
             .snapshot(&millpond_backend_api::SnapshotRequest {
                 checkpoint_id: 1,
                 may_share: false,
+                form: millpond_backend_api::SnapshotForm::Native,
             })
             .unwrap_err(),
     ];

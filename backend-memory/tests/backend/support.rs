@@ -7,9 +7,9 @@ use millpond_backend_api::streams::{
 };
 use millpond_backend_api::{
     BackendConfig, BackendError, BackendErrorKind, BackendResult, Cell, EntryBuffer, FileRef, KeyBatch,
-    KeyGroup, KeyGroupRange, KeyedState, OpenKeyed, RestoreFiles, RestoreStream, SnapshotHandle,
-    SnapshotRequest, SnapshotStream, SnapshotStreams, SnapshotWriter, StateBackend, StateBackendFactory,
-    StateDescriptor, StateId, StateKind, StreamHint, key_group, key_hash,
+    KeyGroup, KeyGroupRange, KeyedState, OpenKeyed, RestoreFiles, RestoreStream, SnapshotForm,
+    SnapshotHandle, SnapshotRequest, SnapshotStream, SnapshotStreams, SnapshotWriter, StateBackend,
+    StateBackendFactory, StateDescriptor, StateId, StateKind, StreamHint, key_group, key_hash,
 };
 use millpond_backend_memory::{MemoryKeyedState, MemoryStateBackendFactory};
 use std::collections::BTreeMap;
@@ -167,6 +167,7 @@ pub(crate) fn freeze(keyed: &mut MemoryKeyedState) -> impl SnapshotWriter + use<
         .snapshot(&SnapshotRequest {
             checkpoint_id: 1,
             may_share: true,
+            form: SnapshotForm::Native,
         })
         .unwrap()
 }

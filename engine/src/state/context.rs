@@ -7,7 +7,7 @@ use crate::Result;
 use crate::api::{Data, TimestampMs};
 use crate::backend::KeyedBackend;
 use crate::codec;
-use millpond_backend_api::{Cell, CheckpointEvent, EntryBuffer, SnapshotRequest, StateId};
+use millpond_backend_api::{Cell, CheckpointEvent, EntryBuffer, SnapshotForm, SnapshotRequest, StateId};
 
 /// Keyed state, scoped to the key of the current record or timer.
 ///
@@ -243,6 +243,7 @@ impl KeyedContext {
         self.backend.snapshot(&SnapshotRequest {
             checkpoint_id: id,
             may_share,
+            form: SnapshotForm::Native,
         })
     }
 

@@ -228,6 +228,7 @@ fn a_panic_in_any_call_of_a_keyed_state_is_an_error_and_every_later_call_is_refu
         let request = SnapshotRequest {
             checkpoint_id: 1,
             may_share: true,
+            form: SnapshotForm::Native,
         };
         if call != "register" {
             let descriptor = StateDescriptor::new("value", StateKind::Value, 8);

@@ -44,6 +44,7 @@ fn cell(group: u16, key: &[u8]) -> Cell<'_> {
 const REQUEST: SnapshotRequest = SnapshotRequest {
     checkpoint_id: 1,
     may_share: false,
+    form: millpond_backend_api::SnapshotForm::Native,
 };
 
 /// A keyed state with a value in two key groups.
