@@ -155,7 +155,7 @@ fn run(keys: u64) {
             .snapshot(&SnapshotRequest {
                 checkpoint_id: id,
                 may_share: true,
-                form: SnapshotForm::Native,
+                form: millpond_backend_api::SnapshotForm::Native,
             })
             .unwrap();
         (id, writer, started.elapsed().as_secs_f64() * 1e3)
