@@ -162,7 +162,7 @@ impl Walk {
         let request = SnapshotRequest {
             checkpoint_id,
             may_share,
-            form: SnapshotForm::Native,
+            form: millpond_backend_api::SnapshotForm::Native,
         };
         let mut writer = self.keyed.snapshot(&request).unwrap();
         let folder = self.folder.clone();
