@@ -1,9 +1,5 @@
 //! Canonical snapshots of state that is larger than what is kept in memory on the way, and beside increments.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test fails where it panics"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
 
 use millpond_backend_api::contract::{Address, Opened, Random, Shape, Suite};
 use millpond_backend_api::{CheckpointEvent, SnapshotHandle, StateKind};
