@@ -32,7 +32,7 @@ pub mod store;
 #[cfg(test)]
 mod crash_tests;
 
-pub use command::{Command, SnapshotKind, SnapshotOptions};
+pub use command::{Command, SavepointFormat, SavepointOptions, SnapshotKind, SnapshotOptions, StopMode};
 pub use handle::{
     Ack, AckMessage, DeclineKind, FileLocation, FileRef, KeyedHandle, OperatorStateSnapshot, Redistribution,
     SubtaskSnapshot,

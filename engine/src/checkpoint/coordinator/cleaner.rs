@@ -1,7 +1,8 @@
 //! Deleting beside the coordinator, so that a slow disk does not hold checkpoints up.
 
 use crate::checkpoint::CheckpointId;
-use crate::checkpoint::storage::CheckpointStorage;
+use crate::checkpoint::storage::{CheckpointStorage, discard_savepoint};
+use std::path::Path;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -10,6 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 #[derive(Debug)]
 pub(super) enum Clean {
     Checkpoint(CheckpointId),
+    /// The folder of a savepoint that came to nothing.
+    Savepoint(String),
     Files(Vec<String>),
     /// Answered when everything before is done.
     Barrier(oneshot::Sender<()>),
@@ -37,6 +40,11 @@ fn clean_one(storage: &dyn CheckpointStorage, clean: Clean) {
         Clean::Checkpoint(id) => {
             if let Err(error) = storage.discard_checkpoint(id) {
                 tracing::warn!(checkpoint = %id, %error, "a checkpoint that nobody needs could not be deleted");
+            }
+        }
+        Clean::Savepoint(folder) => {
+            if let Err(error) = discard_savepoint(Path::new(&folder)) {
+                tracing::warn!(%folder, %error, "a savepoint that came to nothing could not be deleted");
             }
         }
         Clean::Files(files) => {

@@ -20,10 +20,10 @@ use super::{
 use crate::checkpoint::ha::{HaSession, JobEnd};
 use crate::checkpoint::metadata;
 use crate::checkpoint::restore;
-use crate::checkpoint::storage::CheckpointStorage;
+use crate::checkpoint::storage::{CheckpointStorage, publish_savepoint};
 use crate::checkpoint::store::{CompletedCheckpoint, CompletedStore};
 use crate::checkpoint::{
-    Ack, CheckpointId, CheckpointMetadata, CheckpointSettings, Command, JobId, SnapshotKind,
+    Ack, CheckpointId, CheckpointMetadata, CheckpointSettings, Command, JobId, SavepointOptions, SnapshotKind,
 };
 use crate::{Error, ErrorKind, Result};
 use std::collections::{HashMap, VecDeque};
@@ -72,12 +72,15 @@ pub struct AttemptStart {
     pub first_epoch: u64,
 }
 
-/// The answer to a snapshot that was asked for: its number, and where its metadata is.
+/// The answer to a snapshot that was asked for: its number, and where its metadata is; for a savepoint, its folder.
 pub type Triggered = Result<(CheckpointId, Option<String>), CheckpointFailure>;
+
+/// Takes the answer; called on the coordinator's task, which it must not hold up.
+type Answer = Box<dyn FnOnce(Triggered) + Send>;
 
 enum Message {
     Event(Event),
-    Trigger(SnapshotKind, oneshot::Sender<Triggered>),
+    Trigger(SnapshotKind, Answer),
     BeginAttempt(u64, oneshot::Sender<Result<AttemptStart>>),
     Kept(oneshot::Sender<Vec<CompletedCheckpoint>>),
     GoBack(oneshot::Sender<Result<Option<CompletedCheckpoint>>>),
@@ -195,14 +198,30 @@ impl CoordinatorHandle {
         self.ask(|reply| Message::BeginAttempt(at_least, reply)).await?
     }
 
-    /// Takes a checkpoint now; comes back when it is complete.
+    /// Takes a checkpoint or savepoint now; comes back when it is complete, or for one that the job stops with, when the job has ended.
     ///
     /// # Errors
     /// [`ErrorKind::Storage`] and others when the checkpoint failed, [`ErrorKind::Cancelled`] when the coordinator has ended.
     pub async fn trigger(&self, kind: SnapshotKind) -> Result<(CheckpointId, Option<String>)> {
-        self.ask(|reply| Message::Trigger(kind, reply))
+        self.ask(|reply| Message::Trigger(kind, answer_to(reply)))
             .await?
-            .map_err(|failure| Error::new(failure.error_kind(), failure.to_string()))
+            .map_err(refused)
+    }
+
+    /// The same for a thread that may wait.
+    ///
+    /// # Errors
+    /// As [`trigger`](Self::trigger).
+    pub fn trigger_and_wait(&self, kind: SnapshotKind) -> Result<(CheckpointId, Option<String>)> {
+        let (reply, answer) = std::sync::mpsc::channel();
+        let reply = Box::new(move |triggered| {
+            // Whoever asked may have gone.
+            let _ = reply.send(triggered);
+        });
+        self.messages
+            .send(Message::Trigger(kind, reply))
+            .map_err(|_| ended())?;
+        answer.recv().map_err(|_| ended())?.map_err(refused)
     }
 
     /// What a restart could begin from: the checkpoints of this job that are kept, oldest first; if there are none, the snapshot that it was started from.
@@ -222,7 +241,7 @@ impl CoordinatorHandle {
         self.ask(Message::GoBack).await?
     }
 
-    /// Records how the job ended, deletes what is not to be kept, and ends the coordinator.
+    /// Records how the job ended (one that ends well may have been stopped by a savepoint), deletes what is not to be kept, and ends the coordinator.
     ///
     /// # Errors
     /// [`ErrorKind::Storage`] when the end cannot be recorded; nothing is deleted then. [`ErrorKind::Cancelled`] when the coordinator has ended before.
@@ -237,22 +256,36 @@ impl CoordinatorHandle {
     }
 
     async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T> {
-        let ended = || Error::new(ErrorKind::Cancelled, "the checkpoint coordinator has ended");
         let (reply, answer) = oneshot::channel();
         self.messages.send(message(reply)).map_err(|_| ended())?;
         answer.await.map_err(|_| ended())
     }
 }
 
+fn ended() -> Error {
+    Error::new(ErrorKind::Cancelled, "the checkpoint coordinator has ended")
+}
+
+fn refused(failure: CheckpointFailure) -> Error {
+    Error::new(failure.error_kind(), failure.to_string())
+}
+
+fn answer_to(reply: oneshot::Sender<Triggered>) -> Answer {
+    Box::new(move |triggered| {
+        // Whoever asked may have gone.
+        let _ = reply.send(triggered);
+    })
+}
+
 struct Driver {
     core: Coordinator,
-    session: Arc<Mutex<Box<dyn HaSession>>>,
+    session: Session,
     storage: Arc<dyn CheckpointStorage>,
     cleaner: mpsc::UnboundedSender<Clean>,
     output: Box<dyn FnMut(Output) + Send>,
     stats: watch::Sender<CheckpointStats>,
     started: Instant,
-    requests: HashMap<RequestId, oneshot::Sender<Triggered>>,
+    requests: HashMap<RequestId, Answer>,
     next_request: u64,
 }
 
@@ -335,16 +368,40 @@ impl Driver {
                     let result = self.persist(metadata, retained, next_id).await;
                     events.push_back(Event::Persisted { id, result });
                 }
+                Action::PersistSavepoint {
+                    metadata,
+                    savepoint,
+                    retained,
+                } => {
+                    let id = metadata.id;
+                    let result = self.persist_savepoint(metadata, savepoint, retained).await;
+                    events.push_back(Event::Persisted { id, result });
+                }
+                Action::DiscardSavepoint(folder) => self.clean(Clean::Savepoint(folder)),
                 Action::DiscardCheckpoint(id) => self.clean(Clean::Checkpoint(id)),
                 Action::DiscardFiles(files) => self.clean(Clean::Files(files)),
                 Action::Reply { request, result } => {
                     if let Some(reply) = self.requests.remove(&request) {
-                        let _ = reply.send(result);
+                        self.reply(reply, result);
                     }
                 }
                 Action::Report(report) => log(&report),
             }
         }
+    }
+
+    /// Answers a request; a failure only when what is there of the snapshot has been deleted.
+    fn reply(&self, reply: Answer, result: Triggered) {
+        if result.is_ok() {
+            return reply(result);
+        }
+        let (done, cleaned) = oneshot::channel();
+        self.clean(Clean::Barrier(done));
+        tokio::spawn(async move {
+            // An error says that the runtime is shutting down.
+            let _ = cleaned.await;
+            reply(result);
+        });
     }
 
     fn clean(&self, clean: Clean) {
@@ -359,30 +416,38 @@ impl Driver {
         next_id: CheckpointId,
     ) -> Result<Option<String>, PersistFailure> {
         let (storage, session) = (Arc::clone(&self.storage), Arc::clone(&self.session));
-        let nothing_visible = |error: &Error| PersistFailure {
-            reason: error.to_string(),
-            unknown_outcome: false,
-        };
-        let task = tokio::task::spawn_blocking(move || {
+        persist_on_a_thread(move || {
             let bytes = metadata::encode(&metadata).map_err(|error| nothing_visible(&error))?;
             let path = storage
                 .publish_metadata(metadata.id, &bytes)
                 .map_err(|error| nothing_visible(&error))?;
-            let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
-            session
-                .publish(metadata.id, &bytes, &retained, next_id)
-                .map_err(|failed| PersistFailure {
-                    reason: failed.error.to_string(),
-                    unknown_outcome: failed.unknown_outcome,
-                })?;
+            publish(&session, metadata.id, &bytes, &retained, next_id)?;
             Ok(path.map(|path| path.display().to_string()))
-        });
-        task.await.unwrap_or_else(|error| {
-            Err(PersistFailure {
-                reason: error.to_string(),
-                unknown_outcome: true,
-            })
         })
+        .await
+    }
+
+    async fn persist_savepoint(
+        &mut self,
+        metadata: Arc<CheckpointMetadata>,
+        savepoint: SavepointOptions,
+        retained: Option<(Vec<CheckpointId>, CheckpointId)>,
+    ) -> Result<Option<String>, PersistFailure> {
+        let session = Arc::clone(&self.session);
+        persist_on_a_thread(move || {
+            let folder = Path::new(&savepoint.folder);
+            metadata::encode(&metadata)
+                .and_then(|bytes| publish_savepoint(folder, &bytes))
+                .map_err(|error| nothing_visible(&error))?;
+            if let Some((retained, next_id)) = retained {
+                // Whoever finds it by high availability does not find it by its folder.
+                let absolute = restore::with_absolute_paths(&metadata, folder);
+                let bytes = metadata::encode(&absolute).map_err(|error| nothing_visible(&error))?;
+                publish(&session, metadata.id, &bytes, &retained, next_id)?;
+            }
+            Ok(Some(savepoint.folder))
+        })
+        .await
     }
 
     async fn with_session<T: Send + 'static>(
@@ -495,9 +560,14 @@ impl Driver {
     }
 
     async fn finish(&mut self, end: JobEnd) -> Result<()> {
+        let (end, replies) = match end {
+            JobEnd::Finished => self.core.finished(),
+            end => (end, Vec::new()),
+        };
         self.handle(Event::Cancel).await;
         // The pointer goes first: what it names is there, always.
         self.with_session(move |session| session.finish(end)).await?;
+        self.carry_out(replies, &mut VecDeque::new()).await;
         let actions = self.core.finish(end);
         self.carry_out(actions, &mut VecDeque::new()).await;
         let (done, cleaned) = oneshot::channel();
@@ -510,6 +580,44 @@ impl Driver {
             tracing::warn!(%error, "an empty folder is left");
         }
         Ok(())
+    }
+}
+
+type Session = Arc<Mutex<Box<dyn HaSession>>>;
+
+/// Has high availability name the checkpoints `retained`, of which `id` is new.
+fn publish(
+    session: &Session,
+    id: CheckpointId,
+    bytes: &[u8],
+    retained: &[CheckpointId],
+    next_id: CheckpointId,
+) -> Result<(), PersistFailure> {
+    let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
+    session
+        .publish(id, bytes, retained, next_id)
+        .map_err(|failed| PersistFailure {
+            reason: failed.error.to_string(),
+            unknown_outcome: failed.unknown_outcome,
+        })
+}
+
+async fn persist_on_a_thread(
+    persist: impl FnOnce() -> Result<Option<String>, PersistFailure> + Send + 'static,
+) -> Result<Option<String>, PersistFailure> {
+    let done = tokio::task::spawn_blocking(persist).await;
+    done.unwrap_or_else(|error| {
+        Err(PersistFailure {
+            reason: error.to_string(),
+            unknown_outcome: true,
+        })
+    })
+}
+
+fn nothing_visible(error: &Error) -> PersistFailure {
+    PersistFailure {
+        reason: error.to_string(),
+        unknown_outcome: false,
     }
 }
 
@@ -531,6 +639,17 @@ fn log(report: &Report) {
             path,
         } => {
             tracing::info!(checkpoint = %id, duration_ms, new_bytes, path, "checkpoint completed");
+        }
+        Report::Saved {
+            id,
+            duration_ms,
+            new_bytes,
+            folder,
+        } => {
+            tracing::info!(checkpoint = %id, duration_ms, new_bytes, folder, "savepoint completed");
+        }
+        Report::NotSaved { id, failure } => {
+            tracing::warn!(checkpoint = %id, "savepoint failed: {failure}");
         }
         Report::Failed { id, failure, counted } => match failure {
             CheckpointFailure::Suspended | CheckpointFailure::Subsumed { .. } => {

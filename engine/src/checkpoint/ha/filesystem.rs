@@ -68,7 +68,7 @@ impl FilesystemHa {
         let mut pointer = read_pointer(&folder)?;
         match pointer.end {
             None | Some(JobEnd::Finished) => {}
-            Some(end @ (JobEnd::Failed | JobEnd::Cancelled)) => {
+            Some(end @ (JobEnd::Failed | JobEnd::Cancelled | JobEnd::Stopped)) => {
                 tracing::info!(
                     job = job_name,
                     ?end,

@@ -188,7 +188,7 @@ fn finished_job_stays_finished() {
 
 #[test]
 fn failed_or_cancelled_job_starts_as_a_new_run() {
-    for end in [JobEnd::Failed, JobEnd::Cancelled] {
+    for end in [JobEnd::Failed, JobEnd::Cancelled, JobEnd::Stopped] {
         let dir = tempfile::tempdir().unwrap();
         let mut session = open(dir.path()).unwrap();
         session.begin_attempt(1).unwrap();

@@ -62,6 +62,8 @@ pub enum JobEnd {
     Failed,
     /// The user asked for it.
     Cancelled,
+    /// The user asked for a savepoint and the end with it.
+    Stopped,
 }
 
 /// A completed checkpoint that was found again.
@@ -96,7 +98,7 @@ pub trait HaSession: fmt::Debug + Send {
     /// The first checkpoint number that nobody has used.
     fn next_id(&self) -> CheckpointId;
 
-    /// The job has processed all its input already, and must not run again. (A job that failed for good or was cancelled may: as a new run.)
+    /// The job has processed all its input already, and must not run again. (A job that failed for good, was cancelled or was stopped may: as a new run.)
     fn finished(&self) -> bool;
 
     /// Raises the attempt counter durably and returns it: at least `at_least`, and higher than all before. Also publishes anew which checkpoints

@@ -107,7 +107,7 @@ pub fn load(path: &Path) -> Result<CompletedCheckpoint> {
         )
         .with_source(error)
     })?;
-    let mut metadata = metadata::read_file(&file)?;
+    let metadata = metadata::read_file(&file)?;
     let folder = file.parent().unwrap_or(Path::new("/"));
     refuse_another_checkpoint(&file, folder, &metadata)?;
     let base = if metadata.is_savepoint {
@@ -115,9 +115,8 @@ pub fn load(path: &Path) -> Result<CompletedCheckpoint> {
     } else {
         folder.parent().unwrap_or(folder)
     };
-    make_absolute(&mut metadata, base);
     Ok(CompletedCheckpoint {
-        metadata: Arc::new(metadata),
+        metadata: Arc::new(with_absolute_paths(&metadata, base)),
         path: Some(file.display().to_string()),
     })
 }
@@ -139,7 +138,9 @@ fn refuse_another_checkpoint(file: &Path, folder: &Path, metadata: &CheckpointMe
     }
 }
 
-fn make_absolute(metadata: &mut CheckpointMetadata, base: &Path) {
+/// The same metadata as that of somebody else, whose files are below `base`.
+pub(crate) fn with_absolute_paths(metadata: &CheckpointMetadata, base: &Path) -> CheckpointMetadata {
+    let mut metadata = metadata.clone();
     let subtasks = metadata
         .operators
         .iter_mut()
@@ -150,6 +151,7 @@ fn make_absolute(metadata: &mut CheckpointMetadata, base: &Path) {
             *path = base.join(&*path).display().to_string();
         }
     }
+    metadata
 }
 
 /// Checks that every file that the checkpoint names is there and as long as it should be; the bytes are verified when they are read.

@@ -8,6 +8,7 @@ mod locate;
 mod redistribute;
 
 pub use assign::{OperatorPlan, OperatorRestore, RestorePlan, SubtaskRestore, assign};
+pub(crate) use locate::with_absolute_paths;
 pub use locate::{load, locate, older_than, verify_bytes, verify_files};
 
 #[cfg(test)]

@@ -220,7 +220,7 @@ impl Retention {
     #[must_use]
     pub fn keeps(self, end: JobEnd) -> bool {
         match (self, end) {
-            (Self::NoExternalized, _) | (_, JobEnd::Finished) => false,
+            (Self::NoExternalized, _) | (_, JobEnd::Finished | JobEnd::Stopped) => false,
             (Self::DeleteOnCancellation | Self::RetainOnCancellation, JobEnd::Failed)
             | (Self::RetainOnCancellation, JobEnd::Cancelled) => true,
             (Self::DeleteOnCancellation, JobEnd::Cancelled) => false,

@@ -159,7 +159,7 @@ fn foreign_snapshot_is_the_restore_point_until_there_is_an_own_one_and_is_never_
 
 #[test]
 fn retention_by_end() {
-    use JobEnd::{Cancelled, Failed, Finished};
+    use JobEnd::{Cancelled, Failed, Finished, Stopped};
     use Retention::{DeleteOnCancellation, NoExternalized, RetainOnCancellation};
     for (retention, end, keeps) in [
         (NoExternalized, Finished, false),
@@ -171,6 +171,9 @@ fn retention_by_end() {
         (RetainOnCancellation, Finished, false),
         (RetainOnCancellation, Failed, true),
         (RetainOnCancellation, Cancelled, true),
+        (NoExternalized, Stopped, false),
+        (DeleteOnCancellation, Stopped, false),
+        (RetainOnCancellation, Stopped, false),
     ] {
         assert_eq!(retention.keeps(end), keeps, "{retention:?} {end:?}");
         let mut store = CompletedStore::new(2, Vec::new(), None).unwrap();

@@ -11,6 +11,7 @@ use crate::checkpoint::storage::{
 use crate::checkpoint::store::CompletedCheckpoint;
 use crate::checkpoint::{CheckpointMetadata, CheckpointSettings, JobId};
 use crate::cluster::ClusterSettings;
+use crate::config::options::storage::SAVEPOINT_DIR;
 use crate::config::options::{cluster, execution, recovery, rocksdb};
 use crate::config::{Configuration, OnDamage};
 use crate::restart::RestartSettings;
@@ -35,6 +36,8 @@ pub(crate) struct Prepared {
     pub(crate) chaining: bool,
     pub(crate) backend: Arc<Backend>,
     pub(crate) storage: StorageSetup,
+    /// Where savepoints go that are asked for without a place.
+    pub(crate) savepoint_dir: Option<PathBuf>,
     pub(crate) checkpoints: CheckpointSettings,
     pub(crate) restart: RestartSettings,
     pub(crate) ha: HaSettings,
@@ -145,12 +148,7 @@ pub(crate) fn prepare(spec: JobSpec) -> Result<Prepared> {
         dir: config.checkpoint_location()?,
         cache: config.cache_settings()?,
         remote: Arc::default(),
-        options: FileStorageOptions {
-            inline_threshold: checkpoints.inline_threshold,
-            write_buffer: checkpoints.write_buffer,
-            create_subdir: checkpoints.create_subdir,
-            ack_bytes_max: checkpoints.ack_bytes_max,
-        },
+        options: FileStorageOptions::from(&checkpoints),
     };
     check_uids(&plan, config.get(&execution::AUTO_GENERATE_UIDS)?)?;
     let (parallelism, max_parallelism) = parallelisms(&plan, &config)?;
@@ -165,6 +163,7 @@ pub(crate) fn prepare(spec: JobSpec) -> Result<Prepared> {
     };
     let prepared = Prepared {
         chaining: config.get(&execution::OPERATOR_CHAINING)?,
+        savepoint_dir: config.location(&SAVEPOINT_DIR)?,
         restart: config.restart_settings()?,
         ha: config.ha_settings()?,
         ignore_unclaimed: config.get(&recovery::IGNORE_UNCLAIMED_STATE)?,

@@ -4,13 +4,14 @@ use super::attempt::{self, AttemptSetup};
 use super::damage::{self, DamageLog, Files, Finding, Verdict};
 use super::folders;
 use super::prepare::Prepared;
+use super::savepoints::Savepoints;
 use super::shared::{JobShared, cancelled};
 use crate::api::JobExecutionResult;
 use crate::checkpoint::coordinator::{self, CoordinatorConfig, CoordinatorHandle, OperatorInfo, Output};
 use crate::checkpoint::ha::{self, JobEnd};
 use crate::checkpoint::metadata;
 use crate::checkpoint::restore::RestorePlan;
-use crate::checkpoint::storage::CheckpointStorage;
+use crate::checkpoint::storage::{CheckpointStorage, FileStorageOptions};
 use crate::checkpoint::store::{CompletedCheckpoint, shared_files};
 use crate::checkpoint::{CheckpointId, JobId, OperatorId};
 use crate::cluster::{
@@ -27,7 +28,7 @@ use crate::{Error, ErrorKind, Result, codec};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::runtime::Runtime;
@@ -108,6 +109,8 @@ pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExec
             ));
         }
         lead = Some(Lead::new(&prepared, session, &runtime, shared)?);
+    } else {
+        shared.set_savepoints(None);
     }
     let identity = JobIdentity {
         job_name: prepared.job_name.clone(),
@@ -291,6 +294,7 @@ fn result(
         source_records: JobMetrics::get(&shared.metrics.source_records),
         sink_records: JobMetrics::get(&shared.metrics.sink_records),
         attempts: JobMetrics::get(&shared.metrics.attempts),
+        savepoint: shared.checkpoints().stopped_with.map(PathBuf::from),
         checkpoints: shared.checkpoints(),
         had_finished_before,
     }
@@ -358,6 +362,10 @@ impl Lead {
             }
         })?;
         shared.set_stats(coordinator.stats());
+        shared.set_savepoints(Some(Savepoints::new(
+            coordinator.clone(),
+            prepared.savepoint_dir.clone(),
+        )));
         Ok(Self {
             coordinator,
             storage,
@@ -529,6 +537,7 @@ fn run_attempt(
         attempt: plan.attempt.0,
         mode: prepared.checkpoints.mode,
         storage: prepared.storage.storage(&job_id, runtime.handle())?,
+        savepoints: FileStorageOptions::from(&prepared.checkpoints),
         incremental: prepared.checkpoints.incremental && prepared.storage.keeps_files(),
         backend: Arc::clone(&prepared.backend),
         restored,
