@@ -22,6 +22,7 @@ pub mod coordinator;
 mod envelope;
 pub mod ha;
 mod handle;
+pub(crate) mod hold;
 mod id;
 pub mod metadata;
 pub mod restore;

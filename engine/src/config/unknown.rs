@@ -47,9 +47,6 @@ const REMARKS: &[(&str, Option<&str>, &str)] = &[(
 const WITHOUT_EFFECT_YET: &[(&str, Option<&str>)] = &[
     ("execution.buffer-timeout.", None),
     ("execution.checkpointing.cleaner.parallel-mode", None),
-    ("execution.checkpointing.savepoint-dir", None),
-    ("execution.state-recovery.claim-mode", Some("CLAIM")),
-    ("execution.state-recovery.claim-mode", Some("LEGACY")),
     ("heartbeat.rpc-failure-threshold", None),
     ("metrics.", None),
     ("pipeline.name", None),

@@ -17,10 +17,11 @@ use super::{
     Action, CheckpointFailure, CheckpointStats, Coordinator, Event, Now, OperatorInfo, PersistFailure,
     Report, RequestId,
 };
-use crate::checkpoint::ha::{HaSession, JobEnd};
+use crate::checkpoint::ha::{HaSession, JobEnd, RecoveredCheckpoint};
+use crate::checkpoint::hold::SnapshotHold;
 use crate::checkpoint::metadata;
 use crate::checkpoint::restore;
-use crate::checkpoint::storage::{CheckpointStorage, publish_savepoint};
+use crate::checkpoint::storage::{CheckpointPaths, CheckpointStorage, publish_savepoint};
 use crate::checkpoint::store::{CompletedCheckpoint, CompletedStore};
 use crate::checkpoint::{
     Ack, CheckpointId, CheckpointMetadata, CheckpointSettings, Command, JobId, SavepointOptions, SnapshotKind,
@@ -28,7 +29,7 @@ use crate::checkpoint::{
 use crate::{Error, ErrorKind, Result};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
@@ -48,6 +49,8 @@ pub struct CoordinatorConfig {
     pub session: Box<dyn HaSession>,
     /// The snapshot of somebody else that the job is to start from; ignored if the session found checkpoints of the job itself.
     pub initial: Option<CompletedCheckpoint>,
+    /// The metadata file of the initial snapshot, if the job owns it from now on.
+    pub claimed: Option<PathBuf>,
     /// How often a damaged checkpoint was passed over already, to be counted.
     pub went_back: u64,
 }
@@ -99,7 +102,7 @@ pub struct CoordinatorHandle {
 /// Starts the coordinator's task on `runtime`, which must have its timer enabled. `output` is called from that task and must not block.
 ///
 /// # Errors
-/// [`ErrorKind::Restore`] when the recovered checkpoints contradict each other.
+/// [`ErrorKind::Restore`] when the recovered checkpoints contradict each other, or the snapshot to start from is in use by another program.
 pub fn spawn(
     runtime: &Handle,
     config: CoordinatorConfig,
@@ -108,8 +111,16 @@ pub fn spawn(
     let session = config.session;
     let job_id = session.job_id().clone();
     let recovered = session.recovered().iter().cloned().map(Into::into).collect();
+    let holds = Holds::new(
+        config.storage.as_ref(),
+        session.recovered(),
+        config.initial.as_ref(),
+        config.claimed.as_deref(),
+    )?;
+    let claimed = config.claimed.as_ref().map(|path| path.display().to_string());
     let store = CompletedStore::new(config.settings.num_retained, recovered, config.initial)
-        .map_err(|conflict| Error::new(ErrorKind::Restore, conflict.to_string()))?;
+        .map_err(|conflict| Error::new(ErrorKind::Restore, conflict.to_string()))?
+        .claiming(claimed);
     let core = Coordinator::new(
         config.settings,
         config.job_name,
@@ -128,6 +139,7 @@ pub fn spawn(
         output: Box::new(output),
         stats: stats_sender,
         started: Instant::now(),
+        holds,
         requests: HashMap::new(),
         next_request: 0,
     };
@@ -285,6 +297,7 @@ struct Driver {
     output: Box<dyn FnMut(Output) + Send>,
     stats: watch::Sender<CheckpointStats>,
     started: Instant,
+    holds: Holds,
     requests: HashMap<RequestId, Answer>,
     next_request: u64,
 }
@@ -342,6 +355,9 @@ impl Driver {
         while let Some(event) = events.pop_front() {
             let actions = self.core.on(self.now(), event);
             self.carry_out(actions, &mut events).await;
+            if !self.core.store().needs_initial() {
+                self.holds.initial = None;
+            }
             self.stats.send_replace(self.core.stats());
         }
     }
@@ -366,6 +382,9 @@ impl Driver {
                 } => {
                     let id = metadata.id;
                     let result = self.persist(metadata, retained, next_id).await;
+                    if let Ok(Some(path)) = &result {
+                        self.holds.keep(id, Path::new(path));
+                    }
                     events.push_back(Event::Persisted { id, result });
                 }
                 Action::PersistSavepoint {
@@ -378,7 +397,14 @@ impl Driver {
                     events.push_back(Event::Persisted { id, result });
                 }
                 Action::DiscardSavepoint(folder) => self.clean(Clean::Savepoint(folder)),
-                Action::DiscardCheckpoint(id) => self.clean(Clean::Checkpoint(id)),
+                Action::DiscardCheckpoint(id) => {
+                    self.holds.own.remove(&id);
+                    self.clean(Clean::Checkpoint(id));
+                }
+                Action::DiscardClaimed(metadata) => {
+                    self.holds.initial = None;
+                    self.clean(Clean::Claimed(metadata));
+                }
                 Action::DiscardFiles(files) => self.clean(Clean::Files(files)),
                 Action::Reply { request, result } => {
                     if let Some(reply) = self.requests.remove(&request) {
@@ -580,6 +606,48 @@ impl Driver {
             tracing::warn!(%error, "an empty folder is left");
         }
         Ok(())
+    }
+}
+
+/// The locks by which other programs know what this job needs.
+#[derive(Debug, Default)]
+struct Holds {
+    own: HashMap<CheckpointId, SnapshotHold>,
+    /// That on the snapshot that the job was started from.
+    initial: Option<SnapshotHold>,
+}
+
+impl Holds {
+    /// Refuses to start from a snapshot that is another program's, or to claim one that another program needs.
+    fn new(
+        storage: &dyn CheckpointStorage,
+        recovered: &[RecoveredCheckpoint],
+        initial: Option<&CompletedCheckpoint>,
+        claimed: Option<&Path>,
+    ) -> Result<Self> {
+        let mut holds = Self::default();
+        if let Some(folder) = storage.job_folder() {
+            for id in recovered.iter().map(|recovered| recovered.metadata.id) {
+                let checkpoint = folder.join(CheckpointPaths::checkpoint_name(id));
+                holds.keep(id, &checkpoint.join(CheckpointPaths::METADATA));
+            }
+        }
+        let needed = initial.filter(|_| recovered.is_empty());
+        let needed = needed.and_then(|initial| initial.path.as_deref());
+        holds.initial = match claimed {
+            Some(claimed) => Some(SnapshotHold::exclusive(claimed)?),
+            None => needed
+                .map(|path| SnapshotHold::shared(Path::new(path)))
+                .transpose()?,
+        };
+        Ok(holds)
+    }
+
+    /// A checkpoint of the job itself. Where it cannot be locked, as in remote storage, it is not.
+    fn keep(&mut self, id: CheckpointId, metadata: &Path) {
+        if let Ok(hold) = SnapshotHold::shared(metadata) {
+            self.own.insert(id, hold);
+        }
     }
 }
 

@@ -25,6 +25,7 @@ fn job(root: &Path, settings: CheckpointSettings, session: Box<dyn HaSession>) -
         storage: Arc::clone(&storage) as Arc<dyn CheckpointStorage>,
         session,
         initial: None,
+        claimed: None,
         went_back: 0,
     };
     let handle = spawn(&Handle::current(), config, move |output| {

@@ -124,6 +124,8 @@ pub enum Action {
     DiscardSavepoint(String),
     /// Delete the folder of a checkpoint; it may be missing or incomplete.
     DiscardCheckpoint(CheckpointId),
+    /// Delete the snapshot that the job was started from and has claimed, given by its metadata file.
+    DiscardClaimed(String),
     /// Delete shared files (paths below the job's checkpoint folder); they may be missing.
     DiscardFiles(Vec<String>),
     /// End the attempt: the restart strategy decides what follows.

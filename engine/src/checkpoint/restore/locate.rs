@@ -1,5 +1,6 @@
 //! From the path that a person gave to a checkpoint.
 
+use super::latest::latest;
 use crate::checkpoint::storage::{CheckpointPaths, CheckpointStorage};
 use crate::checkpoint::store::CompletedCheckpoint;
 use crate::checkpoint::{CheckpointId, CheckpointMetadata, FileLocation, metadata};
@@ -9,11 +10,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The metadata file that `path` means: a folder means its `_metadata`, a file itself.
+/// The metadata file that `path` means: a folder means its `_metadata`, a file itself. `<folder>/latest`, where nothing has that name, means the newest snapshot in
+/// the folder: of a job, of savepoints, or of several jobs' checkpoints.
 ///
 /// # Errors
 /// [`ErrorKind::Restore`] when there is nothing, or a folder without `_metadata`; then the checkpoints below it are listed.
 pub fn locate(path: &Path) -> Result<PathBuf> {
+    if let Some(latest) = latest(path)? {
+        return Ok(latest.join(CheckpointPaths::METADATA));
+    }
     let found = fs::metadata(path).map_err(|error| {
         Error::new(
             ErrorKind::Restore,
@@ -76,7 +81,7 @@ pub fn older_than(path: &Path) -> Vec<PathBuf> {
     older.into_iter().map(|(_, path)| path).collect()
 }
 
-fn checkpoints_in(folder: &Path) -> Vec<(CheckpointId, PathBuf)> {
+pub(super) fn checkpoints_in(folder: &Path) -> Vec<(CheckpointId, PathBuf)> {
     folders_in(folder)
         .into_iter()
         .filter(|path| path.join(CheckpointPaths::METADATA).is_file())
@@ -87,7 +92,7 @@ fn checkpoints_in(folder: &Path) -> Vec<(CheckpointId, PathBuf)> {
         .collect()
 }
 
-fn folders_in(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn folders_in(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
         .map(|entry| entry.path())
@@ -123,7 +128,11 @@ pub fn load(path: &Path) -> Result<CompletedCheckpoint> {
 
 /// Whole metadata of an older checkpoint in a newer one's folder would be the older state under the newer name. A folder that was given a name of
 /// its own says nothing.
-fn refuse_another_checkpoint(file: &Path, folder: &Path, metadata: &CheckpointMetadata) -> Result<()> {
+pub(super) fn refuse_another_checkpoint(
+    file: &Path,
+    folder: &Path,
+    metadata: &CheckpointMetadata,
+) -> Result<()> {
     let name = folder.file_name().and_then(|name| name.to_str());
     match name.and_then(CheckpointPaths::parse_checkpoint_name) {
         Some(expected) if expected != metadata.id && !metadata.is_savepoint => Err(Error::new(

@@ -337,6 +337,22 @@ impl Lead {
         let route = Arc::new(Mutex::new(Route::default()));
         let output = Arc::clone(&route);
         let found = session.recovered().last().map(|recovered| recovered.metadata.id);
+        match (&prepared.initial, &prepared.initial_error) {
+            (None, Some(error)) if found.is_none() => {
+                return Err(Error::new(error.kind(), error.to_string()));
+            }
+            (None, None) => {}
+            _ if found.is_some() => tracing::info!(
+                "the job goes on from its own latest checkpoint, not from the snapshot that it was told to start from"
+            ),
+            _ => {}
+        }
+        // Not in a later start: a path such as `<folder>/latest` may be another snapshot by now.
+        let claimed = prepared
+            .initial
+            .as_ref()
+            .filter(|_| prepared.claims && found.is_none());
+        let claimed = claimed.and_then(|initial| initial.path.clone());
         let passed_over = session.unreadable().iter().any(|id| Some(*id) > found);
         let config = CoordinatorConfig {
             job_name: prepared.job_name.clone(),
@@ -345,6 +361,7 @@ impl Lead {
             went_back: u64::from(passed_over) + prepared.went_back,
             session,
             initial: prepared.initial.clone(),
+            claimed: claimed.map(PathBuf::from),
         };
         let coordinator = coordinator::spawn(runtime.handle(), config, move |what| {
             let route = output.lock().unwrap_or_else(PoisonError::into_inner);

@@ -196,6 +196,7 @@ impl Coordinator {
         out.extend(self.settled());
         out.extend(self.discard_left_behind());
         out.extend(subsumed.into_iter().map(Action::DiscardCheckpoint));
+        out.extend(self.store.take_claimed().map(Action::DiscardClaimed));
     }
 
     /// The end of a job that writes no checkpoints: sinks have prepared, and now commit.

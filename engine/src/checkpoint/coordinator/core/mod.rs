@@ -357,6 +357,7 @@ impl Coordinator {
 }
 
 fn discard(unused: Unused, out: &mut Vec<Action>) {
+    out.extend(unused.claimed.map(Action::DiscardClaimed));
     out.extend(unused.checkpoints.into_iter().map(Action::DiscardCheckpoint));
     if !unused.files.is_empty() {
         out.push(Action::DiscardFiles(unused.files));

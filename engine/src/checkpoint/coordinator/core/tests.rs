@@ -185,6 +185,7 @@ fn render(action: &Action) -> Option<String> {
         }
         Action::DiscardSavepoint(folder) => format!("remove {folder}"),
         Action::DiscardCheckpoint(id) => format!("discard {id}"),
+        Action::DiscardClaimed(metadata) => format!("dispose {metadata}"),
         Action::DiscardFiles(files) => format!("delete {}", files.join(" ")),
         Action::Fail(cause) => format!("fail {:?}", cause.kind),
         Action::Reply { request, result } => match result {
