@@ -111,11 +111,13 @@ impl JobClient {
         format: SavepointFormat,
         stop: Option<StopMode>,
     ) -> Result<PathBuf> {
-        self.shared.savepoints()?.take(&Wanted {
+        let wanted = Wanted {
             target: target.map(str::to_owned),
             format,
             stop,
-        })
+        };
+        let taken = self.shared.savepoints()?.take(&wanted);
+        taken.map_err(|not_taken| not_taken.error)
     }
 
     /// A view of the job's counters that outlives the client.

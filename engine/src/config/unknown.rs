@@ -9,6 +9,7 @@ use super::options;
 const OUR_PREFIXES: &[&str] = &[
     "akka.",
     "cluster.",
+    "control.",
     "execution-retries.",
     "execution.",
     "heartbeat.",

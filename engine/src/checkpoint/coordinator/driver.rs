@@ -223,8 +223,8 @@ impl CoordinatorHandle {
     /// The same for a thread that may wait.
     ///
     /// # Errors
-    /// As [`trigger`](Self::trigger).
-    pub fn trigger_and_wait(&self, kind: SnapshotKind) -> Result<(CheckpointId, Option<String>)> {
+    /// [`ErrorKind::Cancelled`] when the coordinator has ended.
+    pub fn trigger_and_wait(&self, kind: SnapshotKind) -> Result<Triggered> {
         let (reply, answer) = std::sync::mpsc::channel();
         let reply = Box::new(move |triggered| {
             // Whoever asked may have gone.
@@ -233,7 +233,7 @@ impl CoordinatorHandle {
         self.messages
             .send(Message::Trigger(kind, reply))
             .map_err(|_| ended())?;
-        answer.recv().map_err(|_| ended())?.map_err(refused)
+        answer.recv().map_err(|_| ended())
     }
 
     /// What a restart could begin from: the checkpoints of this job that are kept, oldest first; if there are none, the snapshot that it was started from.

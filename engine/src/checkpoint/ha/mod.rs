@@ -13,7 +13,7 @@ pub use none::NoHa;
 
 use super::{CheckpointId, CheckpointMetadata, JobId};
 use crate::config::OnDamage;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -51,6 +51,34 @@ pub fn open(settings: &HaSettings, job_name: &str, on_damage: OnDamage) -> Resul
             on_damage,
         )?),
     })
+}
+
+/// Refuses a snapshot that a job would resume from, as far as these settings tell: the run of the job that took it has not ended, and its pointer names it.
+///
+/// # Errors
+/// [`ErrorKind::Restore`] when it is one, or the pointer cannot be read.
+pub fn refuse_if_named(settings: &HaSettings, metadata: &CheckpointMetadata) -> Result<()> {
+    let HaSettings::Filesystem {
+        storage_dir,
+        cluster_id,
+    } = settings
+    else {
+        return Ok(());
+    };
+    let folder = filesystem::job_folder(storage_dir, cluster_id, &metadata.job_name);
+    let pointer = filesystem::read_pointer(&folder)?;
+    if pointer.job_id == metadata.job_id && pointer.end.is_none() && pointer.retained.contains(&metadata.id) {
+        return Err(Error::new(
+            ErrorKind::Restore,
+            format!(
+                "checkpoint {} of job '{}' is in use: the job resumes from it when it is started again, as '{}' says",
+                metadata.id,
+                metadata.job_name,
+                folder.display()
+            ),
+        ));
+    }
+    Ok(())
 }
 
 /// How a job ended.

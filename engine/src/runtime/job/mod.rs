@@ -8,7 +8,7 @@ mod run;
 mod savepoints;
 mod shared;
 
-pub(crate) use savepoints::Wanted;
+pub(crate) use savepoints::{Savepoints, Wanted};
 pub(crate) use shared::JobShared;
 
 use super::plan::Plan;

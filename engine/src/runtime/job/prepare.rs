@@ -12,7 +12,7 @@ use crate::checkpoint::store::CompletedCheckpoint;
 use crate::checkpoint::{CheckpointMetadata, CheckpointSettings, JobId};
 use crate::cluster::ClusterSettings;
 use crate::config::options::storage::SAVEPOINT_DIR;
-use crate::config::options::{cluster, execution, recovery, rocksdb};
+use crate::config::options::{cluster, control, execution, recovery, rocksdb};
 use crate::config::{ClaimMode, Configuration, OnDamage};
 use crate::restart::RestartSettings;
 use crate::runtime::plan::Plan;
@@ -38,6 +38,8 @@ pub(crate) struct Prepared {
     pub(crate) storage: StorageSetup,
     /// Where savepoints go that are asked for without a place.
     pub(crate) savepoint_dir: Option<PathBuf>,
+    /// Where requests from outside are looked for.
+    pub(crate) control_dir: Option<PathBuf>,
     pub(crate) checkpoints: CheckpointSettings,
     pub(crate) restart: RestartSettings,
     pub(crate) ha: HaSettings,
@@ -171,6 +173,7 @@ pub(crate) fn prepare(spec: JobSpec) -> Result<Prepared> {
     let prepared = Prepared {
         chaining: config.get(&execution::OPERATOR_CHAINING)?,
         savepoint_dir: config.location(&SAVEPOINT_DIR)?,
+        control_dir: config.location(&control::DIR)?,
         restart: config.restart_settings()?,
         ha,
         claims: config.get(&recovery::CLAIM_MODE)? == ClaimMode::Claim,

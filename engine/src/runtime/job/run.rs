@@ -19,6 +19,7 @@ use crate::cluster::{
     JobIdentity,
 };
 use crate::config::OnDamage;
+use crate::control::Watch;
 use crate::restart::{Decision, RestartStrategy};
 use crate::runtime::context::{JobContext, RestoredJob};
 use crate::runtime::control::{Collected, CommandInlet};
@@ -78,6 +79,8 @@ pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExec
     }
     let is_coordinator = prepared.cluster.process_index == 0;
     let mut lead = None;
+    // Ends before the runtime does, and after the coordinator has answered.
+    let mut _watch = None;
     if is_coordinator {
         let session = ha::open(&prepared.ha, &prepared.job_name, prepared.on_damage)?;
         if session.finished() {
@@ -108,7 +111,13 @@ pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExec
                 true,
             ));
         }
-        lead = Some(Lead::new(&prepared, session, &runtime, shared)?);
+        let new = Lead::new(&prepared, session, &runtime, shared)?;
+        let savepoints = Savepoints::new(new.coordinator.clone(), prepared.savepoint_dir.clone());
+        if let Some(folder) = &prepared.control_dir {
+            _watch = Some(Watch::start(folder.clone(), savepoints.clone())?);
+        }
+        shared.set_savepoints(Some(savepoints));
+        lead = Some(new);
     } else {
         shared.set_savepoints(None);
     }
@@ -379,10 +388,6 @@ impl Lead {
             }
         })?;
         shared.set_stats(coordinator.stats());
-        shared.set_savepoints(Some(Savepoints::new(
-            coordinator.clone(),
-            prepared.savepoint_dir.clone(),
-        )));
         Ok(Self {
             coordinator,
             storage,
