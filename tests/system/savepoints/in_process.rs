@@ -174,7 +174,7 @@ fn a_job_is_stopped_and_another_one_goes_on_from_the_moved_savepoint_at_another_
         let mut job = Job {
             folder: folder.path(),
             records: 20_000,
-            rate: 20_000.0,
+            rate: 2000.0,
             parallelism: 2,
             settings,
             from: None,
@@ -183,25 +183,26 @@ fn a_job_is_stopped_and_another_one_goes_on_from_the_moved_savepoint_at_another_
         let checkpoints = folder.path().join("checkpoints");
         let more = [("execution.checkpointing.dir", checkpoints.to_str().unwrap())];
         let running = job.start(&more);
-        wait_for_records(&running, 2000);
+        wait_for_records(&running, 300);
         let savepoint = running
             .stop_with_savepoint(Some(target.to_str().unwrap()), false, format)
             .unwrap();
         let result = running.wait().unwrap();
         assert_eq!(result.savepoint.as_deref(), Some(&*savepoint));
-        assert!(result.source_records < 20_000, "it was stopped");
+        let before = result.source_records;
+        assert!(before < 20_000, "it was stopped");
         let metadata = assert_self_contained(&savepoint);
         assert!(metadata.state_bytes() > 0);
-        assert!(
-            !checkpoints.exists(),
-            "a savepoint makes no folder for checkpoints"
-        );
+        let jobs = std::fs::read_dir(&checkpoints).unwrap();
+        assert_eq!(jobs.count(), 0, "a savepoint makes no folder for checkpoints");
         let savepoint = moved(&savepoint, &folder.path().join("elsewhere"));
         job.from = Some(&savepoint);
         job.parallelism = 3;
         job.rate = 1e9;
         let result = job.start(&more).wait().unwrap();
         assert_eq!(result.savepoint, None);
+        // Sinks without transactions would see the same.
+        assert_eq!(before + result.source_records, 20_000, "nothing was read after the savepoint");
         assert_exact(folder.path(), 20_000);
         assert_self_contained(&savepoint);
     }
@@ -213,8 +214,8 @@ fn a_plain_savepoint_is_no_checkpoint_and_the_job_goes_on() {
     let target = format!("file://{}", folder.path().join("savepoints").display());
     let job = Job {
         folder: folder.path(),
-        records: 20_000,
-        rate: 40_000.0,
+        records: 10_000,
+        rate: 2000.0,
         parallelism: 2,
         settings: FILES,
         from: None,
@@ -240,7 +241,7 @@ fn a_plain_savepoint_is_no_checkpoint_and_the_job_goes_on() {
         "{:?}",
         result.checkpoints.last_failure
     );
-    assert_exact(folder.path(), 20_000);
+    assert_exact(folder.path(), 10_000);
     // The job has deleted its checkpoints, and these are not among them.
     assert_eq!(
         savepoints(&folder.path().join("savepoints")),

@@ -12,13 +12,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long a job may take to notice a request: longer than any test lasts.
+/// How long a job may take to notice a request: longer than any job here takes to start.
 const PATIENCE: Duration = Duration::from_secs(100);
 
 /// Asks the job that watches `control` for a savepoint in `target`.
 fn ask(control: &Path, target: &Path, request: Request) -> millpond_engine::Result<PathBuf> {
     let target = Some(target.to_str().unwrap().to_owned());
     control::request(control, &Request { target, ..request }, PATIENCE)
+}
+
+/// The folder that a job below `folder` is to watch. It is there before the job is, so that the job can be asked at once.
+fn control_below(folder: &Path) -> PathBuf {
+    let control = folder.join("control");
+    fs::create_dir_all(&control).unwrap();
+    control
 }
 
 /// The complete savepoints below a folder, oldest first.
@@ -55,6 +62,18 @@ fn assert_self_contained(savepoint: &Path) -> CheckpointMetadata {
     let storage = FileStorage::new(savepoint, &stored.job_id, options).unwrap();
     restore::verify_bytes(&storage, &loaded.metadata).unwrap();
     stored
+}
+
+/// Copies a savepoint to another place under another name; returns it.
+fn copied(savepoint: &Path, to: &Path) -> PathBuf {
+    fs::create_dir_all(to).unwrap();
+    let new = to.join(format!("copied-{}", fs::read_dir(to).unwrap().count()));
+    fs::create_dir(&new).unwrap();
+    for entry in fs::read_dir(savepoint).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), new.join(entry.file_name())).unwrap();
+    }
+    new
 }
 
 /// Gives a folder another name in another place; returns it.

@@ -1,8 +1,9 @@
 //! Whole programs that are asked for savepoints from outside, stopped and killed.
 
-use super::{ask, assert_self_contained, moved, savepoints};
+use super::{ask, assert_self_contained, control_below, copied, moved, savepoints};
 use crate::harness::{
-    FILES, HEAP, Program, Random, Settings, assert_exactly, awk_lines, finished_lines, number, write_text,
+    FILES, HEAP, Program, Random, Settings, Strace, assert_exactly, awk_lines, finished_lines, number,
+    write_text,
 };
 use millpond_engine::checkpoint::{SavepointFormat, StopMode, restore};
 use millpond_engine::control::Request;
@@ -59,8 +60,7 @@ fn kill_loop(name: &str, settings: Settings) {
     let mut random = Random::of_test(name);
     let program = numbered_events(folder.path(), settings, EVENTS * 1000 / ((kills + 1) * 1500));
     let target = folder.path().join("savepoints");
-    let control = folder.path().join("control");
-    fs::create_dir(&control).unwrap();
+    let control = control_below(folder.path());
     let ended = AtomicBool::new(false);
     let answered: Vec<PathBuf> = std::thread::scope(|scope| {
         let mut format = Random::of_test(name);
@@ -133,8 +133,7 @@ fn lives(name: &str, settings: Settings) {
     let folder = tempfile::tempdir().unwrap();
     let mut random = Random::of_test(name);
     let program = numbered_events(folder.path(), settings, EVENTS * 1000 / (lives * 1200));
-    let control = folder.path().join("control");
-    fs::create_dir(&control).unwrap();
+    let control = control_below(folder.path());
     let mut from: Option<PathBuf> = None;
     for life in 0.. {
         let mut program = program.clone().option("parallelism", 1 + random.below(4));
@@ -163,8 +162,8 @@ fn lives(name: &str, settings: Settings) {
                     target: Some(target.to_str().unwrap().to_owned()),
                 };
                 let control = &control;
-                // A killed program will not notice it.
-                let patience = Duration::from_secs(if kills { 1 } else { 100 });
+                // A program that was killed or has finished will not notice it.
+                let patience = Duration::from_secs(if kills { 1 } else { 10 });
                 scope.spawn(move || millpond_engine::control::request(control, &request, patience))
             });
             let ended = if kills {
@@ -192,10 +191,8 @@ fn lives(name: &str, settings: Settings) {
         let has_stopped = match savepoints(&target).pop() {
             Some(savepoint) => {
                 let elsewhere = folder.path().join("elsewhere");
-                // A job that resumes by itself may need it where it was, so the new place has a copy.
-                let copy = elsewhere.join(format!("copy-{life}"));
-                copy_folder(&savepoint, &copy);
-                from = Some(moved(&copy, &elsewhere));
+                // A job that resumes by itself may need it where it was.
+                from = Some(copied(&savepoint, &elsewhere));
                 true
             }
             None => false,
@@ -208,14 +205,6 @@ fn lives(name: &str, settings: Settings) {
     assert_all_events(folder.path());
 }
 
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
-}
-
 #[test]
 fn lives_that_end_by_kills_and_by_savepoints_see_each_event_once() {
     lives("checkpoint, savepoint, checkpoint", HEAP);
@@ -226,13 +215,102 @@ fn lives_that_end_by_kills_and_by_savepoints_see_each_event_once_on_files() {
     lives("checkpoint, savepoint, checkpoint on files", FILES);
 }
 
+/// Stops a job with a savepoint and kills it at the `k`-th of `calls` in one of its threads, for some `k` up to the last one; each time goes on from what is left.
+fn crash_while_stopping(calls: &str, calls_about: u64, crashes_max: u64) {
+    if !Strace::is_usable() {
+        eprintln!("strace cannot be used here: not tested");
+        return;
+    }
+    let mut random = Random::of_test(calls);
+    let step = calls_about.div_ceil(number("MILLPOND_CRASHES", crashes_max));
+    let mut call = 1 + random.below(step);
+    let (mut crashes, mut complete) = (0, 0);
+    loop {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let (control, target) = (control_below(folder), folder.join("savepoints"));
+        // No other file is written while it runs.
+        let program = |rate: u64| {
+            numbered_events(folder, FILES, rate)
+                .set("execution.checkpointing.interval", "1 h")
+                .option("parallelism", 2)
+        };
+        let strace = Strace {
+            calls,
+            fault: "signal=SIGKILL",
+            when: &call.to_string(),
+        };
+        let running = program(2000).start_by(strace.command());
+        let (first, answer) = std::thread::scope(|scope| {
+            let control = &control;
+            let request = Request {
+                target: Some(target.to_str().unwrap().to_owned()),
+                stop: Some(StopMode::Suspend),
+                ..Request::default()
+            };
+            // One that was killed before it had noticed does not notice any more.
+            let patience = Duration::from_secs(5);
+            let asked = scope.spawn(move || millpond_engine::control::request(control, &request, patience));
+            (running.wait(), asked.join().unwrap())
+        });
+        let savepoint = savepoints(&target).pop();
+        let what = format!("killed at call {call} of {calls}: {answer:?}");
+        if let Ok(answered) = &answer {
+            assert_eq!(savepoint.as_ref(), Some(answered), "{what}");
+        }
+        let mut again = program(1_000_000);
+        if let Some(savepoint) = &savepoint {
+            complete += 1;
+            assert_self_contained(savepoint);
+            let copy = copied(savepoint, &folder.join("elsewhere"));
+            again = again.option("from-savepoint", copy.display());
+        }
+        assert!(!first.log.contains("FAULT"), "{what}: {}", first.log);
+        let was_killed = first.was_killed();
+        if !was_killed {
+            first.expect_code(0);
+            answer.unwrap();
+        }
+        let second = again.run().expect_code(0);
+        assert!(!second.log.contains("FAULT"), "{what}: {}", second.log);
+        assert_all_events(folder);
+        if !was_killed {
+            break;
+        }
+        crashes += 1;
+        call += 1 + random.below(2 * step - 1);
+    }
+    eprintln!("{calls}: {crashes} crashes, up to call {call}, {complete} savepoints complete");
+    assert!(crashes > 0, "no crash was tried");
+}
+
+#[test]
+fn a_crash_at_any_rename_of_a_stop_loses_nothing() {
+    crash_while_stopping("rename,renameat,renameat2", 12, 6);
+}
+
+#[test]
+fn a_crash_at_any_sync_of_a_stop_loses_nothing() {
+    crash_while_stopping("fsync,fdatasync", 24, 6);
+}
+
+#[test]
+fn a_crash_at_any_removal_of_a_stop_loses_nothing() {
+    crash_while_stopping("unlink,unlinkat,rmdir", 8, 6);
+}
+
+#[test]
+fn a_crash_at_any_new_file_or_folder_of_a_stop_loses_nothing() {
+    crash_while_stopping("openat,mkdir,mkdirat", 90, 6);
+}
+
 #[test]
 fn a_word_count_is_stopped_from_outside_and_goes_on_as_if_it_had_not() {
     let folder = tempfile::tempdir().unwrap();
     let mut random = Random::of_test("stopped word count");
     let input = folder.path().join("input");
     write_text(&input, 3, 300_000, &mut random);
-    let control = folder.path().join("control");
+    let control = control_below(folder.path());
     let program = Program::word_count(&folder.path().join("logs"))
         .option("input", input.display())
         .option("output", folder.path().join("output").display())
@@ -308,14 +386,11 @@ fn window_lines(folder: &Path) -> Vec<String> {
 #[test]
 fn windows_that_were_open_at_the_savepoint_are_closed_after_it() {
     let folder = tempfile::tempdir().unwrap();
+    let control = control_below(folder.path());
     let running = windows(folder.path())
-        .option("rate", 2000)
+        .option("rate", 400)
         .option("parallelism", 2)
         .start();
-    let control = folder.path().join("control");
-    while !control.exists() {
-        std::thread::sleep(Duration::from_millis(5));
-    }
     let request = Request {
         stop: Some(StopMode::Suspend),
         ..Request::default()
@@ -335,14 +410,11 @@ fn windows_that_were_open_at_the_savepoint_are_closed_after_it() {
 #[test]
 fn a_drained_job_gives_the_results_of_all_windows_that_were_open() {
     let folder = tempfile::tempdir().unwrap();
+    let control = control_below(folder.path());
     let running = windows(folder.path())
-        .option("rate", 2000)
+        .option("rate", 400)
         .option("parallelism", 2)
         .start();
-    let control = folder.path().join("control");
-    while !control.exists() {
-        std::thread::sleep(Duration::from_millis(5));
-    }
     let request = Request {
         stop: Some(StopMode::Drain),
         ..Request::default()
