@@ -202,7 +202,11 @@ fn a_job_is_stopped_and_another_one_goes_on_from_the_moved_savepoint_at_another_
         let result = job.start(&more).wait().unwrap();
         assert_eq!(result.savepoint, None);
         // Sinks without transactions would see the same.
-        assert_eq!(before + result.source_records, 20_000, "nothing was read after the savepoint");
+        assert_eq!(
+            before + result.source_records,
+            20_000,
+            "nothing was read after the savepoint"
+        );
         assert_exact(folder.path(), 20_000);
         assert_self_contained(&savepoint);
     }

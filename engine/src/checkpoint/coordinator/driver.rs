@@ -13,19 +13,16 @@
 //! 5. when the job has ended, [`CoordinatorHandle::finish`].
 
 use super::cleaner::{self, Clean};
+use super::holds::Holds;
+use super::persist::{self, Session};
 use super::{
-    Action, CheckpointFailure, CheckpointStats, Coordinator, Event, Now, OperatorInfo, PersistFailure,
-    Report, RequestId,
+    Action, CheckpointFailure, CheckpointStats, Coordinator, Event, Now, OperatorInfo, Report, RequestId,
 };
-use crate::checkpoint::ha::{HaSession, JobEnd, RecoveredCheckpoint};
-use crate::checkpoint::hold::SnapshotHold;
-use crate::checkpoint::metadata;
+use crate::checkpoint::ha::{HaSession, JobEnd};
 use crate::checkpoint::restore;
-use crate::checkpoint::storage::{CheckpointPaths, CheckpointStorage, publish_savepoint};
+use crate::checkpoint::storage::CheckpointStorage;
 use crate::checkpoint::store::{CompletedCheckpoint, CompletedStore};
-use crate::checkpoint::{
-    Ack, CheckpointId, CheckpointMetadata, CheckpointSettings, Command, JobId, SavepointOptions, SnapshotKind,
-};
+use crate::checkpoint::{Ack, CheckpointId, CheckpointSettings, Command, JobId, SnapshotKind};
 use crate::{Error, ErrorKind, Result};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -381,7 +378,8 @@ impl Driver {
                     next_id,
                 } => {
                     let id = metadata.id;
-                    let result = self.persist(metadata, retained, next_id).await;
+                    let (storage, session) = (Arc::clone(&self.storage), Arc::clone(&self.session));
+                    let result = persist::checkpoint(storage, session, metadata, retained, next_id).await;
                     if let Ok(Some(path)) = &result {
                         self.holds.keep(id, Path::new(path));
                     }
@@ -393,7 +391,8 @@ impl Driver {
                     retained,
                 } => {
                     let id = metadata.id;
-                    let result = self.persist_savepoint(metadata, savepoint, retained).await;
+                    let session = Arc::clone(&self.session);
+                    let result = persist::savepoint(session, metadata, savepoint, retained).await;
                     events.push_back(Event::Persisted { id, result });
                 }
                 Action::DiscardSavepoint(folder) => self.clean(Clean::Savepoint(folder)),
@@ -433,47 +432,6 @@ impl Driver {
     fn clean(&self, clean: Clean) {
         // The cleaner lives as long as this sender, unless the runtime is shutting down; then the files are left for the next start.
         let _ = self.cleaner.send(clean);
-    }
-
-    async fn persist(
-        &mut self,
-        metadata: Arc<CheckpointMetadata>,
-        retained: Vec<CheckpointId>,
-        next_id: CheckpointId,
-    ) -> Result<Option<String>, PersistFailure> {
-        let (storage, session) = (Arc::clone(&self.storage), Arc::clone(&self.session));
-        persist_on_a_thread(move || {
-            let bytes = metadata::encode(&metadata).map_err(|error| nothing_visible(&error))?;
-            let path = storage
-                .publish_metadata(metadata.id, &bytes)
-                .map_err(|error| nothing_visible(&error))?;
-            publish(&session, metadata.id, &bytes, &retained, next_id)?;
-            Ok(path.map(|path| path.display().to_string()))
-        })
-        .await
-    }
-
-    async fn persist_savepoint(
-        &mut self,
-        metadata: Arc<CheckpointMetadata>,
-        savepoint: SavepointOptions,
-        retained: Option<(Vec<CheckpointId>, CheckpointId)>,
-    ) -> Result<Option<String>, PersistFailure> {
-        let session = Arc::clone(&self.session);
-        persist_on_a_thread(move || {
-            let folder = Path::new(&savepoint.folder);
-            metadata::encode(&metadata)
-                .and_then(|bytes| publish_savepoint(folder, &bytes))
-                .map_err(|error| nothing_visible(&error))?;
-            if let Some((retained, next_id)) = retained {
-                // Whoever finds it by high availability does not find it by its folder.
-                let absolute = restore::with_absolute_paths(&metadata, folder);
-                let bytes = metadata::encode(&absolute).map_err(|error| nothing_visible(&error))?;
-                publish(&session, metadata.id, &bytes, &retained, next_id)?;
-            }
-            Ok(Some(savepoint.folder))
-        })
-        .await
     }
 
     async fn with_session<T: Send + 'static>(
@@ -606,86 +564,6 @@ impl Driver {
             tracing::warn!(%error, "an empty folder is left");
         }
         Ok(())
-    }
-}
-
-/// The locks by which other programs know what this job needs.
-#[derive(Debug, Default)]
-struct Holds {
-    own: HashMap<CheckpointId, SnapshotHold>,
-    /// That on the snapshot that the job was started from.
-    initial: Option<SnapshotHold>,
-}
-
-impl Holds {
-    /// Refuses to start from a snapshot that is another program's, or to claim one that another program needs.
-    fn new(
-        storage: &dyn CheckpointStorage,
-        recovered: &[RecoveredCheckpoint],
-        initial: Option<&CompletedCheckpoint>,
-        claimed: Option<&Path>,
-    ) -> Result<Self> {
-        let mut holds = Self::default();
-        if let Some(folder) = storage.job_folder() {
-            for id in recovered.iter().map(|recovered| recovered.metadata.id) {
-                let checkpoint = folder.join(CheckpointPaths::checkpoint_name(id));
-                holds.keep(id, &checkpoint.join(CheckpointPaths::METADATA));
-            }
-        }
-        let needed = initial.filter(|_| recovered.is_empty());
-        let needed = needed.and_then(|initial| initial.path.as_deref());
-        holds.initial = match claimed {
-            Some(claimed) => Some(SnapshotHold::exclusive(claimed)?),
-            None => needed
-                .map(|path| SnapshotHold::shared(Path::new(path)))
-                .transpose()?,
-        };
-        Ok(holds)
-    }
-
-    /// A checkpoint of the job itself. Where it cannot be locked, as in remote storage, it is not.
-    fn keep(&mut self, id: CheckpointId, metadata: &Path) {
-        if let Ok(hold) = SnapshotHold::shared(metadata) {
-            self.own.insert(id, hold);
-        }
-    }
-}
-
-type Session = Arc<Mutex<Box<dyn HaSession>>>;
-
-/// Has high availability name the checkpoints `retained`, of which `id` is new.
-fn publish(
-    session: &Session,
-    id: CheckpointId,
-    bytes: &[u8],
-    retained: &[CheckpointId],
-    next_id: CheckpointId,
-) -> Result<(), PersistFailure> {
-    let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
-    session
-        .publish(id, bytes, retained, next_id)
-        .map_err(|failed| PersistFailure {
-            reason: failed.error.to_string(),
-            unknown_outcome: failed.unknown_outcome,
-        })
-}
-
-async fn persist_on_a_thread(
-    persist: impl FnOnce() -> Result<Option<String>, PersistFailure> + Send + 'static,
-) -> Result<Option<String>, PersistFailure> {
-    let done = tokio::task::spawn_blocking(persist).await;
-    done.unwrap_or_else(|error| {
-        Err(PersistFailure {
-            reason: error.to_string(),
-            unknown_outcome: true,
-        })
-    })
-}
-
-fn nothing_visible(error: &Error) -> PersistFailure {
-    PersistFailure {
-        reason: error.to_string(),
-        unknown_outcome: false,
     }
 }
 

@@ -1,9 +1,13 @@
 use super::*;
 use crate::checkpoint::ha::{FilesystemHa, NoHa};
+use crate::checkpoint::metadata;
 use crate::checkpoint::storage::{CheckpointPaths, FileStorage, FileStorageOptions, Scope, StreamHint};
 use crate::checkpoint::{FileRef, KeyedHandle, OperatorId, Retention, SubtaskSnapshot};
 use std::fs;
 use std::path::Path;
+
+#[path = "driver_tests/savepoints.rs"]
+mod savepoints;
 
 /// A coordinator over real files, with the test in the place of the dataflow.
 struct Job {

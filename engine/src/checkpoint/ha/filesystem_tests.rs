@@ -299,7 +299,7 @@ fn checkpoint_that_a_job_resumes_from_is_known_by_its_pointer() {
         storage_dir: dir.path().to_owned(),
         cluster_id: "/default".into(),
     };
-    let mut session = FilesystemHa::open(dir.path(), "/default", "job").unwrap();
+    let mut session = open(dir.path()).unwrap();
     let named = metadata(&session, 3);
     session.begin_attempt(1).unwrap();
     publish(&mut session, 3, &[3]).unwrap();
