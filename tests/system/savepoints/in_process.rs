@@ -1,7 +1,7 @@
 //! Savepoints of jobs within the test.
 
 use super::{assert_self_contained, moved, savepoints};
-use crate::harness::{FILES, HEAP, Settings, finished_lines};
+use crate::harness::{FILES, HEAP, ROCKSDB, Settings, finished_lines, has_rocksdb};
 use millpond_engine::api::{
     Collector, JobClient, KeyedProcessFunction, ProcessContext, StreamExecutionEnvironment, Timer,
     WatermarkStrategy,
@@ -210,6 +210,50 @@ fn a_job_is_stopped_and_another_one_goes_on_from_the_moved_savepoint_at_another_
         assert_exact(folder.path(), 20_000);
         assert_self_contained(&savepoint);
     }
+}
+
+/// Each job is stopped with a savepoint in the canonical form, and the next one goes on from it on another backend.
+#[test]
+fn a_canonical_savepoint_takes_a_job_from_any_backend_to_any_other() {
+    // Slow enough that a job is stopped long before its end, on any machine.
+    const RECORDS: u64 = 40_000;
+    let mut backends = vec![HEAP, FILES, HEAP];
+    if has_rocksdb() {
+        backends.extend([ROCKSDB, FILES, ROCKSDB, HEAP]);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("savepoints");
+    let mut from = None;
+    let mut records = 0;
+    let jobs = backends.len();
+    for (number, settings) in backends.into_iter().enumerate() {
+        let is_last = number + 1 == jobs;
+        let job = Job {
+            folder: folder.path(),
+            records: RECORDS,
+            rate: if is_last { 1e9 } else { 400.0 },
+            parallelism: 1 + number % 3,
+            settings,
+            from: from.as_deref(),
+            gate: Gate::none(),
+        };
+        // Checkpoints in the backend's own form go on around it.
+        let checkpoints = folder.path().join(format!("checkpoints-{number}"));
+        let running = job.start(&[
+            ("execution.checkpointing.dir", checkpoints.to_str().unwrap()),
+            ("execution.checkpointing.interval", "20 ms"),
+        ]);
+        let savepoint = (!is_last).then(|| {
+            wait_for_records(&running, 100);
+            running
+                .stop_with_savepoint(Some(target.to_str().unwrap()), false, SavepointFormat::Canonical)
+                .unwrap()
+        });
+        records += running.wait().unwrap().source_records;
+        from = savepoint;
+    }
+    assert_eq!(records, RECORDS, "each record was read once");
+    assert_exact(folder.path(), RECORDS);
 }
 
 #[test]
