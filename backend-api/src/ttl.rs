@@ -43,10 +43,7 @@ impl StateTtl {
     /// A TTL that asks for no cleanup.
     #[must_use]
     pub const fn of_ms(ttl_ms: u64) -> Self {
-        Self {
-            ttl_ms,
-            ..Self::NONE
-        }
+        Self { ttl_ms, ..Self::NONE }
     }
 
     /// Whether the state has no TTL.
@@ -203,7 +200,11 @@ mod tests {
         let expired = |now| ttl.has_cell_expired(StateKind::List, &list, now);
         assert!(!expired(1149) && expired(1150));
         assert_eq!(ttl.expired_prefix(&list, 1099), 0);
-        assert_eq!(ttl.expired_prefix(&list, 1130), 13, "the third one lies behind a live one");
+        assert_eq!(
+            ttl.expired_prefix(&list, 1130),
+            13,
+            "the third one lies behind a live one"
+        );
         assert_eq!(ttl.expired_prefix(&list, 1150), list.len());
     }
 

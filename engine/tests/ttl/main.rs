@@ -1,0 +1,6 @@
+//! State with a TTL, in whole programs with a clock that the test sets.
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+mod expiry;
+mod job;
+mod restore;
