@@ -2,6 +2,7 @@
 
 pub(crate) mod concurrency;
 pub(crate) mod damage;
+pub(crate) mod expiry;
 pub(crate) mod faults;
 pub(crate) mod lists;
 pub(crate) mod maps;
