@@ -28,8 +28,10 @@ pub struct StateTtl {
     pub ttl_ms: u64,
     /// Snapshots that have everything leave out what has expired.
     pub in_snapshots: bool,
-    /// Where a backend merges files in the background, it drops what has expired, and looks at the clock once in so many entries. 0: it does not.
-    pub in_compactions: u64,
+    /// Where a backend merges files in the background, it drops what has expired.
+    pub in_compactions: bool,
+    /// After how many entries it looks at the time anew then; 0: as the backend is configured.
+    pub entries_per_look: u64,
 }
 
 impl StateTtl {
@@ -37,7 +39,8 @@ impl StateTtl {
     pub const NONE: Self = Self {
         ttl_ms: 0,
         in_snapshots: false,
-        in_compactions: 0,
+        in_compactions: false,
+        entries_per_look: 0,
     };
 
     /// A TTL that asks for no cleanup.

@@ -146,6 +146,7 @@ impl Tables {
         let place = self.state_of(descriptor)?;
         if let Some(state) = self.states.get_mut(place) {
             state.descriptor.codec = descriptor.codec.clone();
+            state.descriptor.ttl = descriptor.ttl;
         }
         let id = self.registered.iter().position(|known| *known == place);
         let id = id.unwrap_or_else(|| {

@@ -16,6 +16,7 @@ mod backend;
 mod below;
 mod database;
 mod error;
+mod expiry;
 mod folder;
 mod ingest;
 mod keys;

@@ -1,6 +1,7 @@
 //! The tables of a subtask and RocksDB below them: what a checkpoint does, and what is done when memory runs out between two.
 
 use crate::below::StateBelow;
+use crate::expiry::Expiries;
 use crate::memory::{TableMemory, Use};
 use crate::options::{Options, TableShare};
 use crate::restore::Restored;
@@ -10,7 +11,7 @@ use crate::store::Store;
 use crate::sweep::Sweep;
 use crate::upload::Known;
 use crate::writer::{Outline, RocksDbWriter, Snapshot, Written};
-use millpond_backend_api::{BackendResult, CheckpointEvent, SnapshotRequest};
+use millpond_backend_api::{BackendResult, CheckpointEvent, SnapshotRequest, StateDescriptor};
 use millpond_backend_memory::snapshot::FrozenState;
 use millpond_backend_memory::{Snapshots, Tables};
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ const BYTES_A_BATCH: usize = 1 << 20;
 #[derive(Debug)]
 pub struct RocksDbSnapshots {
     options: Arc<Options>,
+    expiries: Arc<Expiries>,
     memory: TableMemory,
     /// What the tables took when that was last looked at.
     last: Use,
@@ -46,7 +48,12 @@ pub struct RocksDbSnapshots {
 }
 
 impl RocksDbSnapshots {
-    pub(crate) fn new(options: Arc<Options>, share: TableShare, restored: Restored) -> (Tables, Self) {
+    pub(crate) fn new(
+        options: Arc<Options>,
+        expiries: Arc<Expiries>,
+        share: TableShare,
+        restored: Restored,
+    ) -> (Tables, Self) {
         let Restored {
             tables,
             store,
@@ -55,6 +62,7 @@ impl RocksDbSnapshots {
         } = restored;
         let snapshots = Self {
             options,
+            expiries,
             memory: TableMemory::new(share),
             last: Use {
                 used: 0,
@@ -205,6 +213,11 @@ impl Snapshots for RocksDbSnapshots {
         self.make_room(tables)
     }
 
+    fn time_told(&mut self, state: &StateDescriptor, now_ms: u64) {
+        self.expiries
+            .tell(state, now_ms, self.options.ttl_entries_per_clock);
+    }
+
     fn metrics(&self) -> Vec<(String, f64)> {
         let figure = |name: &str, number: u64| (name.to_owned(), number as f64);
         let mut figures = vec![
@@ -214,6 +227,7 @@ impl Snapshots for RocksDbSnapshots {
             figure("cache_rounds", self.room.rounds),
             figure("cache_spills", self.spill.count()),
             figure("checkpoint_files", self.known.len() as u64),
+            figure("expired_entries_dropped", self.expiries.dropped()),
         ];
         for part in self.store.parts() {
             add_figures(&mut figures, part.database.figures());

@@ -298,6 +298,32 @@ impl MapState {
         })
     }
 
+    pub(super) fn recount(&mut self) -> BackendResult<()> {
+        for index in 0..self.tables.len() {
+            let (Some(table), Some((layer, group))) = (self.tables.get(index), self.below.layer_of(index))
+            else {
+                continue;
+            };
+            let bytes = |entry: &Entry<'_>| encoded_bytes(&Parts::of_map_entry(entry), entry.value.len());
+            let mut counters = Counters::default();
+            for cell in table.cells(LAYOUT) {
+                counters.add(bytes(&cell.entry()));
+            }
+            let in_table = counters.cells;
+            layer.visit(group, &mut |entry| {
+                if table.find(LAYOUT, &Parts::of_map_entry(&entry)).is_none() {
+                    counters.add(bytes(&entry));
+                }
+                Ok(())
+            })?;
+            self.below.set_missing(index, counters.cells - in_table);
+            if let Some(place) = self.counters.get_mut(index) {
+                *place = counters;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn evict(&mut self, group: usize, up_to: u32) -> usize {
         let Some(table) = self.tables.get_mut(group) else {
             return 0;

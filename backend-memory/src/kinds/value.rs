@@ -503,6 +503,35 @@ impl ValueState {
         })
     }
 
+    pub(super) fn recount(&mut self) -> BackendResult<()> {
+        for index in 0..self.tables.len() {
+            let (Some(table), Some((layer, group))) = (self.tables.get(index), self.below.layer_of(index))
+            else {
+                continue;
+            };
+            let shape = self.shape;
+            let bytes = |entry: &Entry<'_>| {
+                shape.encoded_bytes(entry.key.len(), entry.namespace.len(), 0, entry.value.len())
+            };
+            let mut counters = Counters::default();
+            for cell in table.cells(self.layout) {
+                counters.add(bytes(&cell.entry()));
+            }
+            let in_table = counters.cells;
+            layer.visit(group, &mut |entry| {
+                if table.find(self.layout, &Parts::of_value(&entry)).is_none() {
+                    counters.add(bytes(&entry));
+                }
+                Ok(())
+            })?;
+            self.below.set_missing(index, counters.cells - in_table);
+            if let Some(place) = self.counters.get_mut(index) {
+                *place = counters;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn evict(&mut self, group: usize, up_to: u32) -> usize {
         let layout = self.layout;
         let Some(table) = self.tables.get_mut(group) else {

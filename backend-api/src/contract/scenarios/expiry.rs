@@ -357,7 +357,8 @@ pub(crate) fn what_has_not_expired_stays_whatever_is_cleaned_up(suite: &Suite) {
     let every_cleanup = StateTtl {
         ttl_ms: TTL_MS,
         in_snapshots: true,
-        in_compactions: 1,
+        in_compactions: true,
+        entries_per_look: 1,
     };
     walk(suite, every_cleanup, &[1, 1, 2, 3, 1]);
 }
@@ -372,7 +373,8 @@ pub(crate) fn nothing_is_dropped_before_the_time_was_told(suite: &Suite) {
     let mut model = Expiring::new(StateTtl {
         ttl_ms: 1,
         in_snapshots: true,
-        in_compactions: 1,
+        in_compactions: true,
+        entries_per_look: 1,
     });
     // Long ago by any clock but the one that nobody has looked at.
     model.now = 1;
@@ -401,7 +403,8 @@ pub(crate) fn a_state_that_is_restored_and_not_registered_does_not_expire(suite:
     let mut model = Expiring::new(StateTtl {
         ttl_ms: 1,
         in_snapshots: true,
-        in_compactions: 1,
+        in_compactions: true,
+        entries_per_look: 1,
     });
     let mut opened = suite.restored(&storage, Shape::ALONE, &[]);
     let ids = model.register(&mut opened);
@@ -428,7 +431,8 @@ pub(crate) fn bytes_without_a_time_are_never_taken_for_expired(suite: &Suite) {
     let ttl = StateTtl {
         ttl_ms: 1,
         in_snapshots: true,
-        in_compactions: 1,
+        in_compactions: true,
+        entries_per_look: 1,
     };
     let state = |name: &str, kind| StateDescriptor::new(name, kind, 0).with_ttl(ttl);
     let states = [

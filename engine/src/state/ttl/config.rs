@@ -6,8 +6,6 @@ use std::time::Duration;
 
 /// How many cells a backend in memory looks at for each record, unless it is told otherwise.
 pub const CLEANUP_CELLS_DEFAULT: u64 = 5;
-/// How many entries a compaction goes through between two looks at the clock, unless it is told otherwise.
-pub const COMPACTION_ENTRIES_DEFAULT: u64 = 1000;
 
 /// What makes a value live on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -51,6 +49,8 @@ pub struct StateTtlConfig {
     visibility: StateVisibility,
     full_snapshots: bool,
     incremental: Incremental,
+    compactions: bool,
+    /// 0: as the backend is configured.
     compaction_entries: u64,
 }
 
@@ -117,7 +117,8 @@ impl StateTtlConfig {
         StateTtl {
             ttl_ms: self.ttl_ms,
             in_snapshots: self.full_snapshots,
-            in_compactions: self.compaction_entries,
+            in_compactions: self.compactions,
+            entries_per_look: self.compaction_entries,
         }
     }
 }
@@ -158,8 +159,8 @@ impl StateTtlConfigBuilder {
         }
     }
 
-    /// Has RocksDB drop values that have expired when it compacts files, and look at the clock once in `entries` entries. Unless set:
-    /// [`COMPACTION_ENTRIES_DEFAULT`].
+    /// Has RocksDB drop values that have expired when it compacts files, and look at the clock once in `entries` entries. Unless set, it does that once in
+    /// `state.backend.rocksdb.compaction.filter.query-time-after-num-entries` entries.
     #[must_use]
     pub fn cleanup_in_rocksdb_compact_filter(self, entries: u64) -> Self {
         Self {
@@ -225,9 +226,7 @@ impl StateTtlConfigBuilder {
                         .to_owned(),
                 );
             }
-            Some(entries) => entries,
-            None if self.in_background => COMPACTION_ENTRIES_DEFAULT,
-            None => 0,
+            entries => entries,
         };
         Ok(StateTtlConfig {
             ttl_ms,
@@ -235,7 +234,8 @@ impl StateTtlConfigBuilder {
             visibility: self.visibility,
             full_snapshots: self.full_snapshots,
             incremental,
-            compaction_entries,
+            compactions: self.in_background || compaction_entries.is_some(),
+            compaction_entries: compaction_entries.unwrap_or(0),
         })
     }
 }
@@ -287,7 +287,8 @@ mod tests {
             StateTtl {
                 ttl_ms: 3_600_000,
                 in_snapshots: false,
-                in_compactions: COMPACTION_ENTRIES_DEFAULT
+                in_compactions: true,
+                entries_per_look: 0
             }
         );
         let off = hour.disable_cleanup_in_background();
@@ -303,6 +304,6 @@ mod tests {
             .unwrap();
         assert_eq!(asked.incremental().cells, 7);
         assert!(asked.for_backend().in_snapshots);
-        assert_eq!(asked.for_backend().in_compactions, 0);
+        assert!(!asked.for_backend().in_compactions);
     }
 }

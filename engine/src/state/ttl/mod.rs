@@ -10,10 +10,7 @@ mod config;
 mod expiry;
 
 pub use clock::{ManualTtlTime, TtlTimeProvider};
-pub use config::{
-    CLEANUP_CELLS_DEFAULT, COMPACTION_ENTRIES_DEFAULT, StateTtlConfig, StateTtlConfigBuilder,
-    StateVisibility, TtlUpdate,
-};
+pub use config::{CLEANUP_CELLS_DEFAULT, StateTtlConfig, StateTtlConfigBuilder, StateVisibility, TtlUpdate};
 
 pub(crate) use clock::SystemTtlTime;
 pub(crate) use expiry::{Expiry, TtlStates, damaged_element};
