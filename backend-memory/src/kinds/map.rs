@@ -6,11 +6,13 @@
 
 use super::below::Below;
 use super::evict::evictable;
-use super::{Counters, Deletions, EntryShape, FrozenGroup, new_tables};
+use super::expire::Round;
+use super::{Counters, Deletions, FrozenGroup, new_tables};
 use crate::lower::LowerLayer;
 use crate::table::{
     EntryView, GroupTable, Layout, Location, Parts, Placed, SnapshotEra, cell_hash, map_entry_hash,
 };
+use millpond_backend_api::canonical::EntryShape;
 use millpond_backend_api::{BackendResult, Cell, Entry, KeyGroup, KeyGroupRange};
 use std::borrow::Cow;
 
@@ -23,11 +25,13 @@ const SHAPE: EntryShape = EntryShape {
 /// The map state of a subtask. Groups are named by their index in its range.
 #[derive(Debug)]
 pub struct MapState {
-    first: KeyGroup,
-    tables: Vec<GroupTable>,
+    pub(super) first: KeyGroup,
+    pub(super) tables: Vec<GroupTable>,
     counters: Vec<Counters>,
     below: Below,
     deletions: Deletions,
+    /// The search for entries that have expired.
+    pub(super) round: Round,
 }
 
 /// The head of the map that a cell lies in.
@@ -62,6 +66,7 @@ impl MapState {
             counters: vec![Counters::default(); range.len()],
             below: Below::nothing(range),
             deletions: Deletions::default(),
+            round: Round::default(),
         }
     }
 

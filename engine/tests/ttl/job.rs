@@ -184,7 +184,7 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// Starts a job with checkpoints below `folder`, from the checkpoint `from` if there is one.
+    /// Starts a job with a backend, `name` or `name, full`, and checkpoints below `folder`, from the checkpoint `from` if there is one.
     pub(crate) fn start(
         backend: &str,
         folder: &Path,
@@ -193,10 +193,15 @@ impl Job {
         clock: &ManualTtlTime,
     ) -> Self {
         let checkpoints = folder.join("checkpoints");
+        let (backend, is_incremental) = match backend.strip_suffix(", full") {
+            Some(backend) => (backend, "false"),
+            None => (backend, "true"),
+        };
         let mut config = Configuration::new();
         let dir = format!("file://{}", checkpoints.display());
         for (key, value) in [
             ("state.backend.type", backend),
+            ("execution.checkpointing.incremental", is_incremental),
             ("execution.checkpointing.dir", &dir),
             ("execution.checkpointing.interval", "10 ms"),
             (

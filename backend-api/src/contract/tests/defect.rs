@@ -26,13 +26,19 @@ pub(super) enum Defect {
     CountsWhatExpired,
     HasAClockOfItsOwn,
     DropsWhatHasNoTime,
+    IgnoresTheForm,
+    RestoresItsOwnFormOnly,
+    ForgetsEmptyStates,
+    RepeatsEntries,
+    TakesOneSectionAGroup,
 }
 
 /// Each defect with scenarios that must fail because of it.
-pub(super) const SEEN_BY: [(Defect, &[&str]); 22] = [
+pub(super) const SEEN_BY: [(Defect, &[&str]); 27] = [
     (
         Defect::SnapshotsLate,
         &[
+            "canonical::the_moment_is_that_of_the_call_although_the_worker_goes_on",
             "concurrency::what_is_written_after_the_synchronous_part_is_not_in_the_snapshot",
             "concurrency::a_table_that_grows_and_shrinks_under_pending_snapshots_is_snapshotted_as_it_was",
             "lists::a_list_that_grows_while_a_snapshot_is_pending_is_snapshotted_as_it_was",
@@ -47,7 +53,10 @@ pub(super) const SEEN_BY: [(Defect, &[&str]); 22] = [
     ),
     (
         Defect::ForgetsAfterAFailure,
-        &["faults::an_error_at_any_operation_leaves_the_state_usable_and_the_next_snapshot_whole"],
+        &[
+            "canonical::one_that_fails_or_is_cancelled_leaves_nothing_and_the_state_goes_on",
+            "faults::an_error_at_any_operation_leaves_the_state_usable_and_the_next_snapshot_whole",
+        ],
     ),
     (
         Defect::IgnoresNamespaces,
@@ -136,6 +145,7 @@ pub(super) const SEEN_BY: [(Defect, &[&str]); 22] = [
     (
         Defect::RestoresOneHandle,
         &[
+            "canonical::every_kind_of_state_is_restored_into_any_ranges",
             "rescaling::many_subtasks_restore_into_few",
             "snapshots::a_chain_of_restores_and_rescales_keeps_every_change",
         ],
@@ -155,5 +165,33 @@ pub(super) const SEEN_BY: [(Defect, &[&str]); 22] = [
     (
         Defect::DropsWhatHasNoTime,
         &["expiry::bytes_without_a_time_are_never_taken_for_expired"],
+    ),
+    (
+        Defect::IgnoresTheForm,
+        &[
+            "canonical::what_is_written_is_the_states_content_and_nothing_else",
+            "canonical::the_moment_is_that_of_the_call_although_the_worker_goes_on",
+        ],
+    ),
+    (
+        Defect::RestoresItsOwnFormOnly,
+        &[
+            "canonical::every_kind_of_state_is_restored_into_any_ranges",
+            "canonical::what_any_backend_wrote_is_restored_into_any_ranges",
+            "canonical::what_was_restored_is_in_every_later_snapshot",
+            "canonical::handles_of_both_forms_restore_together",
+        ],
+    ),
+    (
+        Defect::ForgetsEmptyStates,
+        &["canonical::what_is_written_is_the_states_content_and_nothing_else"],
+    ),
+    (
+        Defect::RepeatsEntries,
+        &["canonical::what_is_written_is_the_states_content_and_nothing_else"],
+    ),
+    (
+        Defect::TakesOneSectionAGroup,
+        &["canonical::what_any_backend_wrote_is_restored_into_any_ranges"],
     ),
 ];
