@@ -113,7 +113,7 @@ fn milliseconds(duration: Duration) -> TimestampMs {
 /// env.execute("windows")?;
 /// let mut counts = results.take();
 /// counts.sort();
-/// assert_eq!(counts, [(0, 3), (0, 4), (1, 3), (1, 3), (2, 3), (2, 4)]);
+/// assert_eq!(counts, [(0, 3), (0, 4), (1, 3), (1, 4), (2, 3), (2, 3)]);
 /// # Ok::<(), millpond_engine::Error>(())
 /// ```
 pub struct WindowedStream<T, K, S> {
