@@ -2,6 +2,7 @@
 
 use crate::compare::CompareArgs;
 use crate::keeper::VALUE_BYTES;
+use crate::state_micro::StateMicroArgs;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use millpond_engine::checkpoint::CheckpointingMode;
 use millpond_engine::config::CommonArgs;
@@ -32,6 +33,10 @@ pub(crate) enum Workload {
     TumblingWindow(WindowArgs),
     /// Write text for word-count: words whose frequencies fall about as one over their rank, the same for the same arguments
     GenText(GenTextArgs),
+    /// Do one operation on each kind of state many times: called directly, across the boundary, and in a library
+    StateMicro(StateMicroArgs),
+    /// What the machine gives without an engine: keyed-count and exchange by hand on timely, keyed-count in a loop over RocksDB (with the cargo feature rocksdb), a plain write
+    Limit(LimitArgs),
     /// Fill a large state, change it with and without checkpoints, and tell what the checkpoints cost
     BigState(BigStateArgs),
     /// Fill a state, take a checkpoint, and restore it in a new process: the time to the first record and to all keys
@@ -180,6 +185,32 @@ pub(crate) struct GenTextArgs {
     pub(crate) parts: u64,
 }
 
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LimitArgs {
+    /// Records of a run on timely, at least 1
+    #[arg(long, value_parser = at_least_one, default_value = "20M")]
+    pub(crate) records: u64,
+
+    /// Records of a run over RocksDB, at least 1
+    #[arg(long, value_parser = at_least_one, default_value = "4M")]
+    pub(crate) rocksdb_records: u64,
+
+    /// Different keys, at least 1
+    #[arg(long, value_parser = at_least_one, default_value = "1M")]
+    pub(crate) keys: u64,
+
+    /// Megabytes (10^6 bytes) to write
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000), default_value_t = 1000)]
+    pub(crate) write_mb: u64,
+
+    /// Folder to write to and for the database, in a folder of its own below it that is removed; the system's folder for temporary files if not given
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
 /// What the workloads with large state have in common.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StateArgs {
@@ -316,7 +347,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// A number with an optional suffix k, M or G.
-fn number(text: &str) -> Result<u64, String> {
+pub(crate) fn number(text: &str) -> Result<u64, String> {
     let (digits, factor) = match text.char_indices().next_back() {
         Some((at, 'k' | 'K')) => (text.get(..at), 1_000),
         Some((at, 'm' | 'M')) => (text.get(..at), 1_000_000),

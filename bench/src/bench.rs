@@ -164,7 +164,8 @@ impl Bench {
     }
 }
 
-fn print(line: &impl serde::Serialize) -> Result<()> {
+/// Prints a line, or says that nobody reads it any more.
+pub(crate) fn print(line: &impl serde::Serialize) -> Result<()> {
     print_line(line).map_err(|error| Error::new(ErrorKind::JobFailed, "standard output").with_source(error))
 }
 

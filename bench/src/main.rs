@@ -10,6 +10,7 @@ mod generate;
 mod job;
 mod keeper;
 mod limit;
+mod limits;
 mod probe;
 mod process;
 mod report;
@@ -17,6 +18,7 @@ mod restore;
 mod sampler;
 mod scratch;
 mod stamped;
+mod state_micro;
 mod text;
 mod work;
 
@@ -44,6 +46,8 @@ fn main() -> ExitCode {
         Workload::WordCount(args) => Bench::new(args.run, Work::WordCount { text: args.text }).run(),
         Workload::GenText(args) => text::run(&args),
         Workload::Compare(args) => compare::run(&args),
+        Workload::StateMicro(args) => state_micro::run(&args),
+        Workload::Limit(args) => limits::run(&args),
         Workload::BigState(args) => big_state::run(&args),
         Workload::Restore(args) => restore::run(&args),
         Workload::RestoreStep(args) => restore::run_step(&args),
