@@ -1,10 +1,11 @@
 //! The stable boundary between Millpond's engine and its state backends.
 //!
 //! A backend implements the traits of [`backend`] in plain Rust; `export_backends!` carries them over the boundary, statically linked
-//! or from a library of its own. `ABI.md` beside this crate tells a backend's author what is promised.
+//! or from a library of its own. [`canonical`] has the form of snapshots that all backends share. `ABI.md` beside this crate tells a backend's author what is promised.
 
 pub mod abi;
 pub mod backend;
+pub mod canonical;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod error;

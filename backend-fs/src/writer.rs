@@ -11,7 +11,7 @@ use millpond_backend_api::{
     BackendResult, KeyGroupRange, SnapshotHandle, SnapshotStreams, SnapshotWriter, StreamHint,
 };
 use millpond_backend_memory::kinds::FrozenGroup;
-use millpond_backend_memory::snapshot::FrozenState;
+use millpond_backend_memory::snapshot::{FrozenState, TableWriter};
 use output::{LazyFile, WrittenFile};
 use std::sync::{Arc, OnceLock};
 
@@ -41,6 +41,24 @@ pub(crate) struct How {
 }
 
 /// The asynchronous part of a snapshot.
+#[derive(Debug)]
+pub enum FsWriter {
+    /// In the form of chains of files.
+    Chain(ChainWriter),
+    /// In the canonical form.
+    Canonical(TableWriter),
+}
+
+impl SnapshotWriter for FsWriter {
+    fn write(&mut self, streams: &SnapshotStreams) -> BackendResult<Vec<SnapshotHandle>> {
+        match self {
+            Self::Chain(writer) => writer.write(streams),
+            Self::Canonical(writer) => writer.write(streams),
+        }
+    }
+}
+
+/// Writes the next file of a chain.
 #[derive(Debug)]
 pub struct ChainWriter {
     range: KeyGroupRange,
@@ -89,16 +107,13 @@ impl ChainWriter {
             format: FORMAT.into(),
             payload: payload.to_bytes().into(),
             files: files.into(),
-            state_bytes: self.states.iter().map(section::encoded_bytes).sum(),
+            state_bytes: self.states.iter().map(FrozenState::encoded_bytes).sum(),
             new_bytes,
         }
     }
 
     fn hint(&self) -> StreamHint {
-        let largest = self
-            .states
-            .iter()
-            .max_by_key(|state| section::encoded_bytes(state));
+        let largest = self.states.iter().max_by_key(|state| state.encoded_bytes());
         // The size of a delta, and of what is compressed, is known only when it is written.
         let is_known = self.next.since.is_none() && !self.how.compressed;
         let expected = is_known

@@ -9,8 +9,8 @@ use crate::origins::Origins;
 use millpond_backend_api::{BackendError, BackendErrorKind, BackendResult, KeyGroup, KeyGroupRange};
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
-    BoundColumnFamily, ColumnFamilyDescriptor, DB, DBWithThreadMode, IngestExternalFileOptions,
-    MultiThreaded, ReadOptions,
+    BoundColumnFamily, ColumnFamilyDescriptor, DB, DBRawIteratorWithThreadMode, DBWithThreadMode,
+    IngestExternalFileOptions, MultiThreaded, ReadOptions,
 };
 use std::fmt;
 use std::path::Path;
@@ -39,6 +39,9 @@ pub(crate) struct Database {
     // Dropped after the database.
     folder: Folder,
 }
+
+/// What is read ahead where all of a state is read.
+const READ_AHEAD_BYTES: usize = 1 << 20;
 
 /// What RocksDB calls a name that no state can have.
 const DEFAULT: &str = "default";
@@ -82,6 +85,34 @@ impl Database {
             figures: setup.options.figures.clone(),
             names: Mutex::new(names),
             origins,
+            folder,
+        })
+    }
+
+    /// Opens a [checkpoint](Self::checkpoint) of this database, to be read.
+    ///
+    /// # Errors
+    /// RocksDB's, and those of the file system.
+    pub(crate) fn open_checkpoint(&self, folder: Folder) -> BackendResult<Self> {
+        let path = folder.path();
+        let not_opened = |error| {
+            let what = format_args!("the checkpoint in {} cannot be opened", path.display());
+            self.failed(error, what)
+        };
+        let names = DB::list_cf(&self.database, path).map_err(not_opened)?;
+        let families = names
+            .iter()
+            .map(|name| ColumnFamilyDescriptor::new(name, self.column_family.clone()));
+        // What is opened to be read writes no log.
+        let db = Db::open_cf_descriptors_read_only(&self.database, path, families, false);
+        Ok(Self {
+            db: db.map_err(not_opened)?,
+            database: self.database.clone(),
+            column_family: self.column_family.clone(),
+            new_files: self.new_files.clone(),
+            figures: self.figures.clone(),
+            names: Mutex::new(names),
+            origins: self.origins.clone(),
             folder,
         })
     }
@@ -172,6 +203,22 @@ impl Database {
             cursor.next();
         }
         cursor.status().map_err(|error| self.read_failed(error, state))
+    }
+
+    /// All cells of a state, group by group; `None` if nothing was ever brought into it.
+    pub(crate) fn cursor(&self, state: &str) -> Option<Cursor<'_>> {
+        let family = self.family(state)?;
+        let mut options = ReadOptions::default();
+        // All of it is read once, and must not push out what the job needs.
+        options.fill_cache(false);
+        options.set_readahead_size(READ_AHEAD_BYTES);
+        let mut cells = self.db.raw_iterator_cf_opt(&family, options);
+        cells.seek_to_first();
+        Some(Cursor {
+            database: self,
+            state: state.to_owned(),
+            cells,
+        })
     }
 
     /// Brings the file at `path`, which was written for this, into a state. The file is moved.
@@ -272,6 +319,38 @@ impl Database {
             error,
             format_args!("{} cannot be cut to its key groups", self.folder().display()),
         )
+    }
+}
+
+/// The cells of a state in the order of their names.
+pub(crate) struct Cursor<'d> {
+    database: &'d Database,
+    state: String,
+    cells: DBRawIteratorWithThreadMode<'d, Db>,
+}
+
+impl Cursor<'_> {
+    /// Calls `each` with name and value of the cells of `group`, until it fails. Groups are asked for in order; those between are left out.
+    ///
+    /// # Errors
+    /// RocksDB's, and that of `each`.
+    pub(crate) fn visit(
+        &mut self,
+        group: KeyGroup,
+        mut each: impl FnMut(&[u8], &[u8]) -> BackendResult<()>,
+    ) -> BackendResult<()> {
+        let prefix = group.0.to_be_bytes();
+        if self.cells.key().is_some_and(|name| name < prefix.as_slice()) {
+            self.cells.seek(prefix);
+        }
+        while let Some((name, value)) = self.cells.item()
+            && name.starts_with(&prefix)
+        {
+            each(name, value)?;
+            self.cells.next();
+        }
+        let status = self.cells.status();
+        status.map_err(|error| self.database.read_failed(error, &self.state))
     }
 }
 

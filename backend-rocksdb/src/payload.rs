@@ -14,12 +14,12 @@
 //! The checksums are those of the handle once more: RocksDB trusts what its smaller files say, so it is given none but those that were written with
 //! this description.
 
+use millpond_backend_api::canonical::bytes::{Bytes, put_framed, put_varint};
+use millpond_backend_api::canonical::{put_states, read_sealed, read_states, seal};
 use millpond_backend_api::{
     BackendError, BackendErrorKind, BackendResult, KeyGroupRange, SnapshotHandle, StateDescriptor,
 };
 use millpond_backend_memory::kinds::Counters;
-use millpond_backend_memory::snapshot::format::{Bytes, put_framed, put_varint};
-use millpond_backend_memory::snapshot::{put_states, read_sealed, read_states, seal};
 
 /// The format of a handle's files: those of a RocksDB database.
 pub(crate) const FORMAT: &str = "millpond-rocksdb/1";

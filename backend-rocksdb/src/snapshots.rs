@@ -10,7 +10,7 @@ use crate::store::Store;
 use crate::sweep::Sweep;
 use crate::upload::Known;
 use crate::writer::{Outline, RocksDbWriter, Snapshot, Written};
-use millpond_backend_api::{BackendResult, CheckpointEvent, SnapshotRequest};
+use millpond_backend_api::{BackendResult, CheckpointEvent, SnapshotForm, SnapshotRequest};
 use millpond_backend_memory::snapshot::FrozenState;
 use millpond_backend_memory::{Snapshots, Tables};
 use std::collections::BTreeMap;
@@ -151,7 +151,8 @@ impl Snapshots for RocksDbSnapshots {
     fn snapshot(&mut self, tables: &mut Tables, request: &SnapshotRequest) -> BackendResult<RocksDbWriter> {
         self.sweep.check()?;
         self.take_note(tables);
-        let shared = request.may_share && self.options.incremental;
+        let is_canonical = request.form == SnapshotForm::Canonical;
+        let shared = request.may_share && self.options.incremental && !is_canonical;
         let to = tables.epoch();
         let states = self.freeze(tables)?;
         let outlines = states.iter().map(|state| Outline {
@@ -161,8 +162,12 @@ impl Snapshots for RocksDbSnapshots {
         let outlines = outlines.collect();
         let frozen = self.store.wait_for(to, states, true);
         let written = Written::default();
-        self.pending.insert(request.checkpoint_id, Arc::clone(&written));
+        // Later ones do not build on a canonical one, and go on with the files of the native one before it.
+        if !is_canonical {
+            self.pending.insert(request.checkpoint_id, Arc::clone(&written));
+        }
         Ok(RocksDbWriter::new(Snapshot {
+            form: request.form,
             store: Arc::clone(&self.store),
             range: tables.range(),
             states: outlines,
@@ -181,13 +186,13 @@ impl Snapshots for RocksDbSnapshots {
     fn notify(&mut self, tables: &mut Tables, id: u64, event: CheckpointEvent) -> BackendResult<()> {
         self.sweep.check()?;
         self.take_note(tables);
-        let written = self.pending.remove(&id);
-        if event == CheckpointEvent::Completed {
+        // A canonical one is not among them, and subsumes none of them.
+        if let Some(written) = self.pending.remove(&id)
+            && event == CheckpointEvent::Completed
+        {
             // What came before it will be subsumed if it ever completes.
             self.pending = self.pending.split_off(&id);
-            if let Some(written) = written
-                && id > self.completed
-            {
+            if id > self.completed {
                 self.completed = id;
                 // A savepoint's files are nobody else's, and one that was never written has none.
                 self.known = Arc::new(written.get().cloned().unwrap_or_default());

@@ -1,10 +1,12 @@
 //! The asynchronous part of a snapshot: changes into the databases, their checkpoints into the storage.
 
+use crate::canonical;
 use crate::payload::{FORMAT, NamedFile, Payload};
 use crate::store::{Frozen, LocalCheckpoint, Store};
 use crate::upload::{Known, Upload};
 use millpond_backend_api::{
-    BackendResult, KeyGroupRange, SnapshotHandle, SnapshotStreams, SnapshotWriter, StateDescriptor,
+    BackendResult, KeyGroupRange, SnapshotForm, SnapshotHandle, SnapshotStreams, SnapshotWriter,
+    StateDescriptor,
 };
 use millpond_backend_memory::kinds::Counters;
 use std::sync::{Arc, OnceLock};
@@ -23,6 +25,7 @@ pub(crate) struct Outline {
 /// What a writer works with.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
+    pub(crate) form: SnapshotForm,
     pub(crate) store: Arc<Store>,
     pub(crate) range: KeyGroupRange,
     pub(crate) states: Vec<Outline>,
@@ -48,7 +51,7 @@ impl RocksDbWriter {
 }
 
 impl Outline {
-    fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.counters.iter().map(|group| group.encoded_bytes).sum()
     }
 }
@@ -65,6 +68,9 @@ impl SnapshotWriter for RocksDbWriter {
         }
         let check = || streams.check_cancelled();
         let checkpoints = snapshot.store.bring_in(&snapshot.frozen, &check)?;
+        if snapshot.form == SnapshotForm::Canonical {
+            return canonical::write(&snapshot, checkpoints, streams);
+        }
         let mut known = Known::new();
         let mut handles = Vec::new();
         for checkpoint in &checkpoints {

@@ -46,6 +46,8 @@ mod retained;
 #[cfg(test)]
 mod rocksdb;
 #[cfg(test)]
+mod savepoints;
+#[cfg(test)]
 mod state_limit;
 #[cfg(test)]
 mod user_failures;

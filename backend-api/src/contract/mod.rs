@@ -26,6 +26,7 @@
     reason = "this is test code that others link: a scenario fails by a panic"
 )]
 
+pub mod canonical;
 mod cells;
 mod faults;
 mod model;
@@ -145,6 +146,20 @@ macro_rules! contract_scenarios {
                 figures_have_names_in_snake_case
                 the_factory_has_names_that_can_be_found
                 a_chain_of_restores_and_rescales_keeps_every_change
+            }
+            canonical {
+                every_kind_of_state_is_restored_into_any_ranges
+                what_any_backend_wrote_is_restored_into_any_ranges
+                what_is_written_is_the_states_content_and_nothing_else
+                what_lies_in_restored_files_is_written_too
+                what_was_restored_is_in_every_later_snapshot
+                the_moment_is_that_of_the_call_although_the_worker_goes_on
+                native_snapshots_before_and_after_do_not_need_its_files
+                it_may_complete_before_an_older_native_one_that_others_then_build_on
+                handles_of_both_forms_restore_together
+                one_that_fails_or_is_cancelled_leaves_nothing_and_the_state_goes_on
+                a_cancelled_one_stops_soon
+                damage_is_an_error_that_names_file_and_offset
             }
             rescaling {
                 one_subtask_restores_into_the_same_range

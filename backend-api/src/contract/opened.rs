@@ -369,13 +369,24 @@ impl Opened {
         self.begin_snapshot_that(true)
     }
 
-    /// The synchronous part of a snapshot.
+    /// The synchronous part of a snapshot in the backend's own form.
     #[track_caller]
     pub fn begin_snapshot_that(&mut self, may_share: bool) -> PendingSnapshot {
+        self.begin(may_share, SnapshotForm::Native)
+    }
+
+    /// The synchronous part of a canonical snapshot.
+    #[track_caller]
+    pub fn begin_canonical(&mut self) -> PendingSnapshot {
+        self.begin(false, SnapshotForm::Canonical)
+    }
+
+    #[track_caller]
+    fn begin(&mut self, may_share: bool, form: SnapshotForm) -> PendingSnapshot {
         let request = SnapshotRequest {
             checkpoint_id: self.next_checkpoint,
             may_share,
-            form: SnapshotForm::Native,
+            form,
         };
         self.next_checkpoint += 1;
         let writer = sure("snapshot", self.keyed.snapshot(&request).into_result());

@@ -10,14 +10,9 @@ use millpond_backend_memory::lower::Lower;
 use millpond_backend_memory::snapshot::FrozenState;
 use millpond_backend_memory::table::Parts;
 
-/// The bytes that the entries of a state take in a base.
-pub(super) fn encoded_bytes(state: &FrozenState) -> u64 {
-    state.counters.iter().map(|group| group.encoded_bytes).sum()
-}
-
 /// The exact size of a base of `states`. Not known ahead where there are maps: how many there are is not counted.
 pub(super) fn base_bytes(range: KeyGroupRange, states: &[FrozenState]) -> Option<u64> {
-    let has_maps = |state: &FrozenState| state.descriptor.kind == StateKind::Map && encoded_bytes(state) > 0;
+    let has_maps = |state: &FrozenState| state.descriptor.kind == StateKind::Map && state.encoded_bytes() > 0;
     if states.iter().any(has_maps) {
         return None;
     }

@@ -6,11 +6,12 @@
 
 use super::below::Below;
 use super::evict::evictable;
-use super::{Counters, Deletions, EntryShape, FrozenGroup, new_tables};
+use super::{Counters, Deletions, FrozenGroup, new_tables};
 use crate::lower::LowerLayer;
 use crate::table::{
     EntryView, GroupTable, Layout, Location, Parts, Placed, SnapshotEra, cell_hash, map_entry_hash,
 };
+use millpond_backend_api::canonical::EntryShape;
 use millpond_backend_api::{BackendResult, Cell, Entry, KeyGroup, KeyGroupRange};
 use std::borrow::Cow;
 

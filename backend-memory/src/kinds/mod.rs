@@ -18,8 +18,8 @@ pub use sorted::{Chunk, Mark, Run, SortedState};
 pub use value::ValueState;
 
 use crate::lower::LowerLayer;
-use crate::snapshot::format::varint_len;
 use crate::table::{GroupTable, SnapshotEra};
+use millpond_backend_api::canonical::EntryShape;
 use millpond_backend_api::{BackendResult, Entry, KeyGroup, KeyGroupRange, StateDescriptor, StateKind};
 
 /// What a group's cells come to.
@@ -41,40 +41,6 @@ impl Counters {
     fn remove(&mut self, bytes: u64) {
         self.cells = self.cells.saturating_sub(1);
         self.encoded_bytes = self.encoded_bytes.saturating_sub(bytes);
-    }
-}
-
-/// Which lengths an entry of a snapshot has: a fixed width's values have none, only maps have map keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EntryShape {
-    /// The width of every value, 0 if each has a length of its own.
-    pub width: u32,
-    /// Whether there are map keys.
-    pub map_keys: bool,
-}
-
-impl EntryShape {
-    /// The shape of a state's entries.
-    #[must_use]
-    pub fn of(descriptor: &StateDescriptor) -> Self {
-        Self {
-            width: descriptor.value_width,
-            map_keys: descriptor.kind.has_map_keys(),
-        }
-    }
-
-    /// The bytes of an entry in a snapshot, from the lengths of its parts.
-    #[inline]
-    #[must_use]
-    pub fn encoded_bytes(self, key: usize, namespace: usize, map_key: usize, value: usize) -> u64 {
-        let framed = |len: usize| varint_len(len as u64) as u64 + len as u64;
-        let value = if self.width > 0 {
-            u64::from(self.width)
-        } else {
-            framed(value)
-        };
-        let map_key = if self.map_keys { framed(map_key) } else { 0 };
-        framed(key) + framed(namespace) + map_key + value
     }
 }
 

@@ -2,12 +2,13 @@
 
 use super::below::{Below, GroupBelow};
 use super::evict::evictable;
-use super::{Counters, Deletions, EntryShape, FrozenGroup, new_tables};
+use super::{Counters, Deletions, FrozenGroup, new_tables};
 use crate::lower::{Lower, LowerLayer};
 use crate::table::{
     EntryView, FixedBatch, GroupTable, Layout, Missing, NoValue, Parts, Placed, SMALL_TABLE_BYTES,
     SnapshotEra, fixed_slots, hint_cells, index_of,
 };
+use millpond_backend_api::canonical::EntryShape;
 use millpond_backend_api::{
     BackendError, BackendErrorKind, BackendResult, Cell, Entry, KeyBatch, KeyGroup, KeyGroupRange, Slot,
 };

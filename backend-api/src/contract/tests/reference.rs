@@ -371,6 +371,7 @@ impl KeyedState for ReferenceKeyed {
         Ok(ReferenceWriter {
             defect: self.defect,
             range: self.range,
+            form: request.form,
             tables,
         })
     }
@@ -391,23 +392,31 @@ impl KeyedState for ReferenceKeyed {
 }
 
 fn push(entries: &mut EntryBuffer, address: &Address, value: &[u8]) {
-    entries.push(Entry {
+    entries.push(entry(address, value));
+}
+
+pub(super) fn entry<'a>(address: &'a Address, value: &'a [u8]) -> Entry<'a> {
+    Entry {
         key: &address.key,
         namespace: &address.namespace,
         map_key: &address.map_key,
         value,
-    });
+    }
 }
 
 pub(super) struct ReferenceWriter {
     defect: Defect,
     range: KeyGroupRange,
+    form: SnapshotForm,
     tables: Arc<Mutex<Vec<Table>>>,
 }
 
 impl SnapshotWriter for ReferenceWriter {
     fn write(&mut self, streams: &SnapshotStreams) -> BackendResult<Vec<SnapshotHandle>> {
         let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if self.form == SnapshotForm::Canonical && self.defect != Defect::IgnoresTheForm {
+            return format::write_canonical(streams, &tables, self.range, self.defect);
+        }
         format::write(streams, &tables, self.range, self.defect)
     }
 }

@@ -225,7 +225,8 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> StageControl for KeyedStage<T, U, L>
         } else if let Some(context) = &mut self.context {
             let _entered = task.enter(&self.name.name);
             let may_share = snapshot.may_share() && task.job.incremental;
-            let writer = context.snapshot(snapshot.id.0, may_share)?;
+            let writer = context.snapshot(snapshot.id.0, may_share, snapshot.form())?;
+            let is_checkpoint = snapshot.options.kind.savepoint().is_none();
             let mut part = self.name.snapshot(task);
             part.states = context.backend.states()?.iter().map(describe).collect();
             let name = Rc::clone(&self.name.name).to_string();
@@ -236,10 +237,11 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> StageControl for KeyedStage<T, U, L>
                 started,
                 Some(Box::new(move |run, part| {
                     let sink = StorageSink {
-                        storage: Arc::clone(&run.job.storage),
+                        storage: Arc::clone(&run.storage),
                         id: run.id,
                         operator: name,
                         subtask,
+                        may_share: is_checkpoint,
                         written: run.written.clone(),
                     };
                     let handles = writer.write(Arc::new(sink), run.cancelled.clone())?;
