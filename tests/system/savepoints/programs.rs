@@ -431,3 +431,23 @@ fn a_drained_job_gives_the_results_of_all_windows_that_were_open() {
         "{records} events"
     );
 }
+
+#[test]
+fn a_job_without_anything_to_do_is_stopped_as_any_other() {
+    for stop in [StopMode::Suspend, StopMode::Drain] {
+        let folder = tempfile::tempdir().unwrap();
+        let control = control_below(folder.path());
+        let mut running = Program::subject(&folder.path().join("logs"), "idle")
+            .option("parallelism", 2)
+            .set("control.dir", control.display())
+            .start();
+        running.wait_for("running 1");
+        let request = Request {
+            stop: Some(stop),
+            ..Request::default()
+        };
+        let savepoint = ask(&control, &folder.path().join("savepoints"), request).unwrap();
+        running.wait().expect_code(0);
+        assert_self_contained(&savepoint);
+    }
+}

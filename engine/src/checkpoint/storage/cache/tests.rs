@@ -500,5 +500,5 @@ fn files_of_a_savepoint_on_this_machine_are_read_where_they_are() {
     }
     assert!(path.exists());
     assert_eq!(fixture.opened(), 0);
-    assert_eq!(fixture.entries(), [PathBuf::new(); 0]);
+    assert!(fixture.entries().is_empty());
 }
