@@ -1,10 +1,11 @@
 //! The stable boundary between Millpond's engine and its state backends.
 //!
 //! A backend implements the traits of [`backend`] in plain Rust; `export_backends!` carries them over the boundary, statically linked
-//! or from a library of its own. `ABI.md` beside this crate tells a backend's author what is promised.
+//! or from a library of its own. [`canonical`] has the form of snapshots that all backends share. `ABI.md` beside this crate tells a backend's author what is promised.
 
 pub mod abi;
 pub mod backend;
+pub mod canonical;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod error;
@@ -14,6 +15,7 @@ mod slot;
 mod snapshot;
 mod state;
 pub mod streams;
+pub mod ttl;
 
 /// What `export_backends!` needs from abi_stable, so that a backend does not have to name it.
 #[doc(hidden)]
@@ -34,3 +36,4 @@ pub use slot::Slot;
 pub use snapshot::{FileRef, OpenKeyed, SnapshotForm, SnapshotHandle, SnapshotRequest, SnapshotWriter};
 pub use state::{Cell, Entry, EntryBuffer, KeyBatch, StateDescriptor, StateId, StateKind};
 pub use streams::{RestoreFiles, RestoreStream, SnapshotStream, SnapshotStreams, StreamHint};
+pub use ttl::StateTtl;

@@ -25,4 +25,4 @@ mod writer;
 pub use backend::{FsKeyedState, FsStateBackend, FsStateBackendFactory};
 pub use plugin::factory;
 pub use snapshots::ChainSnapshots;
-pub use writer::ChainWriter;
+pub use writer::{ChainWriter, FsWriter};

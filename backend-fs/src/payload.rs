@@ -12,9 +12,9 @@
 //! A layer shows the part of a file that lies in its key groups: after a rescale a file may be in the handles of several subtasks. The checksum of the
 //! directory, which has the checksums of all else, tells the file from any other that is whole and of the same length.
 
+use millpond_backend_api::canonical::bytes::{Bytes, put_varint};
+use millpond_backend_api::canonical::{put_states, read_sealed, read_states, seal};
 use millpond_backend_api::{BackendError, BackendErrorKind, BackendResult, KeyGroupRange, StateDescriptor};
-use millpond_backend_memory::snapshot::format::{Bytes, put_varint};
-use millpond_backend_memory::snapshot::{put_states, read_sealed, read_states, seal};
 
 const BASE: u8 = 1;
 

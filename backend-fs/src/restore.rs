@@ -4,12 +4,14 @@ use crate::chain::{Chain, ChainFile};
 use crate::file::{FORMAT, SnapshotFile, Source, expand};
 use crate::layers::Layers;
 use crate::payload::Payload;
+use millpond_backend_api::canonical::{self, is_canonical};
 use millpond_backend_api::{
     BackendError, BackendErrorKind, BackendResult, FileRef, KeyGroupRange, RestoreFiles, SnapshotHandle,
     StateDescriptor,
 };
 use millpond_backend_memory::Tables;
 use millpond_backend_memory::lower::LowerLayer;
+use millpond_backend_memory::snapshot::restore_canonical;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,6 +30,10 @@ impl Opener {
             files,
             local_dir: local_dir.into(),
         }
+    }
+
+    fn files(&self) -> &RestoreFiles {
+        &self.files
     }
 
     /// Opens a file of a chain.
@@ -100,7 +106,7 @@ struct OpenLayer {
 }
 
 /// Opens the files of `handles` that have key groups of `range` and puts empty tables over them. Takes time in proportion to the number of files, states and key groups,
-/// not to the state.
+/// not to the state. What canonical handles have is brought into the tables, entry by entry; there is no chain then, since none of its files would have these.
 pub(crate) fn restore(
     range: KeyGroupRange,
     handles: &[SnapshotHandle],
@@ -109,7 +115,8 @@ pub(crate) fn restore(
     let mut tables = Tables::for_increments(range);
     let mut layers = Vec::new();
     let mut states: Vec<StateDescriptor> = Vec::new();
-    for handle in handles {
+    let (canonical, native): (Vec<_>, Vec<_>) = handles.iter().partition(|handle| is_canonical(handle));
+    for handle in native {
         let payload = payload_of(handle)?;
         open_layers(handle, &payload, range, opener, &mut layers)?;
         for state in payload.states {
@@ -136,6 +143,10 @@ pub(crate) fn restore(
             tables.kind_of(state)?.put_over(Some(Arc::new(below)), counters);
         }
     }
+    // Behind the others: only empty tables can be put over files.
+    for handle in &canonical {
+        restore_canonical(&mut tables, handle, opener.files())?;
+    }
     let mut files: Vec<Arc<SnapshotFile>> = Vec::new();
     for layer in &layers {
         if files.iter().all(|file| !Arc::ptr_eq(file, &layer.file)) {
@@ -144,7 +155,11 @@ pub(crate) fn restore(
     }
     Ok(Restored {
         tables,
-        chain: Chain(layers.into_iter().map(|layer| layer.chain).collect()),
+        chain: if canonical.is_empty() {
+            Chain(layers.into_iter().map(|layer| layer.chain).collect())
+        } else {
+            Chain::default()
+        },
         files,
     })
 }
@@ -154,8 +169,9 @@ fn payload_of(handle: &SnapshotHandle) -> BackendResult<Payload> {
         return Err(BackendError::new(
             BackendErrorKind::Incompatible,
             format!(
-                "a snapshot of the format {:?} cannot be restored by the filesystem state backend, which reads {FORMAT:?}",
-                handle.format
+                "a snapshot of the format {:?} cannot be restored by the filesystem state backend, which reads {FORMAT:?} and {:?}",
+                handle.format,
+                canonical::FORMAT
             ),
         ));
     }

@@ -4,8 +4,9 @@ use crate::chain::{Chain, Next};
 use crate::options::Options;
 use crate::restore::{Opener, Restored, over_base};
 use crate::sweep::Sweep;
-use crate::writer::{ChainWriter, How, Written, WrittenChain};
-use millpond_backend_api::{BackendResult, CheckpointEvent, SnapshotRequest};
+use crate::writer::{ChainWriter, FsWriter, How, Written, WrittenChain};
+use millpond_backend_api::{BackendResult, CheckpointEvent, SnapshotForm, SnapshotRequest};
+use millpond_backend_memory::snapshot::TableWriter;
 use millpond_backend_memory::{Snapshots, Tables};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -100,10 +101,15 @@ impl ChainSnapshots {
 }
 
 impl Snapshots for ChainSnapshots {
-    type Writer = ChainWriter;
+    type Writer = FsWriter;
 
-    fn snapshot(&mut self, tables: &mut Tables, request: &SnapshotRequest) -> BackendResult<ChainWriter> {
+    fn snapshot(&mut self, tables: &mut Tables, request: &SnapshotRequest) -> BackendResult<FsWriter> {
         self.sweep.check()?;
+        if request.form == SnapshotForm::Canonical {
+            // No chain builds on it, so what becomes of it does not matter: increments go on from the native one before it.
+            let states = tables.freeze()?;
+            return Ok(FsWriter::Canonical(TableWriter::new(tables.range(), states)));
+        }
         let shared = request.may_share && self.options.incremental;
         let to = tables.epoch();
         let states = tables.freeze()?;
@@ -123,18 +129,19 @@ impl Snapshots for ChainSnapshots {
             to,
             reopen: (shared && self.over_files && next.since.is_none()).then(|| Arc::clone(&self.opener)),
         };
-        Ok(ChainWriter::new(tables.range(), states, next, how, written))
+        let writer = ChainWriter::new(tables.range(), states, next, how, written);
+        Ok(FsWriter::Chain(writer))
     }
 
     fn notify(&mut self, tables: &mut Tables, id: u64, event: CheckpointEvent) -> BackendResult<()> {
         self.sweep.check()?;
-        let known = self.pending.remove(&id);
-        if event == CheckpointEvent::Completed {
+        // A canonical one is not among them, and subsumes none of them.
+        if let Some(done) = self.pending.remove(&id)
+            && event == CheckpointEvent::Completed
+        {
             // What came before it will be subsumed if it ever completes.
             self.pending = self.pending.split_off(&id);
-            if let Some(done) = known
-                && id > self.completed
-            {
+            if id > self.completed {
                 self.complete(tables, id, &done);
             }
         }

@@ -11,7 +11,7 @@ use millpond_backend_api::{
     BackendResult, KeyGroupRange, SnapshotHandle, SnapshotStreams, SnapshotWriter, StreamHint,
 };
 use millpond_backend_memory::kinds::FrozenGroup;
-use millpond_backend_memory::snapshot::FrozenState;
+use millpond_backend_memory::snapshot::{FrozenState, TableWriter};
 use output::{LazyFile, WrittenFile};
 use std::sync::{Arc, OnceLock};
 
@@ -41,6 +41,24 @@ pub(crate) struct How {
 }
 
 /// The asynchronous part of a snapshot.
+#[derive(Debug)]
+pub enum FsWriter {
+    /// In the form of chains of files.
+    Chain(ChainWriter),
+    /// In the canonical form.
+    Canonical(TableWriter),
+}
+
+impl SnapshotWriter for FsWriter {
+    fn write(&mut self, streams: &SnapshotStreams) -> BackendResult<Vec<SnapshotHandle>> {
+        match self {
+            Self::Chain(writer) => writer.write(streams),
+            Self::Canonical(writer) => writer.write(streams),
+        }
+    }
+}
+
+/// Writes the next file of a chain.
 #[derive(Debug)]
 pub struct ChainWriter {
     range: KeyGroupRange,
@@ -89,16 +107,13 @@ impl ChainWriter {
             format: FORMAT.into(),
             payload: payload.to_bytes().into(),
             files: files.into(),
-            state_bytes: self.states.iter().map(section::encoded_bytes).sum(),
+            state_bytes: self.states.iter().map(FrozenState::encoded_bytes).sum(),
             new_bytes,
         }
     }
 
     fn hint(&self) -> StreamHint {
-        let largest = self
-            .states
-            .iter()
-            .max_by_key(|state| section::encoded_bytes(state));
+        let largest = self.states.iter().max_by_key(|state| state.encoded_bytes());
         // The size of a delta, and of what is compressed, is known only when it is written.
         let is_known = self.next.since.is_none() && !self.how.compressed;
         let expected = is_known
@@ -113,9 +128,24 @@ impl ChainWriter {
         }
     }
 
+    /// Whether what has expired is left out of a state's entries: where nothing builds on the file, and nothing lies below the state whose counts would
+    /// have to be right.
+    fn leaves_out_expired(&self, state: &FrozenState) -> bool {
+        !self.how.shared && self.next.since.is_none() && state.lower.is_none()
+    }
+
     /// Writes the file, unless there is nothing to write.
     fn write_file(&mut self, streams: &SnapshotStreams) -> BackendResult<Option<WrittenFile>> {
         let descriptors: Vec<_> = self.states.iter().map(|state| state.descriptor.clone()).collect();
+        let leaves_out: Vec<bool> = self
+            .states
+            .iter()
+            .map(|state| self.leaves_out_expired(state))
+            .collect();
+        for (state, _) in self.states.iter_mut().zip(&leaves_out).filter(|(_, out)| **out) {
+            streams.check_cancelled()?;
+            state.count_what_is_left(self.range)?;
+        }
         // Known once, and before any group is given up.
         let hint = self.hint();
         let hint = || hint.clone();
@@ -124,7 +154,14 @@ impl ChainWriter {
             for (number, state) in self.states.iter_mut().enumerate() {
                 streams.check_cancelled()?;
                 let mut section = file.section(u32::try_from(number).unwrap_or(u32::MAX), group);
-                section::write(&mut section, state, index, self.next.since).map_err(|error| {
+                section::write(
+                    &mut section,
+                    state,
+                    index,
+                    self.next.since,
+                    leaves_out.get(number) == Some(&true),
+                )
+                .map_err(|error| {
                     error.context(format!("state {:?}, key group {group}", state.descriptor.name))
                 })?;
                 // What was written need not be held any longer, and pages that were copied to be read least of all.

@@ -1,12 +1,12 @@
 //! The memory state backend: the [tables](crate::Tables), and snapshots that have everything.
 
-use crate::kinds::KindState;
 use crate::paged::{PagedKeyedState, Snapshots};
-use crate::snapshot::{RestoredSection, TableWriter, read_sections};
+use crate::snapshot::{TableWriter, restore_canonical};
 use crate::tables::Tables;
+use millpond_backend_api::canonical::{FORMAT, is_canonical};
 use millpond_backend_api::{
-    BackendConfig, BackendResult, Capabilities, Cell, CheckpointEvent, OpenKeyed, SnapshotHandle,
-    SnapshotRequest, StateBackend, StateBackendFactory, key_hash,
+    BackendConfig, BackendError, BackendErrorKind, BackendResult, Capabilities, CheckpointEvent, OpenKeyed,
+    SnapshotHandle, SnapshotRequest, StateBackend, StateBackendFactory,
 };
 
 /// Makes [`MemoryStateBackend`]s. Has no options: where snapshots go is the engine's choice.
@@ -54,7 +54,8 @@ impl StateBackend for MemoryStateBackend {
     fn open_keyed(&self, open: OpenKeyed) -> BackendResult<MemoryKeyedState> {
         let mut tables = Tables::new(open.key_groups);
         for handle in &open.restore {
-            restore(&mut tables, handle, &open)?;
+            check_format(handle)?;
+            restore_canonical(&mut tables, handle, &open.files)?;
         }
         Ok(PagedKeyedState::new(tables, FullSnapshots))
     }
@@ -63,7 +64,7 @@ impl StateBackend for MemoryStateBackend {
 /// The keyed state of one subtask in memory.
 pub type MemoryKeyedState = PagedKeyedState<FullSnapshots>;
 
-/// Snapshots that have everything, so that what became of earlier ones does not matter.
+/// Snapshots that have everything, so that what became of earlier ones does not matter. The canonical form is the native one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FullSnapshots;
 
@@ -85,34 +86,15 @@ impl Snapshots for FullSnapshots {
     }
 }
 
-fn restore(tables: &mut Tables, handle: &SnapshotHandle, open: &OpenKeyed) -> BackendResult<()> {
-    let range = tables.range();
-    let states = read_sections(handle, range, &open.files, |section| {
-        restore_section(tables, &section)
-    })?;
-    for descriptor in &states {
-        tables.kind_of(descriptor)?;
+fn check_format(handle: &SnapshotHandle) -> BackendResult<()> {
+    if is_canonical(handle) {
+        return Ok(());
     }
-    Ok(())
-}
-
-fn restore_section(tables: &mut Tables, section: &RestoredSection<'_>) -> BackendResult<()> {
-    let group = section.section.group;
-    let index = group.index() - tables.range().first.index();
-    let kind = tables.kind_of(section.descriptor)?;
-    if let KindState::Value(value) = kind {
-        // The count was verified against the section's entries.
-        value.reserve(index, usize::try_from(section.section.entries).unwrap_or(0));
-    }
-    for entry in section.entries() {
-        let cell = Cell::of_key(key_hash(entry.key), group, entry.key)
-            .with_namespace(entry.namespace)
-            .with_map_key(entry.map_key);
-        match kind {
-            KindState::Value(value) => value.put(index, &cell, entry.value)?,
-            KindState::Map(map) => map.put(index, &cell, entry.value)?,
-            KindState::Sorted(sorted) => sorted.put(index, &cell, entry.value)?,
-        }
-    }
-    Ok(())
+    Err(BackendError::new(
+        BackendErrorKind::Incompatible,
+        format!(
+            "a snapshot of the format {:?} cannot be restored by the memory state backend, which reads {FORMAT:?}",
+            handle.format
+        ),
+    ))
 }

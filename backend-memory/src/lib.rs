@@ -3,7 +3,7 @@
 //! - [`table`]: pages, the index over them, entries, and sharing of pages with snapshots; knows no kinds of state.
 //! - [`kinds`]: value, list, map and sorted map on top of the table.
 //! - [`lower`]: what may lie under the tables, such as mapped files.
-//! - [`snapshot`]: the format `millpond-table/1`, its writer and its reader.
+//! - [`snapshot`]: snapshots in the canonical form, from frozen tables and what lies below them, and back.
 //! - [`MemoryStateBackendFactory`]: the backend that the engine finds under `jobmanager`, `hashmap` and `memory`.
 
 #[cfg(not(target_pointer_width = "64"))]

@@ -1,6 +1,7 @@
 //! One RocksDB database, with a column family a state.
 
 use crate::error::failed;
+use crate::expiry::Expiries;
 use crate::folder::Folder;
 use crate::keys::behind;
 use crate::options::figures::Figures;
@@ -9,8 +10,8 @@ use crate::origins::Origins;
 use millpond_backend_api::{BackendError, BackendErrorKind, BackendResult, KeyGroup, KeyGroupRange};
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
-    BoundColumnFamily, ColumnFamilyDescriptor, DB, DBWithThreadMode, IngestExternalFileOptions,
-    MultiThreaded, ReadOptions,
+    BoundColumnFamily, ColumnFamilyDescriptor, DB, DBRawIteratorWithThreadMode, DBWithThreadMode,
+    IngestExternalFileOptions, MultiThreaded, ReadOptions,
 };
 use std::fmt;
 use std::path::Path;
@@ -21,6 +22,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) struct Setup {
     pub(crate) options: Arc<Options>,
     pub(crate) memory: Memory,
+    /// What expires of the states of the subtask.
+    pub(crate) expiries: Arc<Expiries>,
 }
 
 /// A database whose column families come and go while several threads use it.
@@ -33,6 +36,7 @@ pub(crate) struct Database {
     column_family: rocksdb::Options,
     new_files: rocksdb::Options,
     figures: Figures,
+    setup: Setup,
     /// The names of the column families.
     names: Mutex<Vec<String>>,
     origins: Origins,
@@ -40,13 +44,35 @@ pub(crate) struct Database {
     folder: Folder,
 }
 
+/// What is read ahead where all of a state is read.
+const READ_AHEAD_BYTES: usize = 1 << 20;
+
 /// What RocksDB calls a name that no state can have.
 const DEFAULT: &str = "default";
 
 /// The column family of a state. States may have any name, column families none with a NUL, and one is taken.
 fn column_family_of(state: &str) -> String {
     let escaped = state.replace('%', "%25").replace('\0', "%00");
-    format!("state:{escaped}")
+    format!("{STATE}{escaped}")
+}
+
+/// What the names of all column families of states begin with.
+const STATE: &str = "state:";
+
+/// The name of the state that a column family is of.
+fn state_of(column_family: &str) -> Option<String> {
+    let escaped = column_family.strip_prefix(STATE)?;
+    Some(escaped.replace("%00", "\0").replace("%25", "%"))
+}
+
+/// The options of the column family `name`: those of all, and what compactions drop of it.
+fn with_filter(all: &rocksdb::Options, name: &str, setup: &Setup) -> rocksdb::Options {
+    let mut options = all.clone();
+    if let Some(state) = state_of(name) {
+        options.set_compaction_filter_factory(setup.expiries.filters(&state));
+        options.set_periodic_compaction_seconds(setup.options.ttl_compaction_age.as_secs());
+    }
+    options
 }
 
 impl Database {
@@ -70,9 +96,10 @@ impl Database {
         if !names.iter().any(|name| name == DEFAULT) {
             names.push(DEFAULT.to_owned());
         }
-        let families = names
-            .iter()
-            .map(|name| ColumnFamilyDescriptor::new(name, column_family.clone()));
+        let families = names.iter().map(|name| {
+            let options = with_filter(&column_family, name, setup);
+            ColumnFamilyDescriptor::new(name, options)
+        });
         let db = Db::open_cf_descriptors(&database, path, families).map_err(not_opened)?;
         Ok(Self {
             db,
@@ -80,8 +107,38 @@ impl Database {
             new_files: setup.options.new_files(&column_family),
             column_family,
             figures: setup.options.figures.clone(),
+            setup: setup.clone(),
             names: Mutex::new(names),
             origins,
+            folder,
+        })
+    }
+
+    /// Opens a [checkpoint](Self::checkpoint) of this database, to be read.
+    ///
+    /// # Errors
+    /// RocksDB's, and those of the file system.
+    pub(crate) fn open_checkpoint(&self, folder: Folder) -> BackendResult<Self> {
+        let path = folder.path();
+        let not_opened = |error| {
+            let what = format_args!("the checkpoint in {} cannot be opened", path.display());
+            self.failed(error, what)
+        };
+        let names = DB::list_cf(&self.database, path).map_err(not_opened)?;
+        let families = names
+            .iter()
+            .map(|name| ColumnFamilyDescriptor::new(name, self.column_family.clone()));
+        // What is opened to be read writes no log.
+        let db = Db::open_cf_descriptors_read_only(&self.database, path, families, false);
+        Ok(Self {
+            db: db.map_err(not_opened)?,
+            database: self.database.clone(),
+            column_family: self.column_family.clone(),
+            new_files: self.new_files.clone(),
+            figures: self.figures.clone(),
+            setup: self.setup.clone(),
+            names: Mutex::new(names),
+            origins: self.origins.clone(),
             folder,
         })
     }
@@ -174,6 +231,22 @@ impl Database {
         cursor.status().map_err(|error| self.read_failed(error, state))
     }
 
+    /// All cells of a state, group by group; `None` if nothing was ever brought into it.
+    pub(crate) fn cursor(&self, state: &str) -> Option<Cursor<'_>> {
+        let family = self.family(state)?;
+        let mut options = ReadOptions::default();
+        // All of it is read once, and must not push out what the job needs.
+        options.fill_cache(false);
+        options.set_readahead_size(READ_AHEAD_BYTES);
+        let mut cells = self.db.raw_iterator_cf_opt(&family, options);
+        cells.seek_to_first();
+        Some(Cursor {
+            database: self,
+            state: state.to_owned(),
+            cells,
+        })
+    }
+
     /// Brings the file at `path`, which was written for this, into a state. The file is moved.
     ///
     /// # Errors
@@ -187,8 +260,9 @@ impl Database {
             )
         };
         if self.db.cf_handle(&name).is_none() {
+            let options = with_filter(&self.column_family, &name, &self.setup);
             self.db
-                .create_cf(&name, &self.column_family)
+                .create_cf(&name, &options)
                 .map_err(|error| self.failed(error, what()))?;
             let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
             names.push(name.clone());
@@ -204,6 +278,17 @@ impl Database {
         self.db
             .ingest_external_file_cf_opts(&family, &options, vec![path])
             .map_err(|error| self.failed(error, what()))
+    }
+
+    /// Has RocksDB compact all files of a state.
+    #[cfg(test)]
+    pub(crate) fn compact(&self, state: &str) {
+        if let Some(family) = self.family(state) {
+            let mut options = rocksdb::CompactOptions::default();
+            options.set_bottommost_level_compaction(rocksdb::BottommostLevelCompaction::ForceOptimized);
+            self.db
+                .compact_range_cf_opt(&family, None::<&[u8]>, None::<&[u8]>, &options);
+        }
     }
 
     /// Drops the key groups outside `range`, as far as that costs little: whole files at once, the rest when RocksDB compacts it.
@@ -272,6 +357,38 @@ impl Database {
             error,
             format_args!("{} cannot be cut to its key groups", self.folder().display()),
         )
+    }
+}
+
+/// The cells of a state in the order of their names.
+pub(crate) struct Cursor<'d> {
+    database: &'d Database,
+    state: String,
+    cells: DBRawIteratorWithThreadMode<'d, Db>,
+}
+
+impl Cursor<'_> {
+    /// Calls `each` with name and value of the cells of `group`, until it fails. Groups are asked for in order; those between are left out.
+    ///
+    /// # Errors
+    /// RocksDB's, and that of `each`.
+    pub(crate) fn visit(
+        &mut self,
+        group: KeyGroup,
+        mut each: impl FnMut(&[u8], &[u8]) -> BackendResult<()>,
+    ) -> BackendResult<()> {
+        let prefix = group.0.to_be_bytes();
+        if self.cells.key().is_some_and(|name| name < prefix.as_slice()) {
+            self.cells.seek(prefix);
+        }
+        while let Some((name, value)) = self.cells.item()
+            && name.starts_with(&prefix)
+        {
+            each(name, value)?;
+            self.cells.next();
+        }
+        let status = self.cells.status();
+        status.map_err(|error| self.database.read_failed(error, &self.state))
     }
 }
 

@@ -5,11 +5,11 @@
 use crate::error::failed;
 use crate::keys::put_entry;
 use crate::store::Part;
-use millpond_backend_api::{BackendError, BackendResult, KeyGroup, KeyGroupRange};
+use millpond_backend_api::{BackendError, BackendResult, Entry, KeyGroup, KeyGroupRange};
 use millpond_backend_memory::kinds::FrozenGroup;
 use millpond_backend_memory::snapshot::FrozenState;
 use rocksdb::SstFileWriter;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What of one state was changed since an epoch.
 #[derive(Debug)]
@@ -17,12 +17,12 @@ pub(crate) struct Ingestion<'a> {
     state: &'a FrozenState,
     range: KeyGroupRange,
     since: u32,
-    changes: Changes,
+    changes: Sorted,
 }
 
-/// The changes of one key group: names and values in one block, and where each lies.
+/// Entries of one state on their way into a sorted file: names and values in one block, and where each lies.
 #[derive(Debug, Default)]
-struct Changes {
+pub(crate) struct Sorted {
     bytes: Vec<u8>,
     entries: Vec<Place>,
 }
@@ -35,34 +35,46 @@ struct Place {
     deleted: bool,
 }
 
-impl Changes {
-    fn read(&mut self, group: KeyGroup, frozen: &FrozenGroup, since: u32) -> BackendResult<()> {
+impl Sorted {
+    /// Forgets what there was; the memory stays for the next.
+    pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.entries.clear();
-        frozen.try_for_each_changed(Some(since), |changed| {
-            let name = self.bytes.len();
-            put_entry(&mut self.bytes, group, &changed.entry);
-            let value = self.bytes.len();
-            if !changed.deleted {
-                self.bytes.extend_from_slice(changed.entry.value);
-            }
-            self.entries.push(Place {
-                name,
-                value,
-                end: self.bytes.len(),
-                deleted: changed.deleted,
-            });
-            Ok::<_, BackendError>(())
-        })?;
+    }
+
+    /// Adds an entry of `group`, or that it is deleted.
+    pub(crate) fn push(&mut self, group: KeyGroup, entry: &Entry<'_>, deleted: bool) {
+        let name = self.bytes.len();
+        put_entry(&mut self.bytes, group, entry);
+        let value = self.bytes.len();
+        if !deleted {
+            self.bytes.extend_from_slice(entry.value);
+        }
+        self.entries.push(Place {
+            name,
+            value,
+            end: self.bytes.len(),
+            deleted,
+        });
+    }
+
+    /// Brings the entries in the order of their names.
+    pub(crate) fn sort(&mut self) {
         let bytes = &self.bytes;
         let name = |place: &Place| bytes.get(place.name..place.value).unwrap_or_default();
         // Names of a group begin alike, so the part behind that is most often all there is to compare.
         self.entries
             .sort_unstable_by(|left, right| name(left).cmp(name(right)));
-        Ok(())
     }
 
-    fn write(&self, file: &mut SstFileWriter<'_>) -> Result<(), rocksdb::Error> {
+    /// The first name and the last, as they lie; `None` if there is no entry.
+    pub(crate) fn ends(&self) -> Option<(&[u8], &[u8])> {
+        let name = |place: &Place| self.bytes.get(place.name..place.value).unwrap_or_default();
+        Some((name(self.entries.first()?), name(self.entries.last()?)))
+    }
+
+    /// Appends all of it to `file`, whose last name is lower than the first here.
+    pub(crate) fn write(&self, file: &mut SstFileWriter<'_>) -> Result<(), rocksdb::Error> {
         for place in &self.entries {
             let name = self.bytes.get(place.name..place.value).unwrap_or_default();
             if place.deleted {
@@ -71,6 +83,17 @@ impl Changes {
                 file.put(name, self.bytes.get(place.value..place.end).unwrap_or_default())?;
             }
         }
+        Ok(())
+    }
+
+    /// Takes what was changed in `group` after the epoch `since`, instead of what there was.
+    fn read(&mut self, group: KeyGroup, frozen: &FrozenGroup, since: u32) -> BackendResult<()> {
+        self.clear();
+        frozen.try_for_each_changed(Some(since), |changed| {
+            self.push(group, &changed.entry, changed.deleted);
+            Ok::<_, BackendError>(())
+        })?;
+        self.sort();
         Ok(())
     }
 }
@@ -82,7 +105,7 @@ impl<'a> Ingestion<'a> {
             state,
             range,
             since,
-            changes: Changes::default(),
+            changes: Sorted::default(),
         }
     }
 
@@ -107,16 +130,8 @@ impl<'a> Ingestion<'a> {
                 break path();
             }
         };
-        let in_file = |error| {
-            failed(
-                error,
-                format_args!(
-                    "changes of state {name:?} cannot be written to {}",
-                    first.display()
-                ),
-            )
-        };
-        let written = Leftover(&first);
+        let in_file = |error| not_written(error, name, &first);
+        let written = Leftover(first.clone());
         let mut file = SstFileWriter::create(part.database.options_of_new_files());
         file.open(&first).map_err(in_file)?;
         self.changes.write(&mut file).map_err(in_file)?;
@@ -133,12 +148,25 @@ impl<'a> Ingestion<'a> {
     }
 }
 
-/// A file that is removed if it is still there.
-struct Leftover<'a>(&'a PathBuf);
+/// The error for a file of entries of `state` that could not be written to `path`.
+#[cold]
+pub(crate) fn not_written(error: rocksdb::Error, state: &str, path: &Path) -> BackendError {
+    failed(
+        error,
+        format_args!(
+            "changes of state {state:?} cannot be written to {}",
+            path.display()
+        ),
+    )
+}
 
-impl Drop for Leftover<'_> {
+/// A file that is removed if it is still there.
+#[derive(Debug)]
+pub(crate) struct Leftover(pub(crate) PathBuf);
+
+impl Drop for Leftover {
     fn drop(&mut self) {
         // It was moved away, mostly; else the folder goes soon.
-        let _ = std::fs::remove_file(self.0);
+        let _ = std::fs::remove_file(&self.0);
     }
 }

@@ -10,8 +10,8 @@
 //! The lengths make each part end where it should, so that no two cells have the same name and all of a map's entries, and nothing else, begin
 //! with its prefix, in the order of their map keys.
 
+use millpond_backend_api::canonical::bytes::{Bytes, put_framed};
 use millpond_backend_api::{Entry, KeyGroup};
-use millpond_backend_memory::snapshot::format::{Bytes, put_framed};
 use millpond_backend_memory::table::Parts;
 
 /// The bytes of a key group.

@@ -7,6 +7,7 @@
 //! - `keys`: how cells are named; `database`: one database, a column family a state; `below`: a state of it below the tables.
 //! - `store`: the databases of a subtask, and the order in which changes come into them; `ingest`: changes as sorted files.
 //! - `snapshots`, `writer`, `upload`, `payload`: what is done at a checkpoint, on the worker and beside it, and how a handle tells of it.
+//! - `canonical`: the form of snapshots that all backends share, out of a database and into one.
 //! - `restore`, `sweep`, `origins`: from handles to databases, the verification of their files, and what these are in the snapshot.
 //! - `room`, `spill`, `memory`: what the tables may take, and what gives way.
 //! - [`mod@options`]: what the configuration says, the memory of the process, folders, figures.
@@ -14,8 +15,10 @@
 
 mod backend;
 mod below;
+mod canonical;
 mod database;
 mod error;
+mod expiry;
 mod folder;
 mod ingest;
 mod keys;

@@ -3,10 +3,10 @@
 use millpond_backend_api::BackendError;
 
 /// Where the files of a database came from.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Origins(Vec<Origin>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Origin {
     /// What RocksDB calls the file.
     name: String,

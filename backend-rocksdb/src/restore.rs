@@ -1,9 +1,11 @@
 //! From the handles of a snapshot to databases on this machine, with tables over them.
 //!
 //! Each handle becomes a database of its own ([`Part`]): its files are linked, or copied where that cannot be, and opened. A handle that has
-//! key groups of others too is cut to those that are wanted. Nothing is read row by row, however the parallelism changes.
+//! key groups of others too is cut to those that are wanted. Nothing is read row by row, however the parallelism changes. What canonical handles have is brought, as
+//! sorted files, into the databases of the groups that no other handle has.
 
 use crate::below::StateBelow;
+use crate::canonical;
 use crate::database::{Database, Setup};
 use crate::error::io_failed;
 use crate::folder::Folder;
@@ -12,11 +14,13 @@ use crate::payload::{FORMAT, NamedFile, Payload};
 use crate::store::{Part, Store};
 use crate::sweep::LocalFile;
 use crate::upload::{FileName, Known};
+use millpond_backend_api::canonical::is_canonical;
 use millpond_backend_api::{
     BackendError, BackendErrorKind, BackendResult, FileRef, KeyGroupRange, RestoreFiles, SnapshotHandle,
 };
 use millpond_backend_memory::Tables;
 use millpond_backend_memory::kinds::Counters;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -29,6 +33,8 @@ pub(crate) struct Restored {
     pub(crate) store: Arc<Store>,
     /// The files that later snapshots may name.
     pub(crate) known: Known,
+    /// The states of which there may be less than is counted.
+    pub(crate) inexact: BTreeSet<String>,
     /// The files that were linked and not read yet.
     pub(crate) unread: Vec<LocalFile>,
 }
@@ -55,7 +61,8 @@ pub(crate) fn restore(
     };
     let mut parts = Vec::new();
     let mut payloads = Vec::new();
-    for handle in handles {
+    let (canonical, native): (Vec<_>, Vec<_>) = handles.iter().partition(|handle| is_canonical(handle));
+    for handle in native {
         let Some(groups) = handle.key_groups.intersection(&range) else {
             continue;
         };
@@ -70,8 +77,18 @@ pub(crate) fn restore(
     }
     parts.extend(fresh_parts(range, &parts, &folder, setup)?);
     let store = Arc::new(Store::new(range, parts, folder));
+    for handle in canonical {
+        let payload = canonical::bring_in(&store, range, handle, files)?;
+        payloads.push((handle.key_groups, payload));
+    }
     let tables = tables_over(range, &payloads, &store)?;
+    let inexact = payloads.iter().flat_map(|(_, payload)| {
+        let states = payload.states.iter().zip(&payload.exact);
+        let states = states.filter(|(_, is_exact)| !**is_exact);
+        states.map(|(state, _)| state.name.to_string())
+    });
     Ok(Restored {
+        inexact: inexact.collect(),
         tables,
         store,
         known: restoring.known,
@@ -86,8 +103,9 @@ fn check_format(handle: &SnapshotHandle) -> BackendResult<()> {
     Err(BackendError::new(
         BackendErrorKind::Incompatible,
         format!(
-            "a snapshot of the format {:?} cannot be restored by the rocksdb state backend, which reads {FORMAT:?}",
-            handle.format
+            "a snapshot of the format {:?} cannot be restored by the rocksdb state backend, which reads {FORMAT:?} and {:?}",
+            handle.format,
+            millpond_backend_api::canonical::FORMAT
         ),
     ))
 }

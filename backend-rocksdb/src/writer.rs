@@ -1,10 +1,12 @@
 //! The asynchronous part of a snapshot: changes into the databases, their checkpoints into the storage.
 
+use crate::canonical;
 use crate::payload::{FORMAT, NamedFile, Payload};
 use crate::store::{Frozen, LocalCheckpoint, Store};
 use crate::upload::{Known, Upload};
 use millpond_backend_api::{
-    BackendResult, KeyGroupRange, SnapshotHandle, SnapshotStreams, SnapshotWriter, StateDescriptor,
+    BackendResult, KeyGroupRange, SnapshotForm, SnapshotHandle, SnapshotStreams, SnapshotWriter,
+    StateDescriptor,
 };
 use millpond_backend_memory::kinds::Counters;
 use std::sync::{Arc, OnceLock};
@@ -18,11 +20,16 @@ pub(crate) struct Outline {
     pub(crate) descriptor: StateDescriptor,
     /// What each group comes to, in the order of the groups.
     pub(crate) counters: Vec<Counters>,
+    /// Whether that is exact, or may be too much.
+    pub(crate) is_exact: bool,
+    /// What time it was for a state with a TTL, as far as was told.
+    pub(crate) now_ms: u64,
 }
 
 /// What a writer works with.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
+    pub(crate) form: SnapshotForm,
     pub(crate) store: Arc<Store>,
     pub(crate) range: KeyGroupRange,
     pub(crate) states: Vec<Outline>,
@@ -48,7 +55,19 @@ impl RocksDbWriter {
 }
 
 impl Outline {
-    fn bytes(&self) -> u64 {
+    /// Whether a cell with the bytes `value` has expired, and is to be left out of snapshots that stand alone.
+    pub(crate) fn leaves_out(&self, value: &[u8]) -> bool {
+        let StateDescriptor { ttl, kind, .. } = self.descriptor;
+        ttl.in_snapshots && ttl.has_cell_expired(kind, value, self.now_ms)
+    }
+
+    /// Whether a snapshot that stands alone has just what was counted.
+    pub(crate) fn is_written_as_counted(&self) -> bool {
+        let ttl = self.descriptor.ttl;
+        self.is_exact && (ttl.is_none() || !(ttl.in_snapshots || ttl.in_compactions))
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
         self.counters.iter().map(|group| group.encoded_bytes).sum()
     }
 }
@@ -65,6 +84,9 @@ impl SnapshotWriter for RocksDbWriter {
         }
         let check = || streams.check_cancelled();
         let checkpoints = snapshot.store.bring_in(&snapshot.frozen, &check)?;
+        if snapshot.form == SnapshotForm::Canonical {
+            return canonical::write(&snapshot, checkpoints, streams);
+        }
         let mut known = Known::new();
         let mut handles = Vec::new();
         for checkpoint in &checkpoints {
@@ -106,6 +128,7 @@ impl Snapshot {
         let payload = Payload {
             states: self.states.iter().map(|state| state.descriptor.clone()).collect(),
             counters: self.states.iter().map(counters).collect(),
+            exact: self.states.iter().map(|state| state.is_exact).collect(),
             files: named.collect(),
         };
         let state_bytes = payload

@@ -78,7 +78,7 @@ impl Gate {
 
 /// One attempt to write a snapshot: what is to go wrong, and what happened.
 #[derive(Debug)]
-pub(super) struct Attempt {
+pub(crate) struct Attempt {
     /// Tells the attempts of a storage apart: subtasks write snapshots for the same checkpoint.
     pub(super) number: u64,
     /// The checkpoint that the attempt is for.

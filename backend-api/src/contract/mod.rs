@@ -7,7 +7,7 @@
 //!
 //! It covers what Flink requires of every keyed state backend (`StateBackendTestBase`) as far as a backend sees it: values, lists, maps, timer queues; several
 //! states and namespaces; iteration and counting; empty and unregistered state; rescaling; asynchronous, parallel, failed and cancelled snapshots. Defaults, folding,
-//! merging and time to live are the engine's, above this boundary.
+//! merging, and what is seen of state that has expired are the engine's, above this boundary; what a backend may drop of it is here.
 //!
 //! # How a backend runs it
 //! With the feature `contract` in its dev-dependencies, in a test module of its own:
@@ -26,6 +26,7 @@
     reason = "this is test code that others link: a scenario fails by a panic"
 )]
 
+pub mod canonical;
 mod cells;
 mod faults;
 mod model;
@@ -146,6 +147,20 @@ macro_rules! contract_scenarios {
                 the_factory_has_names_that_can_be_found
                 a_chain_of_restores_and_rescales_keeps_every_change
             }
+            canonical {
+                every_kind_of_state_is_restored_into_any_ranges
+                what_any_backend_wrote_is_restored_into_any_ranges
+                what_is_written_is_the_states_content_and_nothing_else
+                what_lies_in_restored_files_is_written_too
+                what_was_restored_is_in_every_later_snapshot
+                the_moment_is_that_of_the_call_although_the_worker_goes_on
+                native_snapshots_before_and_after_do_not_need_its_files
+                it_may_complete_before_an_older_native_one_that_others_then_build_on
+                handles_of_both_forms_restore_together
+                one_that_fails_or_is_cancelled_leaves_nothing_and_the_state_goes_on
+                a_cancelled_one_stops_soon
+                damage_is_an_error_that_names_file_and_offset
+            }
             rescaling {
                 one_subtask_restores_into_the_same_range
                 few_subtasks_restore_into_many
@@ -172,6 +187,13 @@ macro_rules! contract_scenarios {
                 values_of_every_width_have_slots
                 stable_slots_outlive_their_batch_until_the_next_snapshot
                 slots_that_are_kept_are_good_while_their_generation_lasts
+            }
+            expiry {
+                what_has_not_expired_stays_whatever_is_cleaned_up
+                what_has_not_expired_stays_where_no_cleanup_is_asked_for
+                nothing_is_dropped_before_the_time_was_told
+                a_state_that_is_restored_and_not_registered_does_not_expire
+                bytes_without_a_time_are_never_taken_for_expired
             }
             misuse {
                 a_key_group_of_another_subtask_is_refused

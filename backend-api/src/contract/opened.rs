@@ -296,6 +296,15 @@ impl Opened {
         sure("len", self.keyed.count(state).into_result())
     }
 
+    /// Tells what time it is for a state with a TTL, and that so many cells may be looked at. Returns how many were removed.
+    #[track_caller]
+    pub fn clean_up(&mut self, state: StateId, now_ms: u64, cells: u64) -> u64 {
+        sure(
+            "clean_up",
+            self.keyed.clean_up(state, now_ms, cells).into_result(),
+        )
+    }
+
     /// Tells which keys come next.
     pub fn prefetch(&mut self, state: StateId, keys: &Keys) {
         self.keyed.prefetch(state, &keys.batch());
@@ -369,13 +378,24 @@ impl Opened {
         self.begin_snapshot_that(true)
     }
 
-    /// The synchronous part of a snapshot.
+    /// The synchronous part of a snapshot in the backend's own form.
     #[track_caller]
     pub fn begin_snapshot_that(&mut self, may_share: bool) -> PendingSnapshot {
+        self.begin(may_share, SnapshotForm::Native)
+    }
+
+    /// The synchronous part of a canonical snapshot.
+    #[track_caller]
+    pub fn begin_canonical(&mut self) -> PendingSnapshot {
+        self.begin(false, SnapshotForm::Canonical)
+    }
+
+    #[track_caller]
+    fn begin(&mut self, may_share: bool, form: SnapshotForm) -> PendingSnapshot {
         let request = SnapshotRequest {
             checkpoint_id: self.next_checkpoint,
             may_share,
-            form: SnapshotForm::Native,
+            form,
         };
         self.next_checkpoint += 1;
         let writer = sure("snapshot", self.keyed.snapshot(&request).into_result());

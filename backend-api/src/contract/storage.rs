@@ -54,7 +54,7 @@ struct StoredFile {
 
 impl Storage {
     /// A storage in memory; with a `folder`, which must exist, its files lie there too and have a local path.
-    pub(super) fn new(folder: Option<PathBuf>) -> Self {
+    pub(crate) fn new(folder: Option<PathBuf>) -> Self {
         Self {
             inner: Arc::new(Inner {
                 folder,
@@ -68,7 +68,7 @@ impl Storage {
     }
 
     /// An attempt to write the snapshot of a checkpoint, and its streams.
-    pub(super) fn attempt(&self, checkpoint_id: u64, faults: Faults) -> (Arc<Attempt>, SnapshotStreams) {
+    pub(crate) fn attempt(&self, checkpoint_id: u64, faults: Faults) -> (Arc<Attempt>, SnapshotStreams) {
         let number = {
             let mut state = self.state();
             state.attempts_made += 1;

@@ -3,9 +3,9 @@
 
 use super::layout::{CHECK_BYTES, HEADER_BYTES, OFFSET_MASK, WORD_BYTES, blocks, index_words};
 use super::writer::GroupTotals;
+use millpond_backend_api::canonical::bytes::{Bytes, put_varint};
+use millpond_backend_api::canonical::read_states;
 use millpond_backend_api::{KeyGroup, StateDescriptor, StateKind};
-use millpond_backend_memory::snapshot::format::{Bytes, put_varint};
-use millpond_backend_memory::snapshot::read_states;
 
 /// The section of one state in one key group, as the directory describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,7 +176,7 @@ impl SectionInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use millpond_backend_memory::snapshot::put_states;
+    use millpond_backend_api::canonical::put_states;
 
     fn section(group: u16, state: u32, entries: u64) -> SectionInfo {
         SectionInfo {

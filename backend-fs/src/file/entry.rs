@@ -2,9 +2,10 @@
 
 use super::blocks::{BUFFER_BYTES, Sink};
 use super::output::Output;
+use millpond_backend_api::canonical::EntryShape;
+use millpond_backend_api::canonical::bytes::{Bytes, VARINT_BYTES_MAX, put_varint};
+use millpond_backend_api::canonical::put_entry;
 use millpond_backend_api::{BackendResult, Entry};
-use millpond_backend_memory::kinds::EntryShape;
-use millpond_backend_memory::snapshot::format::{Bytes, VARINT_BYTES_MAX, put_entry, put_varint};
 
 /// The cell has this value.
 const LIVE: u8 = 1;

@@ -2,7 +2,7 @@
 
 use super::damage::{damaged_file, unreadable_version};
 use millpond_backend_api::BackendResult;
-use millpond_backend_memory::snapshot::format::Bytes;
+use millpond_backend_api::canonical::bytes::Bytes;
 
 /// The format's name in handles.
 pub const FORMAT: &str = "millpond-mapped/1";

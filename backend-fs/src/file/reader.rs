@@ -8,8 +8,8 @@ use super::layout::{
 use super::map::Region;
 use super::section::Section;
 use super::verify::GrowingSet;
+use millpond_backend_api::canonical::bytes::Bytes;
 use millpond_backend_api::{BackendError, BackendResult, KeyGroup, StateDescriptor};
-use millpond_backend_memory::snapshot::format::Bytes;
 use std::cell::RefCell;
 use std::io;
 use std::path::PathBuf;

@@ -7,8 +7,8 @@ use super::layout::{BLOCK_BYTES, WORD_BYTES, index_of};
 use super::map::prefetch;
 use super::reader::SnapshotFile;
 use super::writer::GroupTotals;
+use millpond_backend_api::canonical::EntryShape;
 use millpond_backend_api::{BackendResult, Entry, KeyGroup, StateDescriptor};
-use millpond_backend_memory::kinds::EntryShape;
 
 /// What a section says about a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,12 +7,12 @@ use super::entry::{FileEntry, write_entry};
 use super::index::IndexBuilder;
 use super::layout::{HEADER_BYTES, HEADER_MAGIC, OFFSET_MASK, TRAILER_BYTES, Trailer, header};
 use super::output::Output;
+use millpond_backend_api::canonical::EntryShape;
+use millpond_backend_api::canonical::bytes::put_varint;
+use millpond_backend_api::canonical::put_states;
 use millpond_backend_api::{
     BackendError, BackendErrorKind, BackendResult, Entry, KeyGroup, StateDescriptor, StateKind,
 };
-use millpond_backend_memory::kinds::EntryShape;
-use millpond_backend_memory::snapshot::format::put_varint;
-use millpond_backend_memory::snapshot::put_states;
 use std::fmt;
 
 /// The most entries for which memory is reserved because a caller said that they will come.

@@ -80,6 +80,60 @@ fn increments_are_small_and_folded_and_deletions_do_not_come_back() {
 }
 
 #[test]
+fn increments_stay_small_although_canonical_snapshots_complete_in_between() {
+    let mut random = Random::new(seed());
+    let mut walk = Walk::new(&[]);
+    walk.change(&mut random, 6000);
+    let full = new_bytes(&walk.begin(1, true)());
+    walk.notify(1, CheckpointEvent::Completed);
+    let mut alone = 0;
+    for round in 1..=30 {
+        walk.change(&mut random, 12);
+        let (id, of_savepoint) = (2 * round, 2 * round + 1);
+        let native = walk.begin(id, true);
+        let model = walk.model.clone();
+        walk.change(&mut random, 5);
+        let savepoint = walk.begin_canonical(of_savepoint)();
+        // A savepoint that is faster than the checkpoint before it does not make that one's files useless.
+        walk.notify(of_savepoint, CheckpointEvent::Completed);
+        let handles = native();
+        walk.notify(id, CheckpointEvent::Completed);
+        alone += u64::from(new_bytes(&handles) * 20 < full);
+        if round % 10 == 0 {
+            walk.check_restored(&savepoint, &walk.model);
+        }
+        walk.folder.keep_only(&handles);
+        walk.check_restored(&handles, &model);
+    }
+    assert!(alone > 20, "{alone} of 30 increments were small");
+}
+
+#[test]
+fn after_a_canonical_restore_there_is_one_base_and_then_increments() {
+    let mut random = Random::new(seed());
+    let mut walk = Walk::new(&[]);
+    walk.change(&mut random, 6000);
+    let savepoint = walk.begin_canonical(1)();
+    let model = walk.model.clone();
+    walk.restore(&[], &savepoint, &model);
+    walk.check();
+    let mut bytes = Vec::new();
+    for id in 2..6 {
+        let handles = walk.begin(id, true)();
+        walk.notify(id, CheckpointEvent::Completed);
+        walk.folder.keep_only(&handles);
+        walk.check_restored(&handles, &walk.model);
+        bytes.push(new_bytes(&handles));
+        walk.change(&mut random, 12);
+    }
+    assert!(bytes[0] > savepoint[0].state_bytes / 2, "{bytes:?}");
+    assert!(
+        bytes[1..].iter().all(|increment| increment * 20 < bytes[0]),
+        "{bytes:?}"
+    );
+}
+
+#[test]
 fn the_changes_of_an_aborted_checkpoint_go_into_the_next() {
     let mut random = Random::new(seed());
     let mut walk = Walk::new(&[]);

@@ -3,9 +3,9 @@
 use crate::folder::Folder;
 use abi_stable::std_types::RVec;
 use millpond_backend_api::{
-    BackendConfig, Cell, CheckpointEvent, EntryBuffer, KeyGroupRange, KeyedState, OpenKeyed, SnapshotHandle,
-    SnapshotRequest, SnapshotWriter, StateBackend, StateBackendFactory, StateDescriptor, StateId, StateKind,
-    key_group, key_hash,
+    BackendConfig, Cell, CheckpointEvent, EntryBuffer, KeyGroupRange, KeyedState, OpenKeyed, SnapshotForm,
+    SnapshotHandle, SnapshotRequest, SnapshotWriter, StateBackend, StateBackendFactory, StateDescriptor,
+    StateId, StateKind, key_group, key_hash,
 };
 use millpond_backend_fs::{FsKeyedState, FsStateBackendFactory};
 use std::collections::BTreeMap;
@@ -159,11 +159,25 @@ impl Walk {
         checkpoint_id: u64,
         may_share: bool,
     ) -> impl FnOnce() -> Vec<SnapshotHandle> + use<> {
-        let request = SnapshotRequest {
+        self.begin_as(SnapshotRequest {
             checkpoint_id,
             may_share,
-            form: millpond_backend_api::SnapshotForm::Native,
-        };
+            form: SnapshotForm::Native,
+        })
+    }
+
+    pub(crate) fn begin_canonical(
+        &mut self,
+        checkpoint_id: u64,
+    ) -> impl FnOnce() -> Vec<SnapshotHandle> + use<> {
+        self.begin_as(SnapshotRequest {
+            checkpoint_id,
+            may_share: false,
+            form: SnapshotForm::Canonical,
+        })
+    }
+
+    fn begin_as(&mut self, request: SnapshotRequest) -> impl FnOnce() -> Vec<SnapshotHandle> + use<> {
         let mut writer = self.keyed.snapshot(&request).unwrap();
         let folder = self.folder.clone();
         move || writer.write(&folder.streams()).unwrap()

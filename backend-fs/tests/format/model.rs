@@ -1,9 +1,9 @@
 //! Random files against a plain map.
 
 use crate::sample::{Address, Model, hash, states};
+use millpond_backend_api::canonical::EntryShape;
 use millpond_backend_api::{KeyGroup, StateKind};
 use millpond_backend_fs::file::{Found, SectionSize, SnapshotFile, Source, file_bytes};
-use millpond_backend_memory::kinds::EntryShape;
 use millpond_backend_memory::table::cell_hash;
 use proptest::prelude::*;
 

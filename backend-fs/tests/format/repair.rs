@@ -1,6 +1,6 @@
 //! Makes every checksum of damaged bytes right, so that what lies behind the checksums is tested. Written from `FORMAT.md`, not from the code.
 
-use millpond_backend_memory::snapshot::format::Bytes;
+use millpond_backend_api::canonical::bytes::Bytes;
 
 const HEADER: usize = 16;
 const TRAILER: usize = 36;

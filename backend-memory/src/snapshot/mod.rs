@@ -1,14 +1,9 @@
-//! Snapshots of the table: the format `millpond-table/1` (see `FORMAT.md` beside this file), its writer and its reader.
+//! Snapshots of the table in the canonical form: the writer, which every backend over the table has, and the way back into tables.
 
-mod description;
-pub mod format;
+mod live;
 mod restore;
-mod sealed;
-mod states;
 mod writer;
 
-pub use description::{Description, Section};
-pub use restore::{RestoredSection, read_sections};
-pub use sealed::{read_sealed, seal};
-pub use states::{put_states, read_states};
-pub use writer::{FrozenState, TableWriter};
+pub use live::for_each_live;
+pub use restore::restore_canonical;
+pub use writer::{FrozenState, TableWriter, check};

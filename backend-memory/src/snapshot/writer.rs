@@ -1,16 +1,13 @@
-//! Writes a frozen table, group by group, with a buffer that does not grow with the state.
+//! Writes a frozen table in the canonical form, group by group.
 
-use super::description::{Description, Section};
-use super::format::{FILE_MAGIC, FORMAT, put_entry};
-use crate::kinds::{Counters, EntryShape, FrozenGroup};
+use super::live::for_each_live;
+use crate::kinds::{Counters, FrozenGroup};
 use crate::lower::LowerLayer;
+use millpond_backend_api::canonical::{CanonicalWriter, EntryShape, Totals};
 use millpond_backend_api::{
-    BackendError, BackendErrorKind, BackendResult, FileRef, KeyGroupRange, SnapshotHandle, SnapshotStream,
-    SnapshotStreams, SnapshotWriter, StateDescriptor, StreamHint,
+    BackendError, BackendErrorKind, BackendResult, KeyGroupRange, SnapshotHandle, SnapshotStreams,
+    SnapshotWriter, StateDescriptor,
 };
-
-/// The bytes that are collected before they go to the stream. An entry that is larger is written by itself.
-const BUFFER_BYTES: usize = 256 << 10;
 
 /// A state as it was at the snapshot.
 #[derive(Debug)]
@@ -23,9 +20,11 @@ pub struct FrozenState {
     pub lower: LowerLayer,
     /// The entries of each group.
     pub groups: Vec<FrozenGroup>,
+    /// What time it was for a state with a TTL, as far as was told; 0 before.
+    pub now_ms: u64,
 }
 
-/// Writes the states of a subtask as they were at the snapshot.
+/// Writes the states of a subtask as they were at the snapshot, those in memory and those below, in the canonical form.
 #[derive(Debug)]
 pub struct TableWriter {
     range: KeyGroupRange,
@@ -33,38 +32,67 @@ pub struct TableWriter {
 }
 
 impl TableWriter {
-    /// A writer of `states`, each with one entry in its columns for every group of `range`.
+    /// A writer of `states`, each with one entry in its columns for every group of `range`. What lies below them stays as it is until the writer is done.
     #[must_use]
     pub fn new(range: KeyGroupRange, states: Vec<FrozenState>) -> Self {
         Self { range, states }
     }
+}
 
-    fn expected_bytes(&self) -> u64 {
-        let states = self.states.iter().map(FrozenState::encoded_bytes);
-        FILE_MAGIC.len() as u64 + states.sum::<u64>()
+impl FrozenState {
+    /// Whether a cell with the bytes `value` has expired, and is to be left out of snapshots that stand alone.
+    #[inline]
+    #[must_use]
+    pub fn leaves_out(&self, value: &[u8]) -> bool {
+        let StateDescriptor { ttl, kind, .. } = self.descriptor;
+        ttl.in_snapshots && ttl.has_cell_expired(kind, value, self.now_ms)
     }
 
-    fn hint(&self) -> StreamHint {
-        let largest = self.states.iter().max_by_key(|state| state.encoded_bytes());
-        StreamHint {
-            state: largest
-                .map(|state| state.descriptor.name.clone())
-                .unwrap_or_default(),
-            expected_bytes: Some(self.expected_bytes()).into(),
-            shared: false,
+    /// Counts what is left of each group of `range` if what has expired is [left out](Self::leaves_out): goes through all groups, of states that want that
+    /// only. To be called before the groups are written, and only for a snapshot on which no other one builds.
+    ///
+    /// # Errors
+    /// Those of the lower layer.
+    pub fn count_what_is_left(&mut self, range: KeyGroupRange) -> BackendResult<()> {
+        if !self.descriptor.ttl.in_snapshots || self.descriptor.ttl.is_none() {
+            return Ok(());
         }
+        let shape = EntryShape::of(&self.descriptor);
+        let mut counters = Vec::new();
+        for ((group, frozen), counted) in range.iter().zip(&self.groups).zip(&self.counters) {
+            let mut left = Counters::default();
+            let below = self.lower.as_deref();
+            for_each_live(frozen, self.descriptor.kind, *counted, group, below, |entry| {
+                if !self.leaves_out(entry.value) {
+                    let (key, namespace) = (entry.key.len(), entry.namespace.len());
+                    left.cells += 1;
+                    left.encoded_bytes +=
+                        shape.encoded_bytes(key, namespace, entry.map_key.len(), entry.value.len());
+                }
+                Ok(())
+            })?;
+            counters.push(left);
+        }
+        self.counters = counters;
+        Ok(())
     }
 
-    fn write_file(&mut self, streams: &SnapshotStreams) -> BackendResult<(FileRef, Vec<Section>)> {
-        let mut file = Output {
-            stream: streams.open(self.hint())?,
-            buffer: Vec::with_capacity(BUFFER_BYTES),
-            written: 0,
-            crc32: crc32fast::Hasher::new(),
-        };
-        let mut sections = Vec::new();
-        file.buffer.extend_from_slice(&FILE_MAGIC);
-        file.flush()?;
+    /// The bytes of all entries, as snapshots count them.
+    #[must_use]
+    pub fn encoded_bytes(&self) -> u64 {
+        self.counters.iter().map(|group| group.encoded_bytes).sum()
+    }
+}
+
+impl SnapshotWriter for TableWriter {
+    fn write(&mut self, streams: &SnapshotStreams) -> BackendResult<Vec<SnapshotHandle>> {
+        for state in &mut self.states {
+            streams.check_cancelled()?;
+            state.count_what_is_left(self.range)?;
+        }
+        let descriptors = self.states.iter().map(|state| state.descriptor.clone()).collect();
+        let sizes = self.states.iter().map(FrozenState::encoded_bytes).collect();
+        let mut writer = CanonicalWriter::new(streams, self.range, descriptors).with_exact_sizes(sizes);
         for (index, group) in self.range.iter().enumerate() {
             for (number, state) in self.states.iter_mut().enumerate() {
                 let counters = state.counters.get(index).copied().unwrap_or_default();
@@ -74,110 +102,55 @@ impl TableWriter {
                 if counters.cells == 0 {
                     continue;
                 }
-                streams.check_cancelled()?;
-                let section = Section {
-                    state: u32::try_from(number).unwrap_or(u32::MAX),
-                    group,
-                    offset: file.written,
-                    len: counters.encoded_bytes,
-                    entries: counters.cells,
-                    crc32: 0,
-                };
                 // What was written need not be held any longer, and pages that were copied to be read least of all.
                 let frozen = std::mem::replace(frozen, FrozenGroup::Below);
-                let crc32 = file
-                    .section(&frozen, EntryShape::of(&state.descriptor), &section)
-                    .map_err(|error| {
-                        error.context(format!("state {:?}, key group {group}", state.descriptor.name))
+                let state = &*state;
+                let below = state.lower.as_deref();
+                // What is left out lies there, too.
+                let all = Counters {
+                    cells: u64::MAX,
+                    ..counters
+                };
+                let counted = if state.descriptor.ttl.in_snapshots {
+                    all
+                } else {
+                    counters
+                };
+                let mut write = || {
+                    writer.begin(number, group)?;
+                    for_each_live(&frozen, state.descriptor.kind, counted, group, below, |entry| {
+                        if state.leaves_out(entry.value) {
+                            return Ok(());
+                        }
+                        writer.entry(&entry)
                     })?;
-                sections.push(Section { crc32, ..section });
+                    check(writer.end()?, counters)
+                };
+                write().map_err(|error| {
+                    error.context(format!("state {:?}, key group {group}", state.descriptor.name))
+                })?;
             }
         }
-        streams.check_cancelled()?;
-        Ok((file.stream.finish()?, sections))
-    }
-}
-
-impl FrozenState {
-    fn encoded_bytes(&self) -> u64 {
-        self.counters.iter().map(|group| group.encoded_bytes).sum()
-    }
-}
-
-impl SnapshotWriter for TableWriter {
-    fn write(&mut self, streams: &SnapshotStreams) -> BackendResult<Vec<SnapshotHandle>> {
-        streams.check_cancelled()?;
-        if self.states.is_empty() {
-            return Ok(Vec::new());
-        }
-        let cells = |state: &FrozenState| state.counters.iter().map(|group| group.cells).sum::<u64>();
-        let (files, sections) = if self.states.iter().all(|state| cells(state) == 0) {
-            (Vec::new(), Vec::new())
-        } else {
-            let (file, sections) = self.write_file(streams)?;
-            (vec![file], sections)
-        };
-        let description = Description {
-            states: self.states.iter().map(|state| state.descriptor.clone()).collect(),
-            sections,
-        };
-        let bytes = files.iter().map(|file| file.size).sum();
         // What was written need not be held any longer, however long the writer is kept.
         self.states.clear();
-        Ok(vec![SnapshotHandle {
-            key_groups: self.range,
-            format: FORMAT.into(),
-            files: files.into(),
-            payload: description.to_payload().into(),
-            state_bytes: bytes,
-            new_bytes: bytes,
-        }])
+        writer.finish()
     }
 }
 
-/// The file, with a buffer in front of it and the checksum of the section that is being written.
-struct Output {
-    stream: SnapshotStream,
-    buffer: Vec<u8>,
-    written: u64,
-    crc32: crc32fast::Hasher,
-}
-
-impl Output {
-    fn flush(&mut self) -> BackendResult<()> {
-        self.crc32.update(&self.buffer);
-        self.stream.write(&self.buffer)?;
-        self.written += self.buffer.len() as u64;
-        self.buffer.clear();
-        Ok(())
+/// An error if a group came to something else than was counted.
+///
+/// # Errors
+/// [`BackendErrorKind::Other`].
+pub fn check(found: Totals, counted: Counters) -> BackendResult<()> {
+    if found.entries == counted.cells && found.bytes == counted.encoded_bytes {
+        return Ok(());
     }
-
-    /// Writes the entries of a group and returns their checksum.
-    fn section(&mut self, frozen: &FrozenGroup, shape: EntryShape, section: &Section) -> BackendResult<u32> {
-        self.crc32.reset();
-        let mut entries = 0_u64;
-        frozen.try_for_each(|entry| {
-            entries += 1;
-            put_entry(&mut self.buffer, shape, &entry);
-            if self.buffer.len() >= BUFFER_BYTES {
-                self.flush()?;
-            }
-            Ok::<_, BackendError>(())
-        })?;
-        self.flush()?;
-        let found = self.written - section.offset;
-        if found != section.len || entries != section.entries {
-            return Err(BackendError::new(
-                BackendErrorKind::Other,
-                format!(
-                    "wrote {entries} entries of {found} bytes where {} entries of {} bytes were counted: the table has a defect, or a batch was ended \
-                     with absent values that its caller denied",
-                    section.entries, section.len
-                ),
-            ));
-        }
-        // A large entry must not leave a large buffer behind.
-        self.buffer.shrink_to(BUFFER_BYTES * 2);
-        Ok(self.crc32.clone().finalize())
-    }
+    Err(BackendError::new(
+        BackendErrorKind::Other,
+        format!(
+            "wrote {} entries of {} bytes where {} entries of {} bytes were counted: the table has a defect, or a batch was ended with absent values \
+             that its caller denied",
+            found.entries, found.bytes, counted.cells, counted.encoded_bytes
+        ),
+    ))
 }

@@ -13,6 +13,7 @@ mod map;
 mod slot_cache;
 mod slots;
 mod timers;
+pub mod ttl;
 mod value;
 
 pub use context::KeyedContext;
@@ -21,6 +22,7 @@ pub use folding::{AggregateFunction, AggregatingState, ReducingState};
 pub use list::ListState;
 pub use map::MapState;
 pub use timers::TimerDomain;
+pub use ttl::{StateTtlConfig, StateVisibility, TtlTimeProvider, TtlUpdate};
 pub use value::ValueState;
 
 pub(crate) use descriptor::StateCodec;

@@ -5,16 +5,16 @@ use crate::BackendResult;
 use abi_stable::std_types::RString;
 
 /// A filled keyed state in a storage of its own.
-struct Running {
-    storage: Storage,
-    opened: Opened,
-    model: Model,
+pub(super) struct Running {
+    pub(super) storage: Storage,
+    pub(super) opened: Opened,
+    pub(super) model: Model,
     ids: Vec<StateId>,
     random: Random,
 }
 
 impl Running {
-    fn new(suite: &Suite) -> Self {
+    pub(super) fn new(suite: &Suite) -> Self {
         let storage = suite.storage();
         let mut running = Self {
             opened: suite.restored(&storage, Shape::ALONE, &[]),
@@ -28,7 +28,7 @@ impl Running {
         running
     }
 
-    fn change(&mut self) {
+    pub(super) fn change(&mut self) {
         fill(
             &mut self.opened,
             &mut self.model,
@@ -41,7 +41,7 @@ impl Running {
 
     /// Tells that the last checkpoint was aborted, and requires that nothing is left of it.
     #[track_caller]
-    fn abort(&mut self) {
+    pub(super) fn abort(&mut self) {
         assert_eq!(self.storage.open_streams(), 0, "a stream was leaked");
         let id = self.opened.next_checkpoint() - 1;
         self.opened.notify(&self.storage, id, CheckpointEvent::Aborted);
@@ -49,7 +49,7 @@ impl Running {
 
     /// Requires that the state is whole, and so is its next snapshot.
     #[track_caller]
-    fn check_next(&mut self, suite: &Suite) {
+    pub(super) fn check_next(&mut self, suite: &Suite) {
         self.model.check(&mut self.opened, &self.ids);
         let handles = self.opened.snapshot(&self.storage);
         let id = self.opened.next_checkpoint() - 1;
@@ -61,7 +61,7 @@ impl Running {
 }
 
 /// The next operation to try: each of the first eight, then ever fewer.
-fn later(operation: u64) -> u64 {
+pub(super) fn later(operation: u64) -> u64 {
     operation + 1 + operation / 8
 }
 

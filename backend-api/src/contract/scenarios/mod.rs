@@ -1,7 +1,9 @@
 //! What every backend must do, a theme a file. A scenario is a function whose name says what is required; it panics where it is not so.
 
+pub(crate) mod canonical;
 pub(crate) mod concurrency;
 pub(crate) mod damage;
+pub(crate) mod expiry;
 pub(crate) mod faults;
 pub(crate) mod lists;
 pub(crate) mod maps;
@@ -16,6 +18,7 @@ pub(crate) mod values;
 
 /// What most scenarios need.
 mod prelude {
+    pub(super) use crate::contract::canonical;
     pub(super) use crate::contract::cells::{Address, Keys};
     pub(super) use crate::contract::faults::{Faults, Gate};
     pub(super) use crate::contract::model::Model;

@@ -22,13 +22,23 @@ pub(super) enum Defect {
     LeavesItsFolder,
     IgnoresLimits,
     RestoresOneHandle,
+    DropsEarly,
+    CountsWhatExpired,
+    HasAClockOfItsOwn,
+    DropsWhatHasNoTime,
+    IgnoresTheForm,
+    RestoresItsOwnFormOnly,
+    ForgetsEmptyStates,
+    RepeatsEntries,
+    TakesOneSectionAGroup,
 }
 
 /// Each defect with scenarios that must fail because of it.
-pub(super) const SEEN_BY: [(Defect, &[&str]); 18] = [
+pub(super) const SEEN_BY: [(Defect, &[&str]); 27] = [
     (
         Defect::SnapshotsLate,
         &[
+            "canonical::the_moment_is_that_of_the_call_although_the_worker_goes_on",
             "concurrency::what_is_written_after_the_synchronous_part_is_not_in_the_snapshot",
             "concurrency::a_table_that_grows_and_shrinks_under_pending_snapshots_is_snapshotted_as_it_was",
             "lists::a_list_that_grows_while_a_snapshot_is_pending_is_snapshotted_as_it_was",
@@ -43,7 +53,10 @@ pub(super) const SEEN_BY: [(Defect, &[&str]); 18] = [
     ),
     (
         Defect::ForgetsAfterAFailure,
-        &["faults::an_error_at_any_operation_leaves_the_state_usable_and_the_next_snapshot_whole"],
+        &[
+            "canonical::one_that_fails_or_is_cancelled_leaves_nothing_and_the_state_goes_on",
+            "faults::an_error_at_any_operation_leaves_the_state_usable_and_the_next_snapshot_whole",
+        ],
     ),
     (
         Defect::IgnoresNamespaces,
@@ -132,8 +145,53 @@ pub(super) const SEEN_BY: [(Defect, &[&str]); 18] = [
     (
         Defect::RestoresOneHandle,
         &[
+            "canonical::every_kind_of_state_is_restored_into_any_ranges",
             "rescaling::many_subtasks_restore_into_few",
             "snapshots::a_chain_of_restores_and_rescales_keeps_every_change",
         ],
+    ),
+    (
+        Defect::DropsEarly,
+        &["expiry::what_has_not_expired_stays_whatever_is_cleaned_up"],
+    ),
+    (
+        Defect::CountsWhatExpired,
+        &["expiry::what_has_not_expired_stays_whatever_is_cleaned_up"],
+    ),
+    (
+        Defect::HasAClockOfItsOwn,
+        &["expiry::nothing_is_dropped_before_the_time_was_told"],
+    ),
+    (
+        Defect::DropsWhatHasNoTime,
+        &["expiry::bytes_without_a_time_are_never_taken_for_expired"],
+    ),
+    (
+        Defect::IgnoresTheForm,
+        &[
+            "canonical::what_is_written_is_the_states_content_and_nothing_else",
+            "canonical::the_moment_is_that_of_the_call_although_the_worker_goes_on",
+        ],
+    ),
+    (
+        Defect::RestoresItsOwnFormOnly,
+        &[
+            "canonical::every_kind_of_state_is_restored_into_any_ranges",
+            "canonical::what_any_backend_wrote_is_restored_into_any_ranges",
+            "canonical::what_was_restored_is_in_every_later_snapshot",
+            "canonical::handles_of_both_forms_restore_together",
+        ],
+    ),
+    (
+        Defect::ForgetsEmptyStates,
+        &["canonical::what_is_written_is_the_states_content_and_nothing_else"],
+    ),
+    (
+        Defect::RepeatsEntries,
+        &["canonical::what_is_written_is_the_states_content_and_nothing_else"],
+    ),
+    (
+        Defect::TakesOneSectionAGroup,
+        &["canonical::what_any_backend_wrote_is_restored_into_any_ranges"],
     ),
 ];

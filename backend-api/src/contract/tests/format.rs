@@ -1,7 +1,8 @@
 //! The snapshot format of the reference backend: the tables one after the other, with lengths; the engine's checksum covers all.
 
 use super::defect::Defect;
-use super::reference::Table;
+use super::reference::{Table, entry};
+use crate::canonical::{CanonicalReader, CanonicalWriter, is_canonical};
 use crate::contract::Address;
 use crate::*;
 use abi_stable::std_types::ROption;
@@ -13,6 +14,79 @@ const STEP_BYTES: usize = 1 << 16;
 fn put(bytes: &mut Vec<u8>, part: &[u8]) {
     bytes.extend(u32::try_from(part.len()).unwrap().to_le_bytes());
     bytes.extend(part);
+}
+
+/// Writes the tables in the canonical form.
+pub(super) fn write_canonical(
+    streams: &SnapshotStreams,
+    tables: &[Table],
+    range: KeyGroupRange,
+    defect: Defect,
+) -> BackendResult<Vec<SnapshotHandle>> {
+    let tables: Vec<&Table> = tables
+        .iter()
+        .filter(|table| defect != Defect::ForgetsEmptyStates || !table.cells.is_empty())
+        .collect();
+    let states = tables.iter().map(|table| table.descriptor.clone()).collect();
+    let mut writer = CanonicalWriter::new(streams, range, states);
+    for group in range.iter() {
+        for (number, table) in tables.iter().enumerate() {
+            writer.begin(number, group)?;
+            for (address, value) in table.cells.iter().filter(|(address, _)| address.group == group.0) {
+                let entry = entry(address, value);
+                writer.entry(&entry)?;
+                if defect == Defect::RepeatsEntries && value.len() == 5 {
+                    writer.entry(&entry)?;
+                }
+            }
+            writer.end()?;
+        }
+    }
+    writer.finish()
+}
+
+/// Brings what a canonical snapshot has in `range` into the tables.
+fn restore_canonical(
+    handle: &SnapshotHandle,
+    files: &RestoreFiles,
+    range: KeyGroupRange,
+    defect: Defect,
+    tables: &mut Vec<Table>,
+) -> BackendResult<()> {
+    let mut reader = CanonicalReader::open(handle, range, files)?;
+    for descriptor in reader.states() {
+        table_of(tables, descriptor);
+    }
+    let mut last = None;
+    while let Some(section) = reader.next_section()? {
+        let place = Some((section.group(), section.state()));
+        if defect == Defect::TakesOneSectionAGroup && last == place {
+            continue;
+        }
+        last = place;
+        let table = table_of(tables, section.descriptor());
+        for entry in section.entries() {
+            let address = Address {
+                group: section.group().0,
+                key: entry.key.to_vec(),
+                namespace: entry.namespace.to_vec(),
+                map_key: entry.map_key.to_vec(),
+            };
+            table.cells.insert(address, entry.value.to_vec());
+        }
+    }
+    Ok(())
+}
+
+fn table_of<'t>(tables: &'t mut Vec<Table>, descriptor: &StateDescriptor) -> &'t mut Table {
+    let known = tables
+        .iter()
+        .position(|other| other.descriptor.name == descriptor.name);
+    let index = known.unwrap_or_else(|| {
+        tables.push(Table::new(descriptor.clone()));
+        tables.len() - 1
+    });
+    &mut tables[index]
 }
 
 pub(super) fn write(
@@ -76,6 +150,9 @@ pub(super) fn restore(
     defect: Defect,
     tables: &mut Vec<Table>,
 ) -> BackendResult<()> {
+    if is_canonical(handle) && defect != Defect::RestoresItsOwnFormOnly {
+        return restore_canonical(handle, files, range, defect, tables);
+    }
     if handle.format != FORMAT {
         let text = format!("the format {} is not {FORMAT}", handle.format);
         return Err(BackendError::new(BackendErrorKind::Incompatible, text));
@@ -92,14 +169,7 @@ pub(super) fn restore(
         };
         while !reader.rest.is_empty() {
             let table = reader.table()?;
-            let known = tables
-                .iter()
-                .position(|other| other.descriptor.name == table.descriptor.name);
-            let index = known.unwrap_or_else(|| {
-                tables.push(Table::new(table.descriptor.clone()));
-                tables.len() - 1
-            });
-            tables[index]
+            table_of(tables, &table.descriptor)
                 .cells
                 .extend(table.cells.into_iter().filter(|(address, _)| {
                     defect == Defect::RestoresForeignGroups || range.contains(KeyGroup(address.group))

@@ -12,9 +12,10 @@ mod run;
 pub use chunk::{Chunk, Mark};
 pub use run::Run;
 
-use super::{Counters, Deletions, EntryShape, FrozenGroup};
+use super::{Counters, Deletions, FrozenGroup};
 use crate::lower::LowerLayer;
 pub(super) use chunk::Address;
+use millpond_backend_api::canonical::EntryShape;
 use millpond_backend_api::{BackendResult, Cell, Entry, KeyGroup, KeyGroupRange};
 use std::sync::Arc;
 

@@ -2,11 +2,12 @@
 
 use super::database::{Address, Database};
 use crate::support::{Columns, Content, all_groups, cell, content};
+use millpond_backend_api::canonical::EntryShape;
 use millpond_backend_api::{
     BackendError, BackendErrorKind, BackendResult, Cell, CheckpointEvent, KeyedState, SnapshotRequest,
     StateDescriptor, StateId, StateKind,
 };
-use millpond_backend_memory::kinds::{Counters, EntryShape, KindState};
+use millpond_backend_memory::kinds::{Counters, KindState};
 use millpond_backend_memory::snapshot::{FrozenState, TableWriter};
 use millpond_backend_memory::{PagedKeyedState, Snapshots, Tables};
 use std::collections::BTreeSet;

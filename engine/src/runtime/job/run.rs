@@ -572,6 +572,7 @@ fn run_attempt(
         first_epoch: extra.first_epoch,
         local_dir: local_dir.clone(),
         metrics: Arc::clone(&shared.metrics),
+        ttl_clock: Arc::clone(&prepared.ttl_clock),
         in_flight_target: prepared.in_flight_target,
     });
     let inlet = lead.map(|_| CommandInlet::new());

@@ -115,7 +115,8 @@ where
             source: Arc::new(source),
         })?;
         let shape = shape_of::<K>();
-        let mut context = KeyedContext::new(backend, key_width(&shape), self.max_parallelism);
+        let clock = Arc::clone(&task.job.ttl_clock);
+        let mut context = KeyedContext::new(backend, key_width(&shape), self.max_parallelism, clock);
         let mut registry = StateRegistry::new(&mut context, CodecId::of_shape(&shape));
         self.function.open(&mut registry)?;
         context.timers.open(&mut context.backend)?;
@@ -321,7 +322,11 @@ fn describe(state: &StateDescriptor) -> StateDescription {
                 .map_key
                 .map(|key| format!("{} -> ", key.shape))
                 .unwrap_or_default();
-            format!("key {}, {map_key}value {}", codec.key.shape, codec.value.shape)
+            let ttl = if codec.ttl { ", with TTL" } else { "" };
+            format!(
+                "key {}, {map_key}value {}{ttl}",
+                codec.key.shape, codec.value.shape
+            )
         },
     );
     StateDescription {

@@ -1,12 +1,13 @@
 //! The keyed state of one subtask.
 
-use crate::rows::{self, GROUP_PREFIX_BYTES, RowParts};
+use crate::entries::{for_each_entry, parts};
+use crate::rows;
 use crate::snapshot::{self, RedbSnapshotWriter};
 use crate::store::{Rows, Store};
 use millpond_backend_api::{
-    BackendError, BackendErrorKind, BackendResult, Cell, CheckpointEvent, Entry, EntryBuffer, KeyBatch,
-    KeyGroup, KeyGroupRange, KeyedState, OpenKeyed, Slot, SnapshotRequest, StateDescriptor, StateId,
-    StateKind, unsupported,
+    BackendError, BackendErrorKind, BackendResult, Cell, CheckpointEvent, EntryBuffer, KeyBatch, KeyGroup,
+    KeyGroupRange, KeyedState, OpenKeyed, Slot, SnapshotRequest, StateDescriptor, StateId, StateKind,
+    unsupported,
 };
 use redb::{ReadableTable, StorageError};
 use std::path::Path;
@@ -374,16 +375,15 @@ impl KeyedState for RedbKeyedState {
         let range = rows::range_of(&rows::group_prefix(found.number, group));
         self.store.rows(|rows| {
             let rows = rows.range(range.start.as_slice()..range.end.as_slice())?;
-            if found.kind == StateKind::List {
-                return visit_lists(rows, entries);
-            }
-            for entry in rows {
-                let (row, value) = entry?;
-                if let Some(parts) = parts(row.value(), found.kind) {
-                    entries.push(parts.entry(value.value()));
-                }
-            }
-            Ok(())
+            for_each_entry(
+                rows,
+                found.kind,
+                |error| error,
+                |entry| {
+                    entries.push(entry);
+                    Ok(())
+                },
+            )
         })
     }
 
@@ -392,9 +392,10 @@ impl KeyedState for RedbKeyedState {
         Ok(self.states.get(found.index).map_or(0, |state| state.cells))
     }
 
-    fn snapshot(&mut self, _request: &SnapshotRequest) -> BackendResult<RedbSnapshotWriter> {
+    fn snapshot(&mut self, request: &SnapshotRequest) -> BackendResult<RedbSnapshotWriter> {
         // No file is shared between snapshots, so nothing is to be decided or remembered.
         Ok(RedbSnapshotWriter::new(
+            request.form,
             self.store.freeze()?,
             self.key_groups,
             self.states.clone(),
@@ -421,45 +422,4 @@ fn map_key<'a>(kind: StateKind, cell: &Cell<'a>) -> &'a [u8] {
     } else {
         &[]
     }
-}
-
-/// The parts of a row key of the database.
-fn parts(row: &[u8], kind: StateKind) -> Option<RowParts<'_>> {
-    RowParts::parse(row.get(GROUP_PREFIX_BYTES..)?, kind)
-}
-
-/// Puts the elements of each list together: its rows follow each other.
-fn visit_lists(
-    rows: redb::Range<'_, &'static [u8], &'static [u8]>,
-    entries: &mut EntryBuffer,
-) -> Result<(), StorageError> {
-    let mut list: Option<(Vec<u8>, Vec<u8>, Vec<u8>)> = None;
-    let mut finish = |list: Option<(Vec<u8>, Vec<u8>, Vec<u8>)>| {
-        if let Some((key, namespace, value)) = list {
-            entries.push(Entry {
-                key: &key,
-                namespace: &namespace,
-                map_key: &[],
-                value: &value,
-            });
-        }
-    };
-    for entry in rows {
-        let (row, element) = entry?;
-        let Some(parts) = parts(row.value(), StateKind::List) else {
-            continue;
-        };
-        match &mut list {
-            Some((key, namespace, value)) if key == parts.key && namespace == parts.namespace => {
-                value.extend_from_slice(element.value());
-            }
-            _ => finish(list.replace((
-                parts.key.to_vec(),
-                parts.namespace.to_vec(),
-                element.value().to_vec(),
-            ))),
-        }
-    }
-    finish(list);
-    Ok(())
 }

@@ -5,6 +5,7 @@
 //! snapshots.
 
 mod cache_size;
+mod entries;
 mod factory;
 mod keyed;
 mod plugin;

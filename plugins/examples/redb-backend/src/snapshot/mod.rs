@@ -1,5 +1,6 @@
-//! Snapshots in the format `acme-redb/1`: one file of a header and sections. `FORMAT.md` has the bytes.
+//! Snapshots in the format `acme-redb/1`, one file of a header and sections, of which `FORMAT.md` has the bytes; and in the canonical form.
 
+mod canonical;
 mod read;
 mod write;
 

@@ -1,9 +1,10 @@
 //! Restores a snapshot, or the part of it that lies in some key groups.
 
-use super::{END, FORMAT, MAGIC, SECTION_HEAD_BYTES, SectionHead};
+use super::{END, FORMAT, MAGIC, SECTION_HEAD_BYTES, SectionHead, canonical};
 use crate::keyed::{State, row_bytes};
 use crate::rows::{self, RowParts};
 use crate::store::Store;
+use millpond_backend_api::canonical::is_canonical;
 use millpond_backend_api::{
     BackendError, BackendErrorKind, BackendResult, FileRef, KeyGroup, KeyGroupRange, RestoreFiles,
     RestoreStream, SnapshotHandle, StateDescriptor, StateKind,
@@ -33,6 +34,11 @@ pub(crate) fn check_same(old: &StateDescriptor, new: &StateDescriptor) -> Backen
     ))
 }
 
+/// The number of the state with the index `index` in the database.
+pub(super) fn state_number(index: usize) -> BackendResult<u32> {
+    u32::try_from(index).map_err(|_| BackendError::new(BackendErrorKind::Other, "too many states"))
+}
+
 /// Brings the cells of `handle` that lie in `key_groups` into the store, and its states into `states`.
 pub(crate) fn restore(
     handle: &SnapshotHandle,
@@ -41,6 +47,9 @@ pub(crate) fn restore(
     store: &mut Store,
     states: &mut Vec<State>,
 ) -> BackendResult<()> {
+    if is_canonical(handle) {
+        return canonical::restore(handle, files, key_groups, store, states);
+    }
     if handle.format != FORMAT {
         return Err(BackendError::new(
             BackendErrorKind::Incompatible,
@@ -84,7 +93,7 @@ pub(crate) fn restore(
 }
 
 /// Adds the states of a file to those that there are, and gives the number of each.
-fn merge(descriptors: Vec<StateDescriptor>, states: &mut Vec<State>) -> BackendResult<Vec<usize>> {
+pub(super) fn merge(descriptors: Vec<StateDescriptor>, states: &mut Vec<State>) -> BackendResult<Vec<usize>> {
     descriptors
         .into_iter()
         .map(|descriptor| {

@@ -1,12 +1,12 @@
 //! Writes a snapshot from a read transaction, on any thread.
 
-use super::{END, FORMAT, MAGIC, SECTION_HEAD_BYTES, SectionHead};
+use super::{END, FORMAT, MAGIC, SECTION_HEAD_BYTES, SectionHead, canonical};
 use crate::keyed::State;
 use crate::rows::{self, GROUP_PREFIX_BYTES};
 use crate::store::{Frozen, ROWS, redb_error};
 use millpond_backend_api::{
-    BackendError, BackendErrorKind, BackendResult, KeyGroup, KeyGroupRange, SnapshotHandle, SnapshotStream,
-    SnapshotStreams, SnapshotWriter, StreamHint,
+    BackendError, BackendErrorKind, BackendResult, KeyGroup, KeyGroupRange, SnapshotForm, SnapshotHandle,
+    SnapshotStream, SnapshotStreams, SnapshotWriter, StreamHint,
 };
 
 /// A section ends with the row that fills it to this; so memory stays small, and a cancellation is seen soon.
@@ -14,6 +14,7 @@ const SECTION_BYTES: usize = 256 << 10;
 
 /// The asynchronous part of a snapshot: the database as it was.
 pub struct RedbSnapshotWriter {
+    form: SnapshotForm,
     frozen: Frozen,
     key_groups: KeyGroupRange,
     states: Vec<State>,
@@ -28,8 +29,14 @@ impl std::fmt::Debug for RedbSnapshotWriter {
 }
 
 impl RedbSnapshotWriter {
-    pub(crate) fn new(frozen: Frozen, key_groups: KeyGroupRange, states: Vec<State>) -> Self {
+    pub(crate) fn new(
+        form: SnapshotForm,
+        frozen: Frozen,
+        key_groups: KeyGroupRange,
+        states: Vec<State>,
+    ) -> Self {
         Self {
+            form,
             frozen,
             key_groups,
             states,
@@ -40,6 +47,9 @@ impl RedbSnapshotWriter {
 impl SnapshotWriter for RedbSnapshotWriter {
     fn write(&mut self, streams: &SnapshotStreams) -> BackendResult<Vec<SnapshotHandle>> {
         streams.check_cancelled()?;
+        if self.form == SnapshotForm::Canonical {
+            return canonical::write(streams, &self.frozen, self.key_groups, &self.states);
+        }
         let Some(largest) = self.states.iter().max_by_key(|state| state.bytes) else {
             return Ok(Vec::new());
         };

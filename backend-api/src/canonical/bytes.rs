@@ -1,12 +1,4 @@
-//! The bytes that snapshots are made of: constants, varints, entries.
-
-use crate::kinds::EntryShape;
-use millpond_backend_api::Entry;
-
-/// The format's name in handles.
-pub const FORMAT: &str = "millpond-table/1";
-/// What a file begins with.
-pub const FILE_MAGIC: [u8; 8] = *b"mptable\x01";
+//! Bytes as formats of snapshots have them: varints, parts with their length in front, and what reads them.
 
 /// The most bytes of a varint.
 pub const VARINT_BYTES_MAX: usize = 10;
@@ -34,25 +26,6 @@ pub fn put_varint(to: &mut Vec<u8>, number: u64) {
 pub fn put_framed(to: &mut Vec<u8>, bytes: &[u8]) {
     put_varint(to, bytes.len() as u64);
     to.extend_from_slice(bytes);
-}
-
-/// Appends an entry: the lengths that its shape has, then the parts.
-#[inline]
-pub fn put_entry(to: &mut Vec<u8>, shape: EntryShape, entry: &Entry<'_>) {
-    put_varint(to, entry.key.len() as u64);
-    put_varint(to, entry.namespace.len() as u64);
-    if shape.map_keys {
-        put_varint(to, entry.map_key.len() as u64);
-    }
-    if shape.width == 0 {
-        put_varint(to, entry.value.len() as u64);
-    }
-    to.extend_from_slice(entry.key);
-    to.extend_from_slice(entry.namespace);
-    if shape.map_keys {
-        to.extend_from_slice(entry.map_key);
-    }
-    to.extend_from_slice(entry.value);
 }
 
 /// Bytes that are read from the front; whatever is asked beyond their end is `None`.
@@ -134,25 +107,6 @@ impl<'a> Bytes<'a> {
         let len = self.len()?;
         self.take(len)
     }
-
-    /// An entry of `shape`.
-    #[inline]
-    pub fn entry(&mut self, shape: EntryShape) -> Option<Entry<'a>> {
-        let key = self.len()?;
-        let namespace = self.len()?;
-        let map_key = if shape.map_keys { self.len()? } else { 0 };
-        let value = if shape.width > 0 {
-            shape.width as usize
-        } else {
-            self.len()?
-        };
-        Some(Entry {
-            key: self.take(key)?,
-            namespace: self.take(namespace)?,
-            map_key: self.take(map_key)?,
-            value: self.take(value)?,
-        })
-    }
 }
 
 #[cfg(test)]
@@ -180,30 +134,5 @@ mod tests {
         too_large[9] = 0x02;
         assert_eq!(Bytes::new(&too_large).varint(), None);
         assert_eq!(Bytes::new(&[0x80]).varint(), None);
-    }
-
-    #[test]
-    fn an_entry_takes_the_bytes_that_its_shape_says() {
-        let entry = Entry {
-            key: b"key",
-            namespace: b"",
-            map_key: b"mk",
-            value: &[7; 200],
-        };
-        for (width, map_keys) in [(0, false), (0, true), (200, false)] {
-            let shape = EntryShape { width, map_keys };
-            let expected = Entry {
-                map_key: if map_keys { b"mk" } else { b"" },
-                ..entry
-            };
-            let mut bytes = Vec::new();
-            put_entry(&mut bytes, shape, &expected);
-            assert_eq!(
-                bytes.len() as u64,
-                shape.encoded_bytes(3, 0, expected.map_key.len(), 200)
-            );
-            assert_eq!(Bytes::new(&bytes).entry(shape), Some(expected));
-            assert_eq!(Bytes::new(&bytes[..bytes.len() - 1]).entry(shape), None);
-        }
     }
 }

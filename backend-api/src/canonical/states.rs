@@ -1,12 +1,12 @@
-//! States as snapshots name them: the same bytes in every format over the paged table.
+//! States as snapshots name them: the same bytes in every format of ours.
 //!
 //! ```text
 //! varint  number of states, and for each
 //!             framed name | kind (1 byte) | varint value width | framed codec
 //! ```
 
-use super::format::{Bytes, put_framed, put_varint};
-use millpond_backend_api::{StateDescriptor, StateKind};
+use super::bytes::{Bytes, put_framed, put_varint};
+use crate::state::{StateDescriptor, StateKind};
 use std::collections::BTreeSet;
 
 /// Appends `states`, whose names differ.

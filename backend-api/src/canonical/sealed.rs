@@ -1,6 +1,6 @@
-//! Descriptions that end with the CRC32 of all that comes before: the payloads of handles, in every format over the paged table.
+//! Descriptions that end with the CRC32 of all that comes before: the payloads of handles, in every format of ours.
 
-use super::format::Bytes;
+use super::bytes::Bytes;
 
 /// Appends the checksum of `bytes`.
 #[must_use]

@@ -1,40 +1,44 @@
 //! The description of a snapshot, which travels in the handle: the states, and where each one's groups lie in the file.
 
-use super::format::{Bytes, put_varint};
+use super::FILE_MAGIC;
+use super::bytes::{Bytes, put_varint};
 use super::sealed::{read_sealed, seal};
 use super::states::{put_states, read_states};
-use millpond_backend_api::{BackendError, BackendErrorKind, BackendResult, KeyGroup, StateDescriptor};
+use crate::error::{BackendError, BackendErrorKind, BackendResult};
+use crate::key_group::KeyGroup;
+use crate::snapshot::SnapshotHandle;
+use crate::state::StateDescriptor;
 
 /// What a handle's payload says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Description {
+pub(super) struct Description {
     /// The states, those without entries too.
-    pub states: Vec<StateDescriptor>,
+    pub(super) states: Vec<StateDescriptor>,
     /// The sections in the order in which they lie in the file. Groups without entries have none.
-    pub sections: Vec<Section>,
+    pub(super) sections: Vec<Section>,
 }
 
-/// The entries of one state in one key group.
+/// Entries of one state in one key group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Section {
+pub(super) struct Section {
     /// The index of the state in the description.
-    pub state: u32,
+    pub(super) state: u32,
     /// The key group.
-    pub group: KeyGroup,
+    pub(super) group: KeyGroup,
     /// Where the section begins in the file.
-    pub offset: u64,
+    pub(super) offset: u64,
     /// Its length in bytes.
-    pub len: u64,
+    pub(super) len: u64,
     /// How many entries it has.
-    pub entries: u64,
+    pub(super) entries: u64,
     /// The CRC32 (IEEE) of its bytes.
-    pub crc32: u32,
+    pub(super) crc32: u32,
 }
 
 impl Description {
     /// The description as a payload, with its own CRC32 at the end.
     #[must_use]
-    pub fn to_payload(&self) -> Vec<u8> {
+    pub(super) fn to_payload(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         put_states(&mut bytes, &self.states);
         put_varint(&mut bytes, self.sections.len() as u64);
@@ -53,8 +57,46 @@ impl Description {
     ///
     /// # Errors
     /// [`BackendErrorKind::Corrupted`] when its checksum is wrong or it is not such a description; the text says at which byte.
-    pub fn from_payload(payload: &[u8]) -> BackendResult<Self> {
+    pub(super) fn from_payload(payload: &[u8]) -> BackendResult<Self> {
         read_sealed(payload, Self::read).map_err(damaged)
+    }
+
+    /// Checks the sections against `handle`: they lie in its file without gaps, in order, in its key groups.
+    ///
+    /// # Errors
+    /// [`BackendErrorKind::Corrupted`].
+    pub(super) fn check(&self, handle: &SnapshotHandle) -> BackendResult<()> {
+        let expected = usize::from(!self.sections.is_empty());
+        if handle.files.len() != expected {
+            return Err(damaged(format!(
+                "expected {expected} files in the handle, found {}",
+                handle.files.len()
+            )));
+        }
+        let mut place = (None, FILE_MAGIC.len() as u64);
+        for (number, section) in self.sections.iter().enumerate() {
+            let (last, offset) = place;
+            let order = Some((section.group, section.state));
+            let end = offset.checked_add(section.len);
+            let fits = section.offset == offset && last <= order && section.entries > 0;
+            let (true, true, Some(end)) = (fits, handle.key_groups.contains(section.group), end) else {
+                return Err(damaged(format!(
+                    "section {number} is expected in the key groups {}, at offset {offset} and behind {last:?} (key group, state), found {section:?}",
+                    handle.key_groups
+                )));
+            };
+            place = (order, end);
+        }
+        match handle.files.first() {
+            Some(file) if file.size != place.1 => Err(BackendError::new(
+                BackendErrorKind::Corrupted,
+                format!(
+                    "snapshot file {}, offset {}: expected the end of the file behind its last section, found it at {}",
+                    file.token, place.1, file.size
+                ),
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn read(bytes: &mut Bytes<'_>) -> Option<Self> {
@@ -89,7 +131,7 @@ fn damaged(what: String) -> BackendError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use millpond_backend_api::StateKind;
+    use crate::state::StateKind;
 
     fn sample() -> Description {
         let mut count = StateDescriptor::new("count", StateKind::Value, 8);
