@@ -119,8 +119,10 @@ pub trait KeyedApi: Send + 'static {
     /// Figures for the metrics system.
     fn metrics(&mut self) -> RResult<RVec<Tuple2<RString, f64>>, BackendError>;
     /// Whether slots that were kept are still good.
-    #[sabi(last_prefix_field)]
     fn slot_generation(&mut self, state: StateId) -> RResult<u64, BackendError>;
+    /// What time it is for a state with a TTL, and how many cells may be looked at.
+    #[sabi(last_prefix_field)]
+    fn clean_up(&mut self, state: StateId, now_ms: u64, cells: u64) -> RResult<u64, BackendError>;
 }
 
 /// A snapshot writer across the boundary. See [`SnapshotWriter`](crate::SnapshotWriter).

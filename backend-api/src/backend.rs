@@ -72,7 +72,7 @@ pub struct Capabilities {
     /// Fixed-width values have slots; else the engine gets and puts them.
     pub slots: bool,
     /// Slots that have a value stay good after their batch, until the next [`snapshot`](KeyedState::snapshot), the next call that removes
-    /// cells of the state ([`end_batch`](KeyedState::end_batch) with `any_absent`, `delete` or `put`), or another
+    /// cells of the state ([`end_batch`](KeyedState::end_batch) with `any_absent`, `delete`, `put`, or `clean_up` that removed some), or another
     /// [`slot_generation`](KeyedState::slot_generation). The engine then keeps those of hot keys and asks for the others only.
     pub stable_slots: bool,
     /// A snapshot can refer to files of earlier completed checkpoints.
@@ -252,6 +252,24 @@ pub trait KeyedState: Send + 'static {
     /// The backend's own.
     fn slot_generation(&mut self, _state: StateId) -> BackendResult<u64> {
         Ok(Slot::STAY)
+    }
+
+    /// Tells what time it is for a state with a [TTL](StateDescriptor::ttl), in milliseconds since 1970, and that up to `cells` of its cells may be looked
+    /// at now, in whatever order pleases the backend, to remove those that have [expired](crate::StateTtl::has_cell_expired). Returns how many cells were removed.
+    ///
+    /// The engine calls it after each batch, while no slots of the state are out, and before each snapshot; `cells` is 0 where the program does not want
+    /// this kind of cleanup. What is dropped elsewhere, in snapshots or by compactions, is judged by the latest time that was told here, and nothing is
+    /// before the first call. The clock may go back.
+    ///
+    /// A cell that has expired may be gone at any time or stay for ever; [`len`](Self::len) and [`visit`](Self::visit) agree on it, and no other cell is touched. It
+    /// counts as a call that removes cells of the state for [stable slots](Capabilities::stable_slots), unless it returns 0.
+    ///
+    /// The default never removes any.
+    ///
+    /// # Errors
+    /// The backend's own.
+    fn clean_up(&mut self, _state: StateId, _now_ms: u64, _cells: u64) -> BackendResult<u64> {
+        Ok(0)
     }
 }
 

@@ -328,6 +328,10 @@ impl<K: KeyedState> KeyedApi for Guarded<K> {
     fn slot_generation(&mut self, state: StateId) -> AbiResult<u64> {
         self.run("slot_generation", |keyed| keyed.slot_generation(state))
     }
+
+    fn clean_up(&mut self, state: StateId, now_ms: u64, cells: u64) -> AbiResult<u64> {
+        self.run("clean_up", |keyed| keyed.clean_up(state, now_ms, cells))
+    }
 }
 
 impl<W: SnapshotWriter> WriterApi for Guarded<W> {

@@ -15,6 +15,7 @@ mod slot;
 mod snapshot;
 mod state;
 pub mod streams;
+pub mod ttl;
 
 /// What `export_backends!` needs from abi_stable, so that a backend does not have to name it.
 #[doc(hidden)]
@@ -35,3 +36,4 @@ pub use slot::Slot;
 pub use snapshot::{FileRef, OpenKeyed, SnapshotForm, SnapshotHandle, SnapshotRequest, SnapshotWriter};
 pub use state::{Cell, Entry, EntryBuffer, KeyBatch, StateDescriptor, StateId, StateKind};
 pub use streams::{RestoreFiles, RestoreStream, SnapshotStream, SnapshotStreams, StreamHint};
+pub use ttl::StateTtl;

@@ -1,6 +1,7 @@
 //! What a keyed state is and how its cells are addressed.
 
 use crate::key_group::KeyGroup;
+use crate::ttl::StateTtl;
 use abi_stable::StableAbi;
 use abi_stable::std_types::{RSlice, RString, RVec};
 
@@ -60,6 +61,9 @@ pub struct StateDescriptor {
     /// The engine's description of the codec of key, namespace and values, stored with the state and given back by
     /// [`states`](crate::KeyedState::states). Opaque to the backend; the engine compares it.
     pub codec: RVec<u8>,
+    /// How long values live, [`StateTtl::NONE`] if for ever. Told at registration only; a backend does not store it, and a state that was restored and
+    /// is not registered has none.
+    pub ttl: StateTtl,
 }
 
 impl StateDescriptor {
@@ -70,7 +74,14 @@ impl StateDescriptor {
             kind,
             value_width,
             codec: RVec::new(),
+            ttl: StateTtl::NONE,
         }
+    }
+
+    /// The same with a TTL. Values then begin with their [time](crate::ttl), and a fixed width counts it in.
+    #[must_use]
+    pub fn with_ttl(self, ttl: StateTtl) -> Self {
+        Self { ttl, ..self }
     }
 }
 

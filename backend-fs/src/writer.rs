@@ -128,9 +128,24 @@ impl ChainWriter {
         }
     }
 
+    /// Whether what has expired is left out of a state's entries: where nothing builds on the file, and nothing lies below the state whose counts would
+    /// have to be right.
+    fn leaves_out_expired(&self, state: &FrozenState) -> bool {
+        !self.how.shared && self.next.since.is_none() && state.lower.is_none()
+    }
+
     /// Writes the file, unless there is nothing to write.
     fn write_file(&mut self, streams: &SnapshotStreams) -> BackendResult<Option<WrittenFile>> {
         let descriptors: Vec<_> = self.states.iter().map(|state| state.descriptor.clone()).collect();
+        let leaves_out: Vec<bool> = self
+            .states
+            .iter()
+            .map(|state| self.leaves_out_expired(state))
+            .collect();
+        for (state, _) in self.states.iter_mut().zip(&leaves_out).filter(|(_, out)| **out) {
+            streams.check_cancelled()?;
+            state.count_what_is_left(self.range)?;
+        }
         // Known once, and before any group is given up.
         let hint = self.hint();
         let hint = || hint.clone();
@@ -139,7 +154,14 @@ impl ChainWriter {
             for (number, state) in self.states.iter_mut().enumerate() {
                 streams.check_cancelled()?;
                 let mut section = file.section(u32::try_from(number).unwrap_or(u32::MAX), group);
-                section::write(&mut section, state, index, self.next.since).map_err(|error| {
+                section::write(
+                    &mut section,
+                    state,
+                    index,
+                    self.next.since,
+                    leaves_out.get(number) == Some(&true),
+                )
+                .map_err(|error| {
                     error.context(format!("state {:?}, key group {group}", state.descriptor.name))
                 })?;
                 // What was written need not be held any longer, and pages that were copied to be read least of all.

@@ -44,6 +44,9 @@ pub trait Snapshots: Send + 'static {
         Ok(())
     }
 
+    /// Tells what time it is for a state with a TTL, as [`KeyedState::clean_up`].
+    fn time_told(&mut self, _state: &StateDescriptor, _now_ms: u64) {}
+
     /// Figures beside those of the tables.
     fn metrics(&self) -> Vec<(String, f64)> {
         Vec::new()
@@ -282,7 +285,27 @@ impl<S: Snapshots> KeyedState for PagedKeyedState<S> {
         if named.kind.in_batch() {
             return Err(in_batch(&named.descriptor));
         }
+        if !named.descriptor.ttl.is_none() {
+            named.kind.recount()?;
+        }
         Ok(named.kind.cells())
+    }
+
+    fn clean_up(&mut self, state: StateId, now_ms: u64, cells: u64) -> BackendResult<u64> {
+        let named = self.tables.state(state)?;
+        if named.kind.in_batch() {
+            return Err(in_batch(&named.descriptor));
+        }
+        if named.descriptor.ttl.is_none() {
+            return Ok(0);
+        }
+        named.now_ms = now_ms;
+        self.snapshots.time_told(&named.descriptor, now_ms);
+        // Where clean entries are dropped and most lies below, what lies below has to be cleaned up there.
+        if S::EVICTS || cells == 0 {
+            return Ok(0);
+        }
+        named.kind.expire(&named.descriptor, now_ms, cells)
     }
 
     fn snapshot(&mut self, request: &SnapshotRequest) -> BackendResult<S::Writer> {

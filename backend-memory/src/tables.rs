@@ -25,6 +25,8 @@ pub struct Tables {
 pub(crate) struct NamedState {
     pub(crate) descriptor: StateDescriptor,
     pub(crate) kind: KindState,
+    /// What time it is for a state with a TTL, as far as was told.
+    pub(crate) now_ms: u64,
 }
 
 /// The most bytes of the keys of a batch, and of a fixed-width value: together they stay below what an entry may have.
@@ -137,6 +139,7 @@ impl Tables {
                 counters: named.kind.counters().to_vec(),
                 lower: named.kind.lower().clone(),
                 groups: named.kind.freeze(&era),
+                now_ms: named.now_ms,
             })
             .collect())
     }
@@ -146,6 +149,7 @@ impl Tables {
         let place = self.state_of(descriptor)?;
         if let Some(state) = self.states.get_mut(place) {
             state.descriptor.codec = descriptor.codec.clone();
+            state.descriptor.ttl = descriptor.ttl;
         }
         let id = self.registered.iter().position(|known| *known == place);
         let id = id.unwrap_or_else(|| {
@@ -198,6 +202,7 @@ impl Tables {
         self.states.push(NamedState {
             descriptor: descriptor.clone(),
             kind,
+            now_ms: 0,
         });
         Ok(self.states.len() - 1)
     }

@@ -1,6 +1,7 @@
 //! The factory and the backend.
 
 use crate::database::Setup;
+use crate::expiry::Expiries;
 use crate::folder::Folder;
 use crate::options::{Memory, Options};
 use crate::restore::restore;
@@ -37,6 +38,7 @@ impl StateBackendFactory for RocksDbStateBackendFactory {
             setup: Setup {
                 memory: Memory::of(&options.memory),
                 options: Arc::new(options),
+                expiries: Arc::default(),
             },
         })
     }
@@ -66,11 +68,17 @@ impl StateBackend for RocksDbStateBackend {
     }
 
     fn open_keyed(&self, open: OpenKeyed) -> BackendResult<RocksDbKeyedState> {
-        let Setup { options, memory } = &self.setup;
+        // States of other subtasks and operators have the same names.
+        let expiries = Arc::<Expiries>::default();
+        let setup = Setup {
+            expiries: Arc::clone(&expiries),
+            ..self.setup.clone()
+        };
+        let Setup { options, memory, .. } = &setup;
         let folder = Folder::make(options.local_folder(Path::new(open.local_dir.as_str()), open.subtask)?)?;
-        let restored = restore(open.key_groups, &open.restore, &open.files, folder, &self.setup)?;
+        let restored = restore(open.key_groups, &open.restore, &open.files, folder, &setup)?;
         let share = memory.open_tables(open.parallelism);
-        let (tables, snapshots) = RocksDbSnapshots::new(Arc::clone(options), share, restored);
+        let (tables, snapshots) = RocksDbSnapshots::new(Arc::clone(options), expiries, share, restored);
         Ok(PagedKeyedState::new(tables, snapshots))
     }
 }

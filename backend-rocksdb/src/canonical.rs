@@ -39,8 +39,13 @@ pub(crate) fn write(
     }
     let states = &snapshot.states;
     let descriptors = states.iter().map(|state| state.descriptor.clone()).collect();
-    let mut writer = CanonicalWriter::new(streams, snapshot.range, descriptors)
-        .with_rough_sizes(states.iter().map(Outline::bytes).collect());
+    let sizes = states.iter().map(Outline::bytes).collect();
+    let writer = CanonicalWriter::new(streams, snapshot.range, descriptors);
+    let mut writer = if states.iter().all(Outline::is_written_as_counted) {
+        writer.with_exact_sizes(sizes)
+    } else {
+        writer.with_rough_sizes(sizes)
+    };
     for (range, index) in runs(snapshot.range, &databases) {
         let Some((_, database)) = databases.get(index) else {
             continue;
@@ -77,6 +82,7 @@ fn write_run(
             writer.begin(number, group)?;
             if let Some(cursor) = cursor {
                 let written = cursor.visit(group, |name, value| match entry_of(name, value) {
+                    Some(entry) if state.leaves_out(entry.value) => Ok(()),
                     Some(entry) => writer.entry(&entry),
                     None => Err(no_cell(database, name)),
                 });
@@ -84,7 +90,7 @@ fn write_run(
             }
             let index = group.index() - snapshot.range.first.index();
             let counted = state.counters.get(index).copied().unwrap_or_default();
-            check(writer.end()?, counted).map_err(context)?;
+            check(writer.end()?, counted, state.is_written_as_counted()).map_err(context)?;
         }
     }
     Ok(())
@@ -101,9 +107,12 @@ fn no_cell(database: &Database, name: &[u8]) -> BackendError {
     )
 }
 
-/// An error if the database had more than was counted. It may have less: a compaction drops what has expired, and counts nothing.
-fn check(found: Totals, counted: Counters) -> BackendResult<()> {
-    if found.entries <= counted.cells {
+/// An error if the database had something else than was counted: a snapshot that lacks something must not be one.
+fn check(found: Totals, counted: Counters, is_exact: bool) -> BackendResult<()> {
+    let is_it = found.entries == counted.cells && found.bytes == counted.encoded_bytes;
+    // What has expired may be gone.
+    let is_less = found.entries <= counted.cells && found.bytes <= counted.encoded_bytes;
+    if is_it || is_less && !is_exact {
         return Ok(());
     }
     Err(BackendError::new(
@@ -154,6 +163,7 @@ pub(crate) fn bring_in(
         file.bring_in()?;
     }
     Ok(Payload {
+        exact: vec![true; states.len()],
         states,
         counters,
         files: Vec::new(),

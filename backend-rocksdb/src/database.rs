@@ -1,6 +1,7 @@
 //! One RocksDB database, with a column family a state.
 
 use crate::error::failed;
+use crate::expiry::Expiries;
 use crate::folder::Folder;
 use crate::keys::behind;
 use crate::options::figures::Figures;
@@ -21,6 +22,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) struct Setup {
     pub(crate) options: Arc<Options>,
     pub(crate) memory: Memory,
+    /// What expires of the states of the subtask.
+    pub(crate) expiries: Arc<Expiries>,
 }
 
 /// A database whose column families come and go while several threads use it.
@@ -33,6 +36,7 @@ pub(crate) struct Database {
     column_family: rocksdb::Options,
     new_files: rocksdb::Options,
     figures: Figures,
+    setup: Setup,
     /// The names of the column families.
     names: Mutex<Vec<String>>,
     origins: Origins,
@@ -49,7 +53,26 @@ const DEFAULT: &str = "default";
 /// The column family of a state. States may have any name, column families none with a NUL, and one is taken.
 fn column_family_of(state: &str) -> String {
     let escaped = state.replace('%', "%25").replace('\0', "%00");
-    format!("state:{escaped}")
+    format!("{STATE}{escaped}")
+}
+
+/// What the names of all column families of states begin with.
+const STATE: &str = "state:";
+
+/// The name of the state that a column family is of.
+fn state_of(column_family: &str) -> Option<String> {
+    let escaped = column_family.strip_prefix(STATE)?;
+    Some(escaped.replace("%00", "\0").replace("%25", "%"))
+}
+
+/// The options of the column family `name`: those of all, and what compactions drop of it.
+fn with_filter(all: &rocksdb::Options, name: &str, setup: &Setup) -> rocksdb::Options {
+    let mut options = all.clone();
+    if let Some(state) = state_of(name) {
+        options.set_compaction_filter_factory(setup.expiries.filters(&state));
+        options.set_periodic_compaction_seconds(setup.options.ttl_compaction_age.as_secs());
+    }
+    options
 }
 
 impl Database {
@@ -73,9 +96,10 @@ impl Database {
         if !names.iter().any(|name| name == DEFAULT) {
             names.push(DEFAULT.to_owned());
         }
-        let families = names
-            .iter()
-            .map(|name| ColumnFamilyDescriptor::new(name, column_family.clone()));
+        let families = names.iter().map(|name| {
+            let options = with_filter(&column_family, name, setup);
+            ColumnFamilyDescriptor::new(name, options)
+        });
         let db = Db::open_cf_descriptors(&database, path, families).map_err(not_opened)?;
         Ok(Self {
             db,
@@ -83,6 +107,7 @@ impl Database {
             new_files: setup.options.new_files(&column_family),
             column_family,
             figures: setup.options.figures.clone(),
+            setup: setup.clone(),
             names: Mutex::new(names),
             origins,
             folder,
@@ -111,6 +136,7 @@ impl Database {
             column_family: self.column_family.clone(),
             new_files: self.new_files.clone(),
             figures: self.figures.clone(),
+            setup: self.setup.clone(),
             names: Mutex::new(names),
             origins: self.origins.clone(),
             folder,
@@ -234,8 +260,9 @@ impl Database {
             )
         };
         if self.db.cf_handle(&name).is_none() {
+            let options = with_filter(&self.column_family, &name, &self.setup);
             self.db
-                .create_cf(&name, &self.column_family)
+                .create_cf(&name, &options)
                 .map_err(|error| self.failed(error, what()))?;
             let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
             names.push(name.clone());
@@ -251,6 +278,17 @@ impl Database {
         self.db
             .ingest_external_file_cf_opts(&family, &options, vec![path])
             .map_err(|error| self.failed(error, what()))
+    }
+
+    /// Has RocksDB compact all files of a state.
+    #[cfg(test)]
+    pub(crate) fn compact(&self, state: &str) {
+        if let Some(family) = self.family(state) {
+            let mut options = rocksdb::CompactOptions::default();
+            options.set_bottommost_level_compaction(rocksdb::BottommostLevelCompaction::ForceOptimized);
+            self.db
+                .compact_range_cf_opt(&family, None::<&[u8]>, None::<&[u8]>, &options);
+        }
     }
 
     /// Drops the key groups outside `range`, as far as that costs little: whole files at once, the rest when RocksDB compacts it.

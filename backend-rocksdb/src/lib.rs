@@ -18,6 +18,7 @@ mod below;
 mod canonical;
 mod database;
 mod error;
+mod expiry;
 mod folder;
 mod ingest;
 mod keys;

@@ -4,6 +4,7 @@
 //! varint  number of states, and for each
 //!             framed name | kind (1 byte) | varint value width | framed codec
 //! for each state
+//!     u8      1 if what follows is exact, 0 if it may be too much: compactions drop what expires
 //!     varint  number of key groups that have cells, and for each, in order
 //!             varint how many key groups without cells lie before it | varint number of cells | varint their bytes in a snapshot
 //! varint  number of files, those of the handle in order, and for each
@@ -31,6 +32,8 @@ pub(crate) struct Payload {
     pub(crate) states: Vec<StateDescriptor>,
     /// What each key group comes to, by state.
     pub(crate) counters: Vec<Vec<Counters>>,
+    /// Whether that is exact, by state, or may be too much.
+    pub(crate) exact: Vec<bool>,
     /// The files.
     pub(crate) files: Vec<NamedFile>,
 }
@@ -49,7 +52,8 @@ impl Payload {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         put_states(&mut bytes, &self.states);
-        for counters in &self.counters {
+        for (counters, is_exact) in self.counters.iter().zip(&self.exact) {
+            bytes.push(u8::from(*is_exact));
             put_counters(&mut bytes, counters);
         }
         put_varint(&mut bytes, self.files.len() as u64);
@@ -74,7 +78,13 @@ impl Payload {
         // Nothing is reserved by a count: it is as untrusted as the rest.
         let states = read_states(bytes)?;
         let mut counters = Vec::new();
+        let mut exact = Vec::new();
         for _ in &states {
+            exact.push(match bytes.byte()? {
+                0 => false,
+                1 => true,
+                _ => return None,
+            });
             counters.push(read_counters(bytes, range.len())?);
         }
         let mut files = Vec::new();
@@ -88,6 +98,7 @@ impl Payload {
         Some(Self {
             states,
             counters,
+            exact,
             files,
         })
     }
@@ -192,6 +203,7 @@ mod tests {
                 StateDescriptor::new("b", StateKind::SortedMap, 0),
             ],
             counters: vec![counters, vec![Counters::default(); 128]],
+            exact: vec![true, false],
             files: ["000012.sst", "CURRENT"]
                 .map(|name| NamedFile {
                     name: name.to_owned(),

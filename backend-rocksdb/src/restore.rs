@@ -20,6 +20,7 @@ use millpond_backend_api::{
 };
 use millpond_backend_memory::Tables;
 use millpond_backend_memory::kinds::Counters;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -32,6 +33,8 @@ pub(crate) struct Restored {
     pub(crate) store: Arc<Store>,
     /// The files that later snapshots may name.
     pub(crate) known: Known,
+    /// The states of which there may be less than is counted.
+    pub(crate) inexact: BTreeSet<String>,
     /// The files that were linked and not read yet.
     pub(crate) unread: Vec<LocalFile>,
 }
@@ -79,7 +82,13 @@ pub(crate) fn restore(
         payloads.push((handle.key_groups, payload));
     }
     let tables = tables_over(range, &payloads, &store)?;
+    let inexact = payloads.iter().flat_map(|(_, payload)| {
+        let states = payload.states.iter().zip(&payload.exact);
+        let states = states.filter(|(_, is_exact)| !**is_exact);
+        states.map(|(state, _)| state.name.to_string())
+    });
     Ok(Restored {
+        inexact: inexact.collect(),
         tables,
         store,
         known: restoring.known,

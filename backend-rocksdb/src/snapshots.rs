@@ -1,6 +1,7 @@
 //! The tables of a subtask and RocksDB below them: what a checkpoint does, and what is done when memory runs out between two.
 
 use crate::below::StateBelow;
+use crate::expiry::Expiries;
 use crate::memory::{TableMemory, Use};
 use crate::options::{Options, TableShare};
 use crate::restore::Restored;
@@ -10,10 +11,10 @@ use crate::store::Store;
 use crate::sweep::Sweep;
 use crate::upload::Known;
 use crate::writer::{Outline, RocksDbWriter, Snapshot, Written};
-use millpond_backend_api::{BackendResult, CheckpointEvent, SnapshotForm, SnapshotRequest};
+use millpond_backend_api::{BackendResult, CheckpointEvent, SnapshotForm, SnapshotRequest, StateDescriptor};
 use millpond_backend_memory::snapshot::FrozenState;
 use millpond_backend_memory::{Snapshots, Tables};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// How often memory is looked at, at the least: after this many batches.
@@ -25,6 +26,9 @@ const BYTES_A_BATCH: usize = 1 << 20;
 #[derive(Debug)]
 pub struct RocksDbSnapshots {
     options: Arc<Options>,
+    expiries: Arc<Expiries>,
+    /// The states of which there may be less than is counted, since compactions drop what has expired: for ever, as the counts stay.
+    inexact: BTreeSet<String>,
     memory: TableMemory,
     /// What the tables took when that was last looked at.
     last: Use,
@@ -46,15 +50,23 @@ pub struct RocksDbSnapshots {
 }
 
 impl RocksDbSnapshots {
-    pub(crate) fn new(options: Arc<Options>, share: TableShare, restored: Restored) -> (Tables, Self) {
+    pub(crate) fn new(
+        options: Arc<Options>,
+        expiries: Arc<Expiries>,
+        share: TableShare,
+        restored: Restored,
+    ) -> (Tables, Self) {
         let Restored {
             tables,
             store,
             known,
+            inexact,
             unread,
         } = restored;
         let snapshots = Self {
             options,
+            expiries,
+            inexact,
             memory: TableMemory::new(share),
             last: Use {
                 used: 0,
@@ -155,9 +167,16 @@ impl Snapshots for RocksDbSnapshots {
         let shared = request.may_share && self.options.incremental && !is_canonical;
         let to = tables.epoch();
         let states = self.freeze(tables)?;
+        for state in &states {
+            if !state.descriptor.ttl.is_none() && state.descriptor.ttl.in_compactions {
+                self.inexact.insert(state.descriptor.name.to_string());
+            }
+        }
         let outlines = states.iter().map(|state| Outline {
             descriptor: state.descriptor.clone(),
             counters: state.counters.clone(),
+            now_ms: state.now_ms,
+            is_exact: !self.inexact.contains(state.descriptor.name.as_str()),
         });
         let outlines = outlines.collect();
         let frozen = self.store.wait_for(to, states, true);
@@ -210,6 +229,11 @@ impl Snapshots for RocksDbSnapshots {
         self.make_room(tables)
     }
 
+    fn time_told(&mut self, state: &StateDescriptor, now_ms: u64) {
+        self.expiries
+            .tell(state, now_ms, self.options.ttl_entries_per_clock);
+    }
+
     fn metrics(&self) -> Vec<(String, f64)> {
         let figure = |name: &str, number: u64| (name.to_owned(), number as f64);
         let mut figures = vec![
@@ -219,6 +243,7 @@ impl Snapshots for RocksDbSnapshots {
             figure("cache_rounds", self.room.rounds),
             figure("cache_spills", self.spill.count()),
             figure("checkpoint_files", self.known.len() as u64),
+            figure("expired_entries_dropped", self.expiries.dropped()),
         ];
         for part in self.store.parts() {
             add_figures(&mut figures, part.database.figures());

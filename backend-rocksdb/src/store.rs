@@ -268,6 +268,7 @@ mod tests {
         let setup = Setup {
             memory: Memory::of(&options.memory),
             options: Arc::new(options),
+            expiries: Arc::default(),
         };
         let folder = Folder::make(folder.join("store")).unwrap();
         let database = Folder::make(folder.path().join("db-0")).unwrap();

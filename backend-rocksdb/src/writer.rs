@@ -20,6 +20,10 @@ pub(crate) struct Outline {
     pub(crate) descriptor: StateDescriptor,
     /// What each group comes to, in the order of the groups.
     pub(crate) counters: Vec<Counters>,
+    /// Whether that is exact, or may be too much.
+    pub(crate) is_exact: bool,
+    /// What time it was for a state with a TTL, as far as was told.
+    pub(crate) now_ms: u64,
 }
 
 /// What a writer works with.
@@ -51,6 +55,18 @@ impl RocksDbWriter {
 }
 
 impl Outline {
+    /// Whether a cell with the bytes `value` has expired, and is to be left out of snapshots that stand alone.
+    pub(crate) fn leaves_out(&self, value: &[u8]) -> bool {
+        let StateDescriptor { ttl, kind, .. } = self.descriptor;
+        ttl.in_snapshots && ttl.has_cell_expired(kind, value, self.now_ms)
+    }
+
+    /// Whether a snapshot that stands alone has just what was counted.
+    pub(crate) fn is_written_as_counted(&self) -> bool {
+        let ttl = self.descriptor.ttl;
+        self.is_exact && (ttl.is_none() || !(ttl.in_snapshots || ttl.in_compactions))
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.counters.iter().map(|group| group.encoded_bytes).sum()
     }
@@ -112,6 +128,7 @@ impl Snapshot {
         let payload = Payload {
             states: self.states.iter().map(|state| state.descriptor.clone()).collect(),
             counters: self.states.iter().map(counters).collect(),
+            exact: self.states.iter().map(|state| state.is_exact).collect(),
             files: named.collect(),
         };
         let state_bytes = payload

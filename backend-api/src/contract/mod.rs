@@ -7,7 +7,7 @@
 //!
 //! It covers what Flink requires of every keyed state backend (`StateBackendTestBase`) as far as a backend sees it: values, lists, maps, timer queues; several
 //! states and namespaces; iteration and counting; empty and unregistered state; rescaling; asynchronous, parallel, failed and cancelled snapshots. Defaults, folding,
-//! merging and time to live are the engine's, above this boundary.
+//! merging, and what is seen of state that has expired are the engine's, above this boundary; what a backend may drop of it is here.
 //!
 //! # How a backend runs it
 //! With the feature `contract` in its dev-dependencies, in a test module of its own:
@@ -188,6 +188,13 @@ macro_rules! contract_scenarios {
                 values_of_every_width_have_slots
                 stable_slots_outlive_their_batch_until_the_next_snapshot
                 slots_that_are_kept_are_good_while_their_generation_lasts
+            }
+            expiry {
+                what_has_not_expired_stays_whatever_is_cleaned_up
+                what_has_not_expired_stays_where_no_cleanup_is_asked_for
+                nothing_is_dropped_before_the_time_was_told
+                a_state_that_is_restored_and_not_registered_does_not_expire
+                bytes_without_a_time_are_never_taken_for_expired
             }
             misuse {
                 a_key_group_of_another_subtask_is_refused

@@ -296,6 +296,15 @@ impl Opened {
         sure("len", self.keyed.count(state).into_result())
     }
 
+    /// Tells what time it is for a state with a TTL, and that so many cells may be looked at. Returns how many were removed.
+    #[track_caller]
+    pub fn clean_up(&mut self, state: StateId, now_ms: u64, cells: u64) -> u64 {
+        sure(
+            "clean_up",
+            self.keyed.clean_up(state, now_ms, cells).into_result(),
+        )
+    }
+
     /// Tells which keys come next.
     pub fn prefetch(&mut self, state: StateId, keys: &Keys) {
         self.keyed.prefetch(state, &keys.batch());

@@ -33,25 +33,33 @@ pub(super) fn base_bytes(range: KeyGroupRange, states: &[FrozenState]) -> Option
 }
 
 /// Writes what belongs into a section: everything (`since` is `None`), or what was changed after the epoch `since`. Nothing is written where there
-/// is nothing.
+/// is nothing. With `leaves_out`, what has expired is left out, and is not among the state's counters.
 pub(super) fn write(
     section: &mut LazySection<'_, '_>,
     state: &FrozenState,
     index: usize,
     since: Option<u32>,
+    leaves_out: bool,
 ) -> BackendResult<()> {
     let counters = state.counters.get(index).copied().unwrap_or_default();
     let Some(frozen) = state.groups.get(index) else {
         return Ok(());
     };
     let lower = state.lower.as_deref().filter(|_| since.is_none());
+    let wanted =
+        |changed: &Changed<'_>| !leaves_out || changed.deleted || !state.leaves_out(changed.entry.value);
     match state.descriptor.kind {
-        StateKind::Map => write_maps(section, frozen, lower, since)?,
+        StateKind::Map => write_maps(section, frozen, lower, since, &wanted)?,
         StateKind::SortedMap => write_sorted(section, frozen, lower, since)?,
         StateKind::Value | StateKind::List => match lower {
             Some(lower) => write_merged(section, frozen, lower)?,
-            None => frozen
-                .try_for_each_changed(since, |changed| write_value(section, &changed, since.is_none()))?,
+            None => frozen.try_for_each_changed(since, |changed| {
+                if wanted(&changed) {
+                    write_value(section, &changed, since.is_none())
+                } else {
+                    Ok(())
+                }
+            })?,
         },
     }
     if since.is_none() && section.live() != counters.cells {
@@ -127,11 +135,14 @@ fn write_maps(
     frozen: &FrozenGroup,
     lower: Option<&dyn Lower>,
     since: Option<u32>,
+    wanted: &dyn Fn(&Changed<'_>) -> bool,
 ) -> BackendResult<()> {
     let mut below = EntryBuffer::new();
     let mut entries: Vec<(u64, Changed<'_>)> = Vec::new();
     frozen.try_for_each_changed(since, |changed| {
-        entries.push((Parts::of_map_entry(&changed.entry).hash, changed));
+        if wanted(&changed) {
+            entries.push((Parts::of_map_entry(&changed.entry).hash, changed));
+        }
         Ok::<_, BackendError>(())
     })?;
     if let Some(lower) = lower {

@@ -14,7 +14,7 @@ pub(super) struct Below {
     layer: LowerLayer,
     is_costly: bool,
     /// How many cells of each group lie only below: its table neither has them nor notes them as deleted. A group without any is never asked
-    /// for below, so that a working set that fits in memory costs what it costs there.
+    /// for below, so that a working set that fits in memory costs what it costs there. Never too few, see the [module](super).
     missing: Vec<u64>,
 }
 
@@ -76,6 +76,13 @@ impl Below {
             is_costly: self.is_costly,
             missing,
         })
+    }
+
+    /// Sets how many cells of the group `index` lie only below, after they were counted.
+    pub(super) fn set_missing(&mut self, index: usize, cells: u64) {
+        if let Some(missing) = self.missing.get_mut(index) {
+            *missing = cells;
+        }
     }
 
     /// A cell of the group `index` that lay only below is now in the table, or noted there as deleted.

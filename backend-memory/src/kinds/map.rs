@@ -6,6 +6,7 @@
 
 use super::below::Below;
 use super::evict::evictable;
+use super::expire::Round;
 use super::{Counters, Deletions, FrozenGroup, new_tables};
 use crate::lower::LowerLayer;
 use crate::table::{
@@ -24,11 +25,13 @@ const SHAPE: EntryShape = EntryShape {
 /// The map state of a subtask. Groups are named by their index in its range.
 #[derive(Debug)]
 pub struct MapState {
-    first: KeyGroup,
-    tables: Vec<GroupTable>,
+    pub(super) first: KeyGroup,
+    pub(super) tables: Vec<GroupTable>,
     counters: Vec<Counters>,
     below: Below,
     deletions: Deletions,
+    /// The search for entries that have expired.
+    pub(super) round: Round,
 }
 
 /// The head of the map that a cell lies in.
@@ -63,6 +66,7 @@ impl MapState {
             counters: vec![Counters::default(); range.len()],
             below: Below::nothing(range),
             deletions: Deletions::default(),
+            round: Round::default(),
         }
     }
 
@@ -297,6 +301,32 @@ impl MapState {
             }
             Ok(())
         })
+    }
+
+    pub(super) fn recount(&mut self) -> BackendResult<()> {
+        for index in 0..self.tables.len() {
+            let (Some(table), Some((layer, group))) = (self.tables.get(index), self.below.layer_of(index))
+            else {
+                continue;
+            };
+            let bytes = |entry: &Entry<'_>| encoded_bytes(&Parts::of_map_entry(entry), entry.value.len());
+            let mut counters = Counters::default();
+            for cell in table.cells(LAYOUT) {
+                counters.add(bytes(&cell.entry()));
+            }
+            let in_table = counters.cells;
+            layer.visit(group, &mut |entry| {
+                if table.find(LAYOUT, &Parts::of_map_entry(&entry)).is_none() {
+                    counters.add(bytes(&entry));
+                }
+                Ok(())
+            })?;
+            self.below.set_missing(index, counters.cells - in_table);
+            if let Some(place) = self.counters.get_mut(index) {
+                *place = counters;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn evict(&mut self, group: usize, up_to: u32) -> usize {

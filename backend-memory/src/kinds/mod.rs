@@ -2,10 +2,30 @@
 //!
 //! Each kind holds one structure a key group and knows, at any time, how many cells a group has and how many bytes they take in a
 //! snapshot ([`Counters`]), so that a snapshot's size is known before anything of it is serialised.
+//!
+//! # Cells that go by themselves
+//!
+//! What lies below a state with a TTL may lose cells that have expired at any time: a database drops them when it compacts its files, and a base that was
+//! written without them takes the place of the files before. The tables are not told, so what they count may be wrong. It is wrong in one
+//! direction only, **too much**, which is what everything here relies on:
+//!
+//! - *Where a count goes down.* A cell is taken off the counters, and off those that lie only below, when it was found just then: in the table, or by a look-up
+//!   or visit below that gave its value. Each cell that is found had been counted, once when it was first put, or by an eviction. So a cell that is there
+//!   is always counted, and a count of 0 is true. A group of which nothing lies only below is not asked for below: nothing is missed by that.
+//! - *Where it stays up.* A cell that was dropped and is looked for is not found, and stays counted. Put again, it is a new cell and counted once more. A clean
+//!   copy in the table whose original was dropped is evicted to where nothing is, and counted as lying only below. Each time the count is one too high
+//!   from then on; at worst groups are asked for below that have nothing there, and sizes of snapshots are shown too large.
+//! - *What is seen.* The clean copy and the original had the same time, so what is gone and what is still in the table are both expired, and the engine hides the
+//!   copy. A copy that was changed has another time, and is no copy any more: it is kept until it lies below in its turn, over whatever is left of the
+//!   original. A drop hides older versions as a deletion does, so none of these comes to light.
+//! - *Notes.* The mark that a cell is nowhere, and the note that it was deleted, are as true after a drop as before. A drop never makes a cell.
+//! - *Who needs true counts.* `len` does, and counts anew first ([`KindState::recount`]), which also ends the drift. A writer that goes through everything
+//!   must not compare what it finds with the counters of a state with a TTL that has something below.
 
 mod below;
 mod deletions;
 mod evict;
+mod expire;
 mod frozen;
 mod map;
 mod sorted;
@@ -119,6 +139,20 @@ impl KindState {
     #[must_use]
     pub fn cells(&self) -> u64 {
         self.counters().iter().map(|group| group.cells).sum()
+    }
+
+    /// Counts the cells anew in those groups of which something lies only below, where cells may have gone by themselves: takes time in proportion to what
+    /// lies there. Slots of the state are not out.
+    ///
+    /// # Errors
+    /// Those of the lower layer; the counters are as they were.
+    pub fn recount(&mut self) -> BackendResult<()> {
+        match self {
+            Self::Value(state) => state.recount(),
+            Self::Map(state) => state.recount(),
+            // Sorted maps have no TTL.
+            Self::Sorted(_) => Ok(()),
+        }
     }
 
     /// The tables of the groups; none for sorted maps.

@@ -2,6 +2,7 @@
 
 use super::below::{Below, GroupBelow};
 use super::evict::evictable;
+use super::expire::Round;
 use super::{Counters, Deletions, FrozenGroup, new_tables};
 use crate::lower::{Lower, LowerLayer};
 use crate::table::{
@@ -27,10 +28,10 @@ const FETCHED_SHARE: usize = 8;
 /// Groups are named by their index in the range that the state was made for; one outside it holds nothing and takes nothing.
 #[derive(Debug)]
 pub struct ValueState {
-    layout: Layout,
+    pub(super) layout: Layout,
     shape: EntryShape,
-    first: KeyGroup,
-    tables: Vec<GroupTable>,
+    pub(super) first: KeyGroup,
+    pub(super) tables: Vec<GroupTable>,
     counters: Vec<Counters>,
     below: Below,
     deletions: Deletions,
@@ -42,6 +43,8 @@ pub struct ValueState {
     missed: usize,
     /// About how many bytes index and entries take.
     footprint: usize,
+    /// The search for cells that have expired.
+    pub(super) round: Round,
 }
 
 impl ValueState {
@@ -64,6 +67,7 @@ impl ValueState {
             moves: 0,
             missed: 0,
             footprint: 0,
+            round: Round::default(),
         }
     }
 
@@ -502,6 +506,35 @@ impl ValueState {
             }
             Ok(())
         })
+    }
+
+    pub(super) fn recount(&mut self) -> BackendResult<()> {
+        for index in 0..self.tables.len() {
+            let (Some(table), Some((layer, group))) = (self.tables.get(index), self.below.layer_of(index))
+            else {
+                continue;
+            };
+            let shape = self.shape;
+            let bytes = |entry: &Entry<'_>| {
+                shape.encoded_bytes(entry.key.len(), entry.namespace.len(), 0, entry.value.len())
+            };
+            let mut counters = Counters::default();
+            for cell in table.cells(self.layout) {
+                counters.add(bytes(&cell.entry()));
+            }
+            let in_table = counters.cells;
+            layer.visit(group, &mut |entry| {
+                if table.find(self.layout, &Parts::of_value(&entry)).is_none() {
+                    counters.add(bytes(&entry));
+                }
+                Ok(())
+            })?;
+            self.below.set_missing(index, counters.cells - in_table);
+            if let Some(place) = self.counters.get_mut(index) {
+                *place = counters;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn evict(&mut self, group: usize, up_to: u32) -> usize {

@@ -3,7 +3,7 @@
 use super::live::for_each_live;
 use crate::kinds::{Counters, FrozenGroup};
 use crate::lower::LowerLayer;
-use millpond_backend_api::canonical::{CanonicalWriter, Totals};
+use millpond_backend_api::canonical::{CanonicalWriter, EntryShape, Totals};
 use millpond_backend_api::{
     BackendError, BackendErrorKind, BackendResult, KeyGroupRange, SnapshotHandle, SnapshotStreams,
     SnapshotWriter, StateDescriptor,
@@ -20,6 +20,8 @@ pub struct FrozenState {
     pub lower: LowerLayer,
     /// The entries of each group.
     pub groups: Vec<FrozenGroup>,
+    /// What time it was for a state with a TTL, as far as was told; 0 before.
+    pub now_ms: u64,
 }
 
 /// Writes the states of a subtask as they were at the snapshot, those in memory and those below, in the canonical form.
@@ -38,6 +40,43 @@ impl TableWriter {
 }
 
 impl FrozenState {
+    /// Whether a cell with the bytes `value` has expired, and is to be left out of snapshots that stand alone.
+    #[inline]
+    #[must_use]
+    pub fn leaves_out(&self, value: &[u8]) -> bool {
+        let StateDescriptor { ttl, kind, .. } = self.descriptor;
+        ttl.in_snapshots && ttl.has_cell_expired(kind, value, self.now_ms)
+    }
+
+    /// Counts what is left of each group of `range` if what has expired is [left out](Self::leaves_out): goes through all groups, of states that want that
+    /// only. To be called before the groups are written, and only for a snapshot on which no other one builds.
+    ///
+    /// # Errors
+    /// Those of the lower layer.
+    pub fn count_what_is_left(&mut self, range: KeyGroupRange) -> BackendResult<()> {
+        if !self.descriptor.ttl.in_snapshots || self.descriptor.ttl.is_none() {
+            return Ok(());
+        }
+        let shape = EntryShape::of(&self.descriptor);
+        let mut counters = Vec::new();
+        for ((group, frozen), counted) in range.iter().zip(&self.groups).zip(&self.counters) {
+            let mut left = Counters::default();
+            let below = self.lower.as_deref();
+            for_each_live(frozen, self.descriptor.kind, *counted, group, below, |entry| {
+                if !self.leaves_out(entry.value) {
+                    let (key, namespace) = (entry.key.len(), entry.namespace.len());
+                    left.cells += 1;
+                    left.encoded_bytes +=
+                        shape.encoded_bytes(key, namespace, entry.map_key.len(), entry.value.len());
+                }
+                Ok(())
+            })?;
+            counters.push(left);
+        }
+        self.counters = counters;
+        Ok(())
+    }
+
     /// The bytes of all entries, as snapshots count them.
     #[must_use]
     pub fn encoded_bytes(&self) -> u64 {
@@ -47,6 +86,10 @@ impl FrozenState {
 
 impl SnapshotWriter for TableWriter {
     fn write(&mut self, streams: &SnapshotStreams) -> BackendResult<Vec<SnapshotHandle>> {
+        for state in &mut self.states {
+            streams.check_cancelled()?;
+            state.count_what_is_left(self.range)?;
+        }
         let descriptors = self.states.iter().map(|state| state.descriptor.clone()).collect();
         let sizes = self.states.iter().map(FrozenState::encoded_bytes).collect();
         let mut writer = CanonicalWriter::new(streams, self.range, descriptors).with_exact_sizes(sizes);
@@ -61,10 +104,24 @@ impl SnapshotWriter for TableWriter {
                 }
                 // What was written need not be held any longer, and pages that were copied to be read least of all.
                 let frozen = std::mem::replace(frozen, FrozenGroup::Below);
+                let state = &*state;
                 let below = state.lower.as_deref();
+                // What is left out lies there, too.
+                let all = Counters {
+                    cells: u64::MAX,
+                    ..counters
+                };
+                let counted = if state.descriptor.ttl.in_snapshots {
+                    all
+                } else {
+                    counters
+                };
                 let mut write = || {
                     writer.begin(number, group)?;
-                    for_each_live(&frozen, state.descriptor.kind, counters, group, below, |entry| {
+                    for_each_live(&frozen, state.descriptor.kind, counted, group, below, |entry| {
+                        if state.leaves_out(entry.value) {
+                            return Ok(());
+                        }
                         writer.entry(&entry)
                     })?;
                     check(writer.end()?, counters)

@@ -368,6 +368,12 @@ impl GroupTable {
             .flat_map(move |page| entries_of(layout, page.read_at(super::page::PAGE_HEADER_BYTES)))
     }
 
+    /// The places of page `page`, as [`places`](Self::places); `None` if there are not so many pages.
+    pub fn places_of_page(&self, layout: Layout, page: usize) -> Option<impl Iterator<Item = EntryView<'_>>> {
+        let page = self.arena.pages.get(page)?;
+        Some(entries_of(layout, page.read_at(super::page::PAGE_HEADER_BYTES)))
+    }
+
     /// The state's entries, in no order.
     pub fn cells(&self, layout: Layout) -> impl Iterator<Item = EntryView<'_>> {
         self.places(layout).filter(EntryView::is_cell)

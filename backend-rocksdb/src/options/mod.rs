@@ -102,8 +102,8 @@ pub struct Options {
     pub figures: Figures,
     /// Where timers are.
     pub timer_service: TimerService,
-    /// The entries that a compaction drops or keeps by their time to live before it looks at the clock again. Nothing has a time to
-    /// live yet.
+    /// The entries that a compaction drops or keeps by their time to live before it looks at the clock again, for states that do not say it
+    /// themselves.
     pub ttl_entries_per_clock: u64,
     /// The age at which a file with a time to live is written anew; zero: never.
     pub ttl_compaction_age: Duration,

@@ -14,6 +14,7 @@ use crate::config::{CommonArgs, Configuration};
 use crate::connectors::sources::{FromCollection, SequenceSource, TextFileSource};
 use crate::runtime::job::{JobSpec, start};
 use crate::runtime::plan::{Node, NodeKind, Plan};
+use crate::state::ttl::{SystemTtlTime, TtlTimeProvider};
 use millpond_backend_api::StateBackendFactory;
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -51,6 +52,7 @@ pub struct StreamExecutionEnvironment {
     config: RefCell<Configuration>,
     plan: SharedPlan,
     registry: RefCell<BackendRegistry>,
+    ttl_clock: RefCell<Arc<dyn TtlTimeProvider>>,
 }
 
 impl Default for StreamExecutionEnvironment {
@@ -81,6 +83,7 @@ impl StreamExecutionEnvironment {
             config: RefCell::new(config),
             plan: SharedPlan::default(),
             registry: RefCell::new(BackendRegistry::with_builtin()),
+            ttl_clock: RefCell::new(Arc::new(SystemTtlTime)),
         }
     }
 
@@ -116,6 +119,12 @@ impl StreamExecutionEnvironment {
     pub fn register_state_backend(&self, factory: impl StateBackendFactory) -> Result<&Self> {
         self.registry.borrow_mut().register(factory)?;
         Ok(self)
+    }
+
+    /// Sets the clock that [state with a TTL](crate::state::StateTtlConfig) expires by, in place of the wall clock: so that a test need not wait.
+    pub fn set_ttl_time_provider(&self, clock: impl TtlTimeProvider) -> &Self {
+        *self.ttl_clock.borrow_mut() = Arc::new(clock);
+        self
     }
 
     /// Sets the number of subtasks of every operator that has none of its own.
@@ -180,6 +189,7 @@ impl StreamExecutionEnvironment {
             plan: self.plan.borrow().clone(),
             config: self.config.borrow().clone(),
             registry: self.registry.borrow().clone(),
+            ttl_clock: Arc::clone(&self.ttl_clock.borrow()),
         })
     }
 }

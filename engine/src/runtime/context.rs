@@ -4,6 +4,7 @@ use crate::backend::Backend;
 use crate::checkpoint::restore::{RestorePlan, SubtaskRestore};
 use crate::checkpoint::storage::{CheckpointStorage, FileStorageOptions, SavepointStorage};
 use crate::checkpoint::{CheckpointId, CheckpointingMode, OperatorId, SnapshotKind};
+use crate::state::ttl::TtlTimeProvider;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub(crate) struct JobContext {
     pub(crate) local_dir: PathBuf,
     /// Counters for people.
     pub(crate) metrics: Arc<JobMetrics>,
+    /// The clock that state expires by.
+    pub(crate) ttl_clock: Arc<dyn TtlTimeProvider>,
     /// Where flow control aims: how long what is in flight should take to be processed.
     pub(crate) in_flight_target: std::time::Duration,
 }

@@ -3,11 +3,15 @@
 use super::keys::KeyColumn;
 use super::slots::SlotColumn;
 use super::timers::{TimerDomain, Timers};
+use super::ttl::{Expiry, TtlStates, TtlTimeProvider};
 use crate::Result;
 use crate::api::{Data, TimestampMs};
 use crate::backend::KeyedBackend;
 use crate::codec;
-use millpond_backend_api::{Cell, CheckpointEvent, EntryBuffer, SnapshotForm, SnapshotRequest, StateId};
+use millpond_backend_api::{
+    Cell, CheckpointEvent, EntryBuffer, SnapshotForm, SnapshotRequest, StateId, ttl::TIME_BYTES,
+};
+use std::sync::Arc;
 
 /// Keyed state, scoped to the key of the current record or timer.
 ///
@@ -23,6 +27,7 @@ pub struct KeyedContext {
     scratch: Vec<u8>,
     pub(crate) entries: EntryBuffer,
     pub(crate) timers: Timers,
+    pub(crate) ttl: TtlStates,
     pub(crate) watermark: TimestampMs,
 }
 
@@ -35,9 +40,15 @@ impl std::fmt::Debug for KeyedContext {
 }
 
 impl KeyedContext {
-    pub(crate) fn new(backend: KeyedBackend, key_width: Option<usize>, max_parallelism: u32) -> Self {
+    pub(crate) fn new(
+        backend: KeyedBackend,
+        key_width: Option<usize>,
+        max_parallelism: u32,
+        ttl_clock: Arc<dyn TtlTimeProvider>,
+    ) -> Self {
         Self {
             timers: Timers::new(&backend),
+            ttl: TtlStates::new(ttl_clock),
             backend,
             keys: KeyColumn::new(key_width, max_parallelism),
             at: 0,
@@ -67,11 +78,16 @@ impl KeyedContext {
             columns,
             backend,
             keys,
+            ttl,
             ..
         } = self;
         for column in columns.iter_mut().filter(|column| column.is_set()) {
             column.end_batch(backend, keys)?;
         }
+        ttl.end_batch(backend, keys.len(), |state| {
+            let columns = columns.iter_mut().filter(|column| column.state() == state);
+            columns.for_each(SlotColumn::forget);
+        })?;
         keys.clear();
         self.at = 0;
         Ok(())
@@ -124,12 +140,35 @@ impl KeyedContext {
             .columns
             .get_mut(column)
             .and_then(|column| column.modify(at, change));
-        modified.unwrap_or_else(|| {
-            Err(crate::Error::new(
-                crate::ErrorKind::Bug,
-                "a record of a batch has no slot",
-            ))
-        })
+        modified.unwrap_or_else(no_slot)
+    }
+
+    #[inline]
+    pub(crate) fn slot_get_timed<T: Data>(&mut self, column: usize, expiry: Expiry) -> Result<Option<T>> {
+        let (at, now) = (self.at, self.ttl.now());
+        self.column(column)?
+            .map_or(Ok(None), |column| column.get_timed(at, expiry, now))
+    }
+
+    #[inline]
+    pub(crate) fn slot_put_timed<T: Data>(&mut self, column: usize, value: &T) -> Result<()> {
+        let (at, now) = (self.at, self.ttl.now());
+        self.column(column)?
+            .map_or(Ok(()), |column| column.put_timed(at, now, value))
+    }
+
+    #[inline]
+    pub(crate) fn slot_modify_timed<T: Data>(
+        &mut self,
+        column: usize,
+        expiry: Expiry,
+        change: impl FnOnce(Option<T>) -> T,
+    ) -> Result<T> {
+        let (at, now) = (self.at, self.ttl.now());
+        let modified = self
+            .column(column)?
+            .and_then(|column| column.modify_timed(at, expiry, now, change));
+        modified.unwrap_or_else(no_slot)
     }
 
     pub(crate) fn slot_clear(&mut self, column: usize) -> Result<()> {
@@ -163,6 +202,74 @@ impl KeyedContext {
         } = self;
         scratch.clear();
         codec::encode_into(value, scratch)?;
+        backend.put(state, &keys.cell(*at).with_map_key(map_key), scratch)
+    }
+
+    /// The same in a state with a TTL: without the time, and only what is to be seen. What has expired is removed.
+    pub(crate) fn get_timed(
+        &mut self,
+        state: StateId,
+        map_key: &[u8],
+        expiry: Expiry,
+    ) -> Result<Option<&[u8]>> {
+        let Self {
+            backend,
+            keys,
+            at,
+            scratch,
+            ttl,
+            ..
+        } = self;
+        let now = ttl.now();
+        let cell = keys.cell(*at).with_map_key(map_key);
+        let Some(stored) = backend.get(state, &cell)? else {
+            return Ok(None);
+        };
+        let (time, _) = Expiry::split(stored)?;
+        // Kept beyond the next call.
+        scratch.clear();
+        scratch.extend_from_slice(stored);
+        if expiry.has_expired(time, now) {
+            backend.delete(state, &cell)?;
+            if !expiry.shows_expired {
+                return Ok(None);
+            }
+        } else if expiry.refreshes && time != now {
+            set_time(scratch, now);
+            backend.put(state, &cell, scratch)?;
+        }
+        Ok(scratch.get(TIME_BYTES..))
+    }
+
+    /// Sets a value of a state with a TTL.
+    pub(crate) fn put_timed<T: Data>(&mut self, state: StateId, map_key: &[u8], value: &T) -> Result<()> {
+        let Self {
+            backend,
+            keys,
+            at,
+            scratch,
+            ttl,
+            ..
+        } = self;
+        scratch.clear();
+        scratch.extend_from_slice(&ttl.now().to_le_bytes());
+        codec::encode_into(value, scratch)?;
+        backend.put(state, &keys.cell(*at).with_map_key(map_key), scratch)
+    }
+
+    /// Lets the entry at `map_key`, whose stored bytes are `stored`, live on from now.
+    pub(crate) fn refresh(&mut self, state: StateId, map_key: &[u8], stored: &[u8]) -> Result<()> {
+        let Self {
+            backend,
+            keys,
+            at,
+            scratch,
+            ttl,
+            ..
+        } = self;
+        scratch.clear();
+        scratch.extend_from_slice(stored);
+        set_time(scratch, ttl.now());
         backend.put(state, &keys.cell(*at).with_map_key(map_key), scratch)
     }
 
@@ -241,6 +348,7 @@ impl KeyedContext {
         form: SnapshotForm,
     ) -> Result<crate::backend::adapter::SnapshotTask> {
         self.columns.iter_mut().for_each(SlotColumn::forget);
+        self.ttl.tell_time(&mut self.backend)?;
         self.backend.snapshot(&SnapshotRequest {
             checkpoint_id: id,
             may_share,
@@ -251,4 +359,19 @@ impl KeyedContext {
     pub(crate) fn notify(&mut self, id: u64, event: CheckpointEvent) -> Result<()> {
         self.backend.notify(id, event)
     }
+}
+
+/// Replaces the time that stored bytes begin with.
+fn set_time(stored: &mut [u8], time: u64) {
+    if let Some(place) = stored.first_chunk_mut::<TIME_BYTES>() {
+        *place = time.to_le_bytes();
+    }
+}
+
+#[cold]
+fn no_slot<T>() -> Result<T> {
+    Err(crate::Error::new(
+        crate::ErrorKind::Bug,
+        "a record of a batch has no slot",
+    ))
 }

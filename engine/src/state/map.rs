@@ -1,21 +1,25 @@
 //! A map a key.
 
 use super::context::KeyedContext;
+use super::ttl::Expiry;
 use crate::api::Data;
 use crate::{Result, codec};
-use millpond_backend_api::StateId;
+use millpond_backend_api::{Entry, StateId};
 use std::marker::PhantomData;
 
 /// A state that holds a map for each key, entry by entry: what is not touched is not read.
 pub struct MapState<K, V> {
     state: StateId,
+    /// If entries expire.
+    expiry: Option<Expiry>,
     entry: PhantomData<fn() -> (K, V)>,
 }
 
 impl<K: Data, V: Data> MapState<K, V> {
-    pub(crate) fn new(state: StateId) -> Self {
+    pub(crate) fn new(state: StateId, expiry: Option<Expiry>) -> Self {
         Self {
             state,
+            expiry,
             entry: PhantomData,
         }
     }
@@ -26,7 +30,7 @@ impl<K: Data, V: Data> MapState<K, V> {
     /// The backend's, and when the stored bytes are no `V`.
     pub fn get(&self, context: &mut KeyedContext, key: &K) -> Result<Option<V>> {
         let key = codec::to_vec(key)?;
-        match context.get(self.state, &key)? {
+        match self.stored(context, &key)? {
             Some(bytes) => Ok(Some(codec::decode(bytes)?)),
             None => Ok(None),
         }
@@ -38,7 +42,7 @@ impl<K: Data, V: Data> MapState<K, V> {
     /// The backend's.
     pub fn contains(&self, context: &mut KeyedContext, key: &K) -> Result<bool> {
         let key = codec::to_vec(key)?;
-        Ok(context.get(self.state, &key)?.is_some())
+        Ok(self.stored(context, &key)?.is_some())
     }
 
     /// Sets the entry at `key`.
@@ -47,24 +51,94 @@ impl<K: Data, V: Data> MapState<K, V> {
     /// The backend's, and when serde refuses key or value.
     pub fn put(&self, context: &mut KeyedContext, key: &K, value: &V) -> Result<()> {
         let key = codec::to_vec(key)?;
-        context.put(self.state, &key, value)
+        match self.expiry {
+            Some(_) => context.put_timed(self.state, &key, value),
+            None => context.put(self.state, &key, value),
+        }
     }
 
-    /// Removes the entry at `key`; whether there was one.
+    /// Removes the entry at `key`; whether there was one to be seen.
     ///
     /// # Errors
     /// The backend's.
     pub fn remove(&self, context: &mut KeyedContext, key: &K) -> Result<bool> {
         let key = codec::to_vec(key)?;
-        context.delete(self.state, &key)
+        match self.expiry {
+            None => context.delete(self.state, &key),
+            Some(expiry) => {
+                let expiry = expiry.without_refresh();
+                let is_seen = context.get_timed(self.state, &key, expiry)?.is_some();
+                context.delete(self.state, &key)?;
+                Ok(is_seen)
+            }
+        }
     }
 
-    /// Whether the map has no entry; looks at one at most.
+    /// Whether the map has no entry; looks at one at most, unless that one has expired.
     ///
     /// # Errors
     /// The backend's.
     pub fn is_empty(&self, context: &mut KeyedContext) -> Result<bool> {
-        Ok(context.scan(self.state, 1)?.is_empty())
+        let Some(expiry) = self.expiry else {
+            return Ok(context.scan(self.state, 1)?.is_empty());
+        };
+        let now = context.ttl.now();
+        let Some(first) = context.scan(self.state, 1)?.iter().next() else {
+            return Ok(true);
+        };
+        let (time, _) = Expiry::split(first.value)?;
+        if expiry.shows_expired || !expiry.has_expired(time, now) {
+            return Ok(false);
+        }
+        Ok(self
+            .seen(context, expiry.without_refresh(), |_| Ok(()))?
+            .is_empty())
+    }
+
+    /// The stored bytes of a value, without its time, if it is to be seen.
+    fn stored<'c>(&self, context: &'c mut KeyedContext, key: &[u8]) -> Result<Option<&'c [u8]>> {
+        match self.expiry {
+            Some(expiry) => context.get_timed(self.state, key, expiry),
+            None => context.get(self.state, key),
+        }
+    }
+
+    /// What `decode` makes of each entry that is to be seen, its value without time. What has expired is removed.
+    fn seen<R>(
+        &self,
+        context: &mut KeyedContext,
+        expiry: Expiry,
+        decode: impl Fn(Entry<'_>) -> Result<R>,
+    ) -> Result<Vec<R>> {
+        let now = context.ttl.now();
+        context.scan(self.state, 0)?;
+        let entries = std::mem::take(&mut context.entries);
+        let mut seen = Vec::new();
+        for entry in entries.iter() {
+            let (time, value) = Expiry::split(entry.value)?;
+            if expiry.has_expired(time, now) {
+                context.delete(self.state, entry.map_key)?;
+                if !expiry.shows_expired {
+                    continue;
+                }
+            } else if expiry.refreshes && time != now {
+                context.refresh(self.state, entry.map_key, entry.value)?;
+            }
+            seen.push(decode(Entry { value, ..entry })?);
+        }
+        context.entries = entries;
+        Ok(seen)
+    }
+
+    fn collect<R>(
+        &self,
+        context: &mut KeyedContext,
+        decode: impl Fn(Entry<'_>) -> Result<R>,
+    ) -> Result<Vec<R>> {
+        match self.expiry {
+            Some(expiry) => self.seen(context, expiry, decode),
+            None => context.scan(self.state, 0)?.iter().map(decode).collect(),
+        }
     }
 
     /// The entries as they are now, in no order. The map may be changed while they are gone through.
@@ -72,10 +146,9 @@ impl<K: Data, V: Data> MapState<K, V> {
     /// # Errors
     /// The backend's, and when the stored bytes are no `K` and `V`.
     pub fn entries(&self, context: &mut KeyedContext) -> Result<Vec<(K, V)>> {
-        let decode = |entry: millpond_backend_api::Entry<'_>| {
+        self.collect(context, |entry| {
             Ok((codec::decode(entry.map_key)?, codec::decode(entry.value)?))
-        };
-        context.scan(self.state, 0)?.iter().map(decode).collect()
+        })
     }
 
     /// The keys of the map, in no order.
@@ -83,11 +156,7 @@ impl<K: Data, V: Data> MapState<K, V> {
     /// # Errors
     /// As [`entries`](Self::entries).
     pub fn keys(&self, context: &mut KeyedContext) -> Result<Vec<K>> {
-        context
-            .scan(self.state, 0)?
-            .iter()
-            .map(|entry| Ok(codec::decode(entry.map_key)?))
-            .collect()
+        self.collect(context, |entry| Ok(codec::decode(entry.map_key)?))
     }
 
     /// The values of the map, in no order.
@@ -95,11 +164,7 @@ impl<K: Data, V: Data> MapState<K, V> {
     /// # Errors
     /// As [`entries`](Self::entries).
     pub fn values(&self, context: &mut KeyedContext) -> Result<Vec<V>> {
-        context
-            .scan(self.state, 0)?
-            .iter()
-            .map(|entry| Ok(codec::decode(entry.value)?))
-            .collect()
+        self.collect(context, |entry| Ok(codec::decode(entry.value)?))
     }
 
     /// Removes the map of the current key.

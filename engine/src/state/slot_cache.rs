@@ -221,16 +221,19 @@ impl AskedKeys {
         Ok(absent)
     }
 
-    /// Has the backend free those of the keys that have no value.
-    pub(super) fn free(
+    /// Asks the backend for the slots of the keys, whose records count from the first one of `keys`.
+    pub(super) fn ask_again(
         &mut self,
         backend: &mut KeyedBackend,
         state: StateId,
         keys: &KeyColumn,
-        from: usize,
     ) -> Result<()> {
-        self.ask_backend(backend, state, keys, from)?;
-        backend.end_batch(state, &self.batch(), &self.slots, true)
+        self.ask_backend(backend, state, keys, 0).map(drop)
+    }
+
+    /// Whether the backend was asked for the key of this record.
+    pub(super) fn has_asked(&self, record: usize) -> bool {
+        self.records.binary_search(&record).is_ok()
     }
 }
 

@@ -6,10 +6,11 @@
 
 use super::keys::KeyColumn;
 use super::slot_cache::{AskedKeys, SlotCache};
+use super::ttl::Expiry;
 use crate::api::Data;
 use crate::backend::KeyedBackend;
 use crate::{Result, codec};
-use millpond_backend_api::{Slot, StateId};
+use millpond_backend_api::{Slot, StateId, ttl::TIME_BYTES};
 
 /// The slots of a state, from some record of the batch to its last.
 ///
@@ -47,6 +48,11 @@ impl SlotColumn {
             any_absent: false,
             cache: is_stable.then(SlotCache::new),
         }
+    }
+
+    /// The state.
+    pub(crate) fn state(&self) -> StateId {
+        self.state
     }
 
     /// Whether there are slots for the current batch.
@@ -120,16 +126,27 @@ impl SlotColumn {
 
     /// Gives the slots of the batch back. Those that have no value are freed, and then no slot is kept.
     pub(crate) fn end_batch(&mut self, backend: &mut KeyedBackend, keys: &mut KeyColumn) -> Result<()> {
-        let mut absent = Vec::new();
+        let mut any_absent = false;
+        // Those of keys that the backend was not asked for in this batch.
+        let mut lost = Vec::new();
         if self.any_absent {
             for (index, slot) in self.slots.iter().enumerate().skip(self.from) {
                 // SAFETY: a slot of the current batch, see the type.
-                if !unsafe { slot.is_present() } {
-                    absent.push(index);
+                if unsafe { slot.is_present() } {
+                    continue;
+                }
+                any_absent = true;
+                if let Some(asked) = &self.asked
+                    && !asked.has_asked(index - self.from)
+                {
+                    lost.push(index);
+                    // The backend gave it out with a value, and learns in a batch of its own that there is none any more: a slot that it finds without
+                    // a value is one of a key that is not there.
+                    // SAFETY: as above.
+                    unsafe { slot.set_present(true) };
                 }
             }
         }
-        let any_absent = !absent.is_empty();
         match &self.asked {
             None => {
                 let slots = self.slots.get(self.from..).unwrap_or_default();
@@ -143,13 +160,17 @@ impl SlotColumn {
         self.slots.clear();
         if any_absent {
             self.forget();
-            if let Some(asked) = &mut self.asked {
-                // Some of them may have come from the cache, and the backend does not know yet that they lost their value.
+            if let Some(asked) = self.asked.as_mut().filter(|_| !lost.is_empty()) {
                 asked.clear();
-                for record in absent {
+                for record in lost {
                     asked.push_key(keys.key(record), record);
                 }
-                asked.free(backend, self.state, keys, 0)?;
+                asked.ask_again(backend, self.state, keys)?;
+                for slot in asked.slots().iter().filter(|slot| !slot.is_null()) {
+                    // SAFETY: slots that the backend gave out just now for a batch of these keys.
+                    unsafe { slot.set_present(false) };
+                }
+                backend.end_batch(self.state, &asked.batch(), asked.slots(), true)?;
             }
         }
         Ok(())
@@ -223,6 +244,75 @@ impl SlotColumn {
         Some(Ok(after))
     }
 
+    /// The value at `record` of a state with a TTL, if it is to be seen at `now`. What has expired is removed.
+    #[inline]
+    pub(crate) fn get_timed<T: Data>(
+        &mut self,
+        record: usize,
+        expiry: Expiry,
+        now: u64,
+    ) -> Result<Option<T>> {
+        let Some(slot) = self.slot(record) else {
+            return Ok(None);
+        };
+        // SAFETY: a slot of the current batch, see the type.
+        if !unsafe { slot.is_present() } {
+            return Ok(None);
+        }
+        // SAFETY: as above; the state's values have `width` bytes, and the reference ends with this call.
+        let stored = unsafe { slot.value(self.width) };
+        let (time, value) = Expiry::split(stored)?;
+        if expiry.has_expired(time, now) {
+            let shown = expiry.shows_expired.then(|| codec::decode(value)).transpose()?;
+            self.clear(record);
+            return Ok(shown);
+        }
+        let value = codec::decode(value)?;
+        if expiry.refreshes
+            && let Some(place) = stored.first_chunk_mut::<TIME_BYTES>()
+        {
+            *place = now.to_le_bytes();
+        }
+        Ok(Some(value))
+    }
+
+    /// Sets the value at `record` of a state with a TTL.
+    #[inline]
+    pub(crate) fn put_timed<T: Data>(&mut self, record: usize, now: u64, value: &T) -> Result<()> {
+        let Some(slot) = self.slot(record) else {
+            return Ok(());
+        };
+        // SAFETY: a slot of the current batch, see the type; the reference ends before the next use of the slot.
+        let stored = unsafe { slot.value(self.width) };
+        write_timed(stored, now, value)?;
+        // SAFETY: as above.
+        unsafe { slot.set_present(true) };
+        Ok(())
+    }
+
+    /// Sets the value at `record` of a state with a TTL to what `change` makes of the one that is seen at `now`; returns the new one. `None`: there are no slots for
+    /// this record yet.
+    #[inline]
+    pub(crate) fn modify_timed<T: Data>(
+        &mut self,
+        record: usize,
+        expiry: Expiry,
+        now: u64,
+        change: impl FnOnce(Option<T>) -> T,
+    ) -> Option<Result<T>> {
+        let slot = self.slot(record)?;
+        // SAFETY: a slot of the current batch, see the type.
+        let is_present = unsafe { slot.is_present() };
+        // SAFETY: as above; the state's values have `width` bytes, and the reference ends before the next use of the slot. `change` cannot reach the slot.
+        let stored = unsafe { slot.value(self.width) };
+        let modified = modify_timed(stored, is_present, expiry, now, change);
+        if modified.is_ok() && !is_present {
+            // SAFETY: as above.
+            unsafe { slot.set_present(true) };
+        }
+        Some(modified)
+    }
+
     /// Removes the value at `record`.
     pub(crate) fn clear(&mut self, record: usize) {
         if let Some(slot) = self.slot(record) {
@@ -231,4 +321,34 @@ impl SlotColumn {
             self.any_absent = true;
         }
     }
+}
+
+/// Writes time and value to a place that has room for just them.
+#[inline]
+fn write_timed<T: Data>(place: &mut [u8], now: u64, value: &T) -> Result<()> {
+    if let Some((time, place)) = place.split_first_chunk_mut::<TIME_BYTES>() {
+        codec::encode_fixed(value, place)?;
+        *time = now.to_le_bytes();
+    }
+    Ok(())
+}
+
+#[inline]
+fn modify_timed<T: Data>(
+    place: &mut [u8],
+    is_present: bool,
+    expiry: Expiry,
+    now: u64,
+    change: impl FnOnce(Option<T>) -> T,
+) -> Result<T> {
+    let mut before = None;
+    if is_present {
+        let (time, value) = Expiry::split(place)?;
+        if expiry.shows_expired || !expiry.has_expired(time, now) {
+            before = Some(codec::decode(value)?);
+        }
+    }
+    let after = change(before);
+    write_timed(place, now, &after)?;
+    Ok(after)
 }

@@ -1,6 +1,7 @@
 //! One value a key.
 
 use super::context::KeyedContext;
+use super::ttl::Expiry;
 use crate::api::Data;
 use crate::{Result, codec};
 use millpond_backend_api::StateId;
@@ -13,14 +14,17 @@ pub struct ValueState<T> {
     state: StateId,
     /// The slots of the state, where it has some.
     column: Option<usize>,
+    /// If values expire.
+    expiry: Option<Expiry>,
     value: PhantomData<fn() -> T>,
 }
 
 impl<T: Data> ValueState<T> {
-    pub(crate) fn new(state: StateId, column: Option<usize>) -> Self {
+    pub(crate) fn new(state: StateId, column: Option<usize>, expiry: Option<Expiry>) -> Self {
         Self {
             state,
             column,
+            expiry,
             value: PhantomData,
         }
     }
@@ -31,10 +35,13 @@ impl<T: Data> ValueState<T> {
     /// The backend's, and when the stored bytes are no `T`.
     #[inline]
     pub fn value(&self, context: &mut KeyedContext) -> Result<Option<T>> {
-        if let Some(column) = self.column {
-            return context.slot_get(column);
-        }
-        match context.get(self.state, &[])? {
+        let stored = match (self.column, self.expiry) {
+            (Some(column), None) => return context.slot_get(column),
+            (Some(column), Some(expiry)) => return context.slot_get_timed(column, expiry),
+            (None, None) => context.get(self.state, &[])?,
+            (None, Some(expiry)) => context.get_timed(self.state, &[], expiry)?,
+        };
+        match stored {
             Some(bytes) => Ok(Some(codec::decode(bytes)?)),
             None => Ok(None),
         }
@@ -46,10 +53,12 @@ impl<T: Data> ValueState<T> {
     /// The backend's, and when serde refuses the value.
     #[inline]
     pub fn update(&self, context: &mut KeyedContext, value: &T) -> Result<()> {
-        if let Some(column) = self.column {
-            return context.slot_put(column, value);
+        match (self.column, self.expiry) {
+            (Some(column), None) => context.slot_put(column, value),
+            (Some(column), Some(_)) => context.slot_put_timed(column, value),
+            (None, None) => context.put(self.state, &[], value),
+            (None, Some(_)) => context.put_timed(self.state, &[], value),
         }
-        context.put(self.state, &[], value)
     }
 
     /// Sets the value of the current key to what `change` makes of it, and returns the new value: faster than
@@ -59,8 +68,10 @@ impl<T: Data> ValueState<T> {
     /// As those of the two.
     #[inline]
     pub fn modify(&self, context: &mut KeyedContext, change: impl FnOnce(Option<T>) -> T) -> Result<T> {
-        if let Some(column) = self.column {
-            return context.slot_modify(column, change);
+        match (self.column, self.expiry) {
+            (Some(column), None) => return context.slot_modify(column, change),
+            (Some(column), Some(expiry)) => return context.slot_modify_timed(column, expiry, change),
+            (None, _) => {}
         }
         let after = change(self.value(context)?);
         self.update(context, &after)?;

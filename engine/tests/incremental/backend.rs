@@ -261,6 +261,7 @@ fn parse_descriptor(line: &str) -> StateDescriptor {
         kind,
         value_width: parts[2].parse().unwrap(),
         codec: codec.into(),
+        ttl: millpond_backend_api::StateTtl::NONE,
     }
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod canonical;
 pub(crate) mod concurrency;
 pub(crate) mod damage;
+pub(crate) mod expiry;
 pub(crate) mod faults;
 pub(crate) mod lists;
 pub(crate) mod maps;

@@ -22,6 +22,10 @@ pub(super) enum Defect {
     LeavesItsFolder,
     IgnoresLimits,
     RestoresOneHandle,
+    DropsEarly,
+    CountsWhatExpired,
+    HasAClockOfItsOwn,
+    DropsWhatHasNoTime,
     IgnoresTheForm,
     RestoresItsOwnFormOnly,
     ForgetsEmptyStates,
@@ -31,7 +35,7 @@ pub(super) enum Defect {
 }
 
 /// Each defect with scenarios that must fail because of it.
-pub(super) const SEEN_BY: [(Defect, &[&str]); 24] = [
+pub(super) const SEEN_BY: [(Defect, &[&str]); 28] = [
     (
         Defect::SnapshotsLate,
         &[
@@ -146,6 +150,22 @@ pub(super) const SEEN_BY: [(Defect, &[&str]); 24] = [
             "rescaling::many_subtasks_restore_into_few",
             "snapshots::a_chain_of_restores_and_rescales_keeps_every_change",
         ],
+    ),
+    (
+        Defect::DropsEarly,
+        &["expiry::what_has_not_expired_stays_whatever_is_cleaned_up"],
+    ),
+    (
+        Defect::CountsWhatExpired,
+        &["expiry::what_has_not_expired_stays_whatever_is_cleaned_up"],
+    ),
+    (
+        Defect::HasAClockOfItsOwn,
+        &["expiry::nothing_is_dropped_before_the_time_was_told"],
+    ),
+    (
+        Defect::DropsWhatHasNoTime,
+        &["expiry::bytes_without_a_time_are_never_taken_for_expired"],
     ),
     (
         Defect::IgnoresTheForm,

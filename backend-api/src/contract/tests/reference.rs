@@ -90,6 +90,7 @@ impl StateBackend for Reference {
             batches_ended: 0,
             freed: Vec::new(),
             got: Vec::new(),
+            removed: 0,
         })
     }
 }
@@ -106,6 +107,8 @@ pub(super) struct ReferenceKeyed {
     /// Places that were moved and are still used because nobody was told.
     freed: Vec<Box<[u8]>>,
     got: Vec<u8>,
+    /// How many cells were removed because they had expired.
+    removed: u64,
 }
 
 fn misuse(text: impl Into<String>) -> BackendError {
@@ -352,7 +355,11 @@ impl KeyedState for ReferenceKeyed {
     }
 
     fn len(&mut self, state: StateId) -> BackendResult<u64> {
-        self.on(state, None, |table| Ok(table.cells.len() as u64))
+        let more = match self.defect {
+            Defect::CountsWhatExpired => self.removed,
+            _ => 0,
+        };
+        self.on(state, None, |table| Ok(table.cells.len() as u64 + more))
     }
 
     fn snapshot(&mut self, request: &SnapshotRequest) -> BackendResult<ReferenceWriter> {
@@ -360,6 +367,15 @@ impl KeyedState for ReferenceKeyed {
             Arc::clone(&self.tables)
         } else {
             let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if self.defect == Defect::HasAClockOfItsOwn {
+                for table in &mut tables {
+                    let StateDescriptor { ttl, kind, .. } = table.descriptor;
+                    let now = 1_000_000_000_000;
+                    table
+                        .cells
+                        .retain(|_, value| !ttl.in_snapshots || !ttl.has_cell_expired(kind, value, now));
+                }
+            }
             if self.defect == Defect::ForgetsUnregistered {
                 tables.retain(|table| table.registered.is_some());
             }
@@ -384,6 +400,33 @@ impl KeyedState for ReferenceKeyed {
             }
         }
         Ok(())
+    }
+
+    fn clean_up(&mut self, state: StateId, now_ms: u64, cells: u64) -> BackendResult<u64> {
+        let now = match self.defect {
+            Defect::DropsEarly => now_ms + 20,
+            _ => now_ms,
+        };
+        let ignores_damage = self.defect == Defect::DropsWhatHasNoTime;
+        let cells = usize::try_from(cells).unwrap_or(usize::MAX);
+        let removed = self.on(state, None, |table| {
+            let StateDescriptor { ttl, kind, .. } = table.descriptor;
+            let has_expired = |value: &[u8]| {
+                ttl.has_cell_expired(kind, value, now) || ignores_damage && !ttl.is_none() && value.len() < 8
+            };
+            let expired = table
+                .cells
+                .iter()
+                .take(cells)
+                .filter(|(_, value)| has_expired(value));
+            let expired: Vec<Address> = expired.map(|(address, _)| address.clone()).collect();
+            for address in &expired {
+                table.cells.remove(address);
+            }
+            Ok(expired.len() as u64)
+        })?;
+        self.removed += removed;
+        Ok(removed)
     }
 
     fn metrics(&self) -> Vec<(String, f64)> {

@@ -86,6 +86,14 @@ impl KeyedBackend {
         done(self.object.slot_generation(state), &self.place)
     }
 
+    /// Tells what time it is for a state with a TTL, and lets the backend look at up to `cells` of its cells, see [`KeyedState::clean_up`](millpond_backend_api::KeyedState::clean_up).
+    ///
+    /// # Errors
+    /// The backend's.
+    pub fn clean_up(&mut self, state: StateId, now_ms: u64, cells: u64) -> Result<u64> {
+        done(self.object.clean_up(state, now_ms, cells), &self.place)
+    }
+
     /// The places of the values of `keys`, to be given back by [`end_batch`](Self::end_batch); returns how many of the keys have no
     /// value yet.
     ///

@@ -16,6 +16,7 @@ use crate::Result;
 use crate::api::JobClient;
 use crate::backend::BackendRegistry;
 use crate::config::Configuration;
+use crate::state::ttl::TtlTimeProvider;
 use std::sync::Arc;
 
 /// A job as the program hands it over.
@@ -24,6 +25,7 @@ pub(crate) struct JobSpec {
     pub(crate) plan: Plan,
     pub(crate) config: Configuration,
     pub(crate) registry: BackendRegistry,
+    pub(crate) ttl_clock: Arc<dyn TtlTimeProvider>,
 }
 
 /// Checks everything that can be checked, then runs the job on a thread of its own.

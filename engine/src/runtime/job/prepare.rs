@@ -17,6 +17,7 @@ use crate::config::{ClaimMode, Configuration, OnDamage};
 use crate::restart::RestartSettings;
 use crate::runtime::plan::Plan;
 use crate::runtime::plan::node::NodeKind;
+use crate::state::ttl::TtlTimeProvider;
 use crate::{Error, ErrorKind, Result};
 use millpond_backend_api::{MAX_PARALLELISM_LIMIT, default_max_parallelism};
 use std::collections::HashMap;
@@ -55,6 +56,8 @@ pub(crate) struct Prepared {
     pub(crate) on_damage: OnDamage,
     pub(crate) ignore_unclaimed: bool,
     pub(crate) in_flight_target: Duration,
+    /// The clock that state expires by.
+    pub(crate) ttl_clock: Arc<dyn TtlTimeProvider>,
     pub(crate) tmp_dir: PathBuf,
     /// Other folders in which a backend may make working folders by the names of those in `tmp_dir`.
     pub(crate) database_dirs: Vec<PathBuf>,
@@ -134,6 +137,7 @@ pub(crate) fn prepare(spec: JobSpec) -> Result<Prepared> {
         plan,
         config,
         registry,
+        ttl_clock,
     } = spec;
     config.validate()?;
     if plan.nodes.is_empty() {
@@ -184,6 +188,7 @@ pub(crate) fn prepare(spec: JobSpec) -> Result<Prepared> {
             .and_then(|dirs| dirs.into_iter().next())
             .map_or_else(std::env::temp_dir, PathBuf::from),
         database_dirs: folders::of_databases(&config.get_optional(&rocksdb::LOCAL_DIR)?.unwrap_or_default()),
+        ttl_clock,
         job_name,
         plan,
         parallelism,

@@ -302,6 +302,7 @@ fn result(
         duration: started.elapsed(),
         source_records: JobMetrics::get(&shared.metrics.source_records),
         sink_records: JobMetrics::get(&shared.metrics.sink_records),
+        late_records_dropped: JobMetrics::get(&shared.metrics.late_records_dropped),
         attempts: JobMetrics::get(&shared.metrics.attempts),
         savepoint: shared.checkpoints().stopped_with.map(PathBuf::from),
         checkpoints: shared.checkpoints(),
@@ -572,6 +573,7 @@ fn run_attempt(
         first_epoch: extra.first_epoch,
         local_dir: local_dir.clone(),
         metrics: Arc::clone(&shared.metrics),
+        ttl_clock: Arc::clone(&prepared.ttl_clock),
         in_flight_target: prepared.in_flight_target,
     });
     let inlet = lead.map(|_| CommandInlet::new());
