@@ -52,6 +52,8 @@ mod state_limit;
 #[cfg(test)]
 mod user_failures;
 #[cfg(test)]
+mod window_api;
+#[cfg(test)]
 mod windows;
 #[cfg(test)]
 mod word_count;

@@ -24,6 +24,8 @@ pub struct JobExecutionResult {
     pub source_records: u64,
     /// Records that the sinks of this process took, repetitions after failures included.
     pub sink_records: u64,
+    /// Records that windows in this process left out because they came after their window had fired, repetitions after failures included.
+    pub late_records_dropped: u64,
     /// Attempts that this process took part in.
     pub attempts: u64,
     /// How checkpoints went, in the coordinator's process.
@@ -146,6 +148,12 @@ impl JobProgress {
     #[must_use]
     pub fn sink_records(&self) -> u64 {
         JobMetrics::get(&self.shared.metrics.sink_records)
+    }
+
+    /// Records that windows in this process left out so far because they came after their window had fired.
+    #[must_use]
+    pub fn late_records_dropped(&self) -> u64 {
+        JobMetrics::get(&self.shared.metrics.late_records_dropped)
     }
 
     /// Attempts that were started.

@@ -302,6 +302,7 @@ fn result(
         duration: started.elapsed(),
         source_records: JobMetrics::get(&shared.metrics.source_records),
         sink_records: JobMetrics::get(&shared.metrics.sink_records),
+        late_records_dropped: JobMetrics::get(&shared.metrics.late_records_dropped),
         attempts: JobMetrics::get(&shared.metrics.attempts),
         savepoint: shared.checkpoints().stopped_with.map(PathBuf::from),
         checkpoints: shared.checkpoints(),
