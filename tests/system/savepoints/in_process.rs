@@ -174,7 +174,7 @@ fn a_job_is_stopped_and_another_one_goes_on_from_the_moved_savepoint_at_another_
         let mut job = Job {
             folder: folder.path(),
             records: 20_000,
-            rate: 2000.0,
+            rate: 500.0,
             parallelism: 2,
             settings,
             from: None,
@@ -183,7 +183,7 @@ fn a_job_is_stopped_and_another_one_goes_on_from_the_moved_savepoint_at_another_
         let checkpoints = folder.path().join("checkpoints");
         let more = [("execution.checkpointing.dir", checkpoints.to_str().unwrap())];
         let running = job.start(&more);
-        wait_for_records(&running, 300);
+        wait_for_records(&running, 100);
         let savepoint = running
             .stop_with_savepoint(Some(target.to_str().unwrap()), false, format)
             .unwrap();
@@ -261,43 +261,55 @@ fn a_canonical_savepoint_takes_a_job_from_any_backend_to_any_other() {
 fn a_plain_savepoint_is_no_checkpoint_and_the_job_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let target = format!("file://{}", folder.path().join("savepoints").display());
-    let job = Job {
+    let mut job = Job {
         folder: folder.path(),
-        records: 10_000,
-        rate: 2000.0,
+        records: 20_000,
+        rate: 500.0,
         parallelism: 2,
         settings: FILES,
         from: None,
         gate: Gate::none(),
     };
     let checkpoints = folder.path().join("checkpoints");
-    let running = job.start(&[
+    let more = [
         ("execution.checkpointing.dir", checkpoints.to_str().unwrap()),
         ("execution.checkpointing.interval", "20 ms"),
         ("execution.checkpointing.savepoint-dir", &target),
-    ]);
-    wait_for_records(&running, 100);
+    ];
+    let running = job.start(&more);
+    wait_for_records(&running, 50);
     let first = running
         .trigger_savepoint(None, SavepointFormat::Canonical)
         .unwrap();
     let second = running
         .trigger_savepoint(Some(&target), SavepointFormat::Native)
         .unwrap();
+    let progress = running.progress();
+    wait_for_records(&running, progress.sink_records() + 50);
+    let last = running
+        .stop_with_savepoint(None, false, SavepointFormat::Canonical)
+        .unwrap();
     let result = running.wait().unwrap();
-    assert_eq!((result.checkpoints.savepoints, result.savepoint), (2, None));
+    assert_eq!(
+        (result.checkpoints.savepoints, result.savepoint.as_ref()),
+        (3, Some(&last))
+    );
     assert_eq!(
         result.checkpoints.failed, 0,
         "{:?}",
         result.checkpoints.last_failure
     );
-    assert_exact(folder.path(), 10_000);
     // The job has deleted its checkpoints, and these are not among them.
     assert_eq!(
         savepoints(&folder.path().join("savepoints")),
-        [first.clone(), second.clone()]
+        [first.clone(), second.clone(), last.clone()]
     );
     let [first, second] = [&first, &second].map(|savepoint| assert_self_contained(savepoint));
     assert!(first.id < second.id && first.job_id == second.job_id);
+    job.from = Some(&last);
+    job.rate = 1e9;
+    job.start(&more).wait().unwrap();
+    assert_exact(folder.path(), 20_000);
 }
 
 /// The barrier cannot come through, so the savepoint times out.

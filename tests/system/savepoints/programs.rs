@@ -353,6 +353,10 @@ fn windows(folder: &Path) -> Program {
         .option("window-ms", WINDOW_MS)
         .set("control.dir", folder.join("control").display())
         .set("execution.checkpointing.interval", "50 ms")
+        .set(
+            "execution.checkpointing.dir",
+            folder.join("checkpoints").display(),
+        )
 }
 
 /// The windows of the first `events` events, as the subject writes them, the last ones as far as they have come.

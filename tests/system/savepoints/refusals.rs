@@ -1,7 +1,7 @@
 //! What must not be done with savepoints, and how it is refused.
 
 use super::{ask, savepoints};
-use crate::harness::{FILES, Program};
+use crate::harness::{FILES, HEAP, Program};
 use millpond_engine::ErrorKind;
 use millpond_engine::checkpoint::{SavepointFormat, StopMode, restore};
 use millpond_engine::control::Request;
@@ -183,7 +183,15 @@ fn two_jobs_do_not_watch_one_folder_and_a_failed_request_is_answered() {
 #[test]
 fn a_native_savepoint_is_for_its_own_backend_and_another_one_says_so() {
     let folder = tempfile::tempdir().unwrap();
-    let running = program(folder.path(), "first").set_all(FILES).start();
+    let program = |settings| {
+        program(folder.path(), "first")
+            .set(
+                "execution.checkpointing.dir",
+                folder.path().join("checkpoints").display(),
+            )
+            .set_all(settings)
+    };
+    let running = program(FILES).start();
     let request = Request {
         stop: Some(StopMode::Suspend),
         format: SavepointFormat::Native,
@@ -192,14 +200,13 @@ fn a_native_savepoint_is_for_its_own_backend_and_another_one_says_so() {
     let target = folder.path().join("savepoints");
     let savepoint = ask(&control(folder.path(), "first"), &target, request).unwrap();
     running.wait().expect_code(0);
-    program(folder.path(), "first")
+    program(HEAP)
         .option("from-savepoint", savepoint.display())
         .run()
         .expect_code(2)
         .expect_output(&["millpond-mapped/1"]);
-    let mut running = program(folder.path(), "first")
+    let mut running = program(FILES)
         .option("from-savepoint", savepoint.display())
-        .set_all(FILES)
         .start();
     running.wait_for("starts from checkpoint");
     running.kill();
