@@ -21,7 +21,7 @@ const FILE_BYTES: u64 = 64 << 20;
 /// Writes `checkpoints`, the databases at the snapshot, into which all changes were brought before.
 ///
 /// # Errors
-/// RocksDB's, those of the streams, and [`BackendErrorKind::Other`] when there is more or less than was counted.
+/// RocksDB's, those of the streams, and [`BackendErrorKind::Other`] when there is more than was counted.
 pub(crate) fn write(
     snapshot: &Snapshot,
     checkpoints: Vec<LocalCheckpoint>,
@@ -39,10 +39,13 @@ pub(crate) fn write(
     }
     let states = &snapshot.states;
     let descriptors = states.iter().map(|state| state.descriptor.clone()).collect();
-    let mut writer = CanonicalWriter::new(streams, snapshot.range, descriptors);
-    if states.iter().all(Outline::is_written_as_counted) {
-        writer = writer.with_exact_sizes(states.iter().map(Outline::bytes).collect());
-    }
+    let sizes = states.iter().map(Outline::bytes).collect();
+    let writer = CanonicalWriter::new(streams, snapshot.range, descriptors);
+    let mut writer = if states.iter().all(Outline::is_written_as_counted) {
+        writer.with_exact_sizes(sizes)
+    } else {
+        writer.with_rough_sizes(sizes)
+    };
     for (range, index) in runs(snapshot.range, &databases) {
         let Some((_, database)) = databases.get(index) else {
             continue;

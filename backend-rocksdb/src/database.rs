@@ -128,6 +128,7 @@ impl Database {
         let families = names
             .iter()
             .map(|name| ColumnFamilyDescriptor::new(name, self.column_family.clone()));
+        // What is opened to be read writes no log.
         let db = Db::open_cf_descriptors_read_only(&self.database, path, families, false);
         Ok(Self {
             db: db.map_err(not_opened)?,

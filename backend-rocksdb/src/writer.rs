@@ -63,7 +63,8 @@ impl Outline {
 
     /// Whether a snapshot that stands alone has just what was counted.
     pub(crate) fn is_written_as_counted(&self) -> bool {
-        self.is_exact && (self.descriptor.ttl.is_none() || !self.descriptor.ttl.in_snapshots)
+        let ttl = self.descriptor.ttl;
+        self.is_exact && (ttl.is_none() || !(ttl.in_snapshots || ttl.in_compactions))
     }
 
     pub(crate) fn bytes(&self) -> u64 {

@@ -1,6 +1,8 @@
 //! The command line.
 
+use crate::compare::CompareArgs;
 use crate::keeper::VALUE_BYTES;
+use crate::state_micro::StateMicroArgs;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use millpond_engine::checkpoint::CheckpointingMode;
 use millpond_engine::config::CommonArgs;
@@ -9,8 +11,9 @@ use std::time::Duration;
 
 /// Runs Millpond on generated records and prints what it took, one JSON line a run
 ///
-/// `big-state` and `restore` are about checkpoints of large state, the other two about the cost of a record. Numbers of records and keys take the suffixes k, M and G (thousand, million, billion). Progress goes to standard error. Exit status: 0, 1 when a job
-/// failed or its result was wrong (the line then has "error", or "verified": false), 2 for bad arguments or settings.
+/// The first four workloads are about the cost of a record, `big-state` and `restore` about checkpoints of large state, `state-micro` about one access to state. Numbers of records and keys take the
+/// suffixes k, M and G (thousand, million, billion). Progress goes to standard error. Exit status: 0, 1 when a job failed or its result was wrong (the line then has "error", or "verified": false), 2
+/// for bad arguments or settings.
 #[derive(Debug, Parser)]
 #[command(name = "millpond-bench", version)]
 pub(crate) struct Command {
@@ -21,13 +24,25 @@ pub(crate) struct Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Workload {
     /// Count the records of each key and emit every new count: the cost of keyed state
-    KeyedCount(RunArgs),
+    KeyedCount(CountArgs),
     /// Send each record to the subtask of its key, without state: the cost of the exchange
-    Exchange(RunArgs),
+    Exchange(CountArgs),
+    /// Split text into words and count them as keyed-count does: keys of varying width
+    WordCount(TextArgs),
+    /// Sum the values of each key in tumbling windows of event time
+    TumblingWindow(WindowArgs),
+    /// Write text for word-count: words whose frequencies fall about as one over their rank, the same for the same arguments
+    GenText(GenTextArgs),
+    /// Do one operation on each kind of state many times: called directly, across the boundary, and in a library
+    StateMicro(StateMicroArgs),
+    /// What the machine gives without an engine: keyed-count and exchange by hand on timely, keyed-count in a loop over RocksDB (with the cargo feature rocksdb), a plain write
+    Limit(LimitArgs),
     /// Fill a large state, change it with and without checkpoints, and tell what the checkpoints cost
     BigState(BigStateArgs),
     /// Fill a state, take a checkpoint, and restore it in a new process: the time to the first record and to all keys
     Restore(RestoreArgs),
+    /// Millpond and Apache Flink on the same work in turn, as a table with ratios: see FLINK_HOME in the README
+    Compare(CompareArgs),
     /// One process of `restore`
     #[command(hide = true)]
     RestoreStep(StepArgs),
@@ -50,16 +65,9 @@ impl From<Mode> for CheckpointingMode {
     }
 }
 
+/// What the workloads about the cost of a record have in common.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RunArgs {
-    /// Records of a run, at least 1
-    #[arg(long, value_parser = at_least_one, default_value = "20M")]
-    pub(crate) records: u64,
-
-    /// Different keys, at least 1
-    #[arg(long, value_parser = at_least_one, default_value = "1M")]
-    pub(crate) keys: u64,
-
     /// Subtasks of each operator
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) parallelism: u32,
@@ -84,13 +92,31 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value_t = true, action = ArgAction::Set)]
     pub(crate) emit: bool,
 
-    /// Records of a run before the first that is measured; 0: none
-    #[arg(long, value_parser = number, default_value = "2M")]
-    pub(crate) warmup_records: u64,
-
     /// Compare checksum and sum with those of a plain loop, after the timing
     #[arg(long, default_value_t = true, action = ArgAction::Set)]
     pub(crate) verify: bool,
+
+    /// How often to run
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) runs: u32,
+
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CountArgs {
+    /// Records of a run, at least 1
+    #[arg(long, value_parser = at_least_one, default_value = "20M")]
+    pub(crate) records: u64,
+
+    /// Different keys, at least 1
+    #[arg(long, value_parser = at_least_one, default_value = "1M")]
+    pub(crate) keys: u64,
+
+    /// Records of a run before the first that is measured; 0: none
+    #[arg(long, value_parser = number, default_value = "2M")]
+    pub(crate) warmup_records: u64,
 
     /// Do the same work in a program written directly on timely in turn with each run, as the limit to compare with
     #[arg(long, default_value_t = true, action = ArgAction::Set)]
@@ -100,12 +126,89 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) only_limit: bool,
 
-    /// How often to run
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) runs: u32,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct WindowArgs {
+    /// Records of a run, at least 1
+    #[arg(long, value_parser = at_least_one, default_value = "20M")]
+    pub(crate) records: u64,
+
+    /// Different keys, at least 1
+    #[arg(long, value_parser = at_least_one, default_value = "100k")]
+    pub(crate) keys: u64,
+
+    /// Records in a millisecond of event time, at least 1
+    #[arg(long, value_parser = at_least_one, default_value = "100")]
+    pub(crate) ratio: u64,
+
+    /// Milliseconds of event time in a window, at least 1
+    #[arg(long, value_parser = milliseconds, default_value = "10000")]
+    pub(crate) window_ms: u64,
+
+    /// Records of a run before the first that is measured; 0: none
+    #[arg(long, value_parser = number, default_value = "2M")]
+    pub(crate) warmup_records: u64,
 
     #[command(flatten)]
-    pub(crate) common: CommonArgs,
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TextArgs {
+    /// A text file or a folder of text files, such as gen-text writes; words end at any byte up to the space (0x20)
+    #[arg(long, value_name = "PATH")]
+    pub(crate) text: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct GenTextArgs {
+    /// The folder to write to, made if it is not there
+    #[arg(long, value_name = "DIR")]
+    pub(crate) text: PathBuf,
+
+    /// Megabytes (10^6 bytes) of text
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000), default_value_t = 200)]
+    pub(crate) text_mb: u64,
+
+    /// Different words at most
+    #[arg(long, value_parser = vocabulary, default_value = "100k")]
+    pub(crate) vocab: u64,
+
+    /// Files to spread the text over
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1000), default_value_t = 4)]
+    pub(crate) parts: u64,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LimitArgs {
+    /// Records of a run on timely, at least 1
+    #[arg(long, value_parser = at_least_one, default_value = "20M")]
+    pub(crate) records: u64,
+
+    /// Records of a run over RocksDB, at least 1
+    #[arg(long, value_parser = at_least_one, default_value = "4M")]
+    pub(crate) rocksdb_records: u64,
+
+    /// Different keys, at least 1
+    #[arg(long, value_parser = at_least_one, default_value = "1M")]
+    pub(crate) keys: u64,
+
+    /// Megabytes (10^6 bytes) to write
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000), default_value_t = 1000)]
+    pub(crate) write_mb: u64,
+
+    /// Folder to write to and for the database, in a folder of its own below it that is removed; the system's folder for temporary files if not given
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
 }
 
 /// What the workloads with large state have in common.
@@ -204,6 +307,21 @@ fn keys_of_state(text: &str) -> Result<u64, String> {
     }
 }
 
+/// A number of milliseconds that fits event times.
+fn milliseconds(text: &str) -> Result<u64, String> {
+    at_least_one(text)?
+        .try_into()
+        .map(i64::cast_unsigned)
+        .map_err(|_| "must be below 2^63".to_owned())
+}
+
+fn vocabulary(text: &str) -> Result<u64, String> {
+    match at_least_one(text)? {
+        words if words > u64::from(u32::MAX) => Err("must be below 2^32".to_owned()),
+        words => Ok(words),
+    }
+}
+
 fn value_bytes(text: &str) -> Result<u32, String> {
     let bytes = text.parse::<u32>().ok();
     bytes.filter(|bytes| VALUE_BYTES.contains(bytes)).ok_or_else(|| {
@@ -229,7 +347,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// A number with an optional suffix k, M or G.
-fn number(text: &str) -> Result<u64, String> {
+pub(crate) fn number(text: &str) -> Result<u64, String> {
     let (digits, factor) = match text.char_indices().next_back() {
         Some((at, 'k' | 'K')) => (text.get(..at), 1_000),
         Some((at, 'm' | 'M')) => (text.get(..at), 1_000_000),
@@ -242,7 +360,7 @@ fn number(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "expected a whole number, with k, M or G behind it if you like".to_owned())
 }
 
-fn at_least_one(text: &str) -> Result<u64, String> {
+pub(crate) fn at_least_one(text: &str) -> Result<u64, String> {
     match number(text)? {
         0 => Err("must be at least 1".to_owned()),
         number => Ok(number),

@@ -1,7 +1,8 @@
 //! The two ends of a measured job: a source that tells when it begins, and a sink that sums up what comes out.
 
-use crate::generate::Tally;
+use crate::generate::{Tally, fnv1a};
 use crate::probe::Probe;
+use compact_str::CompactString;
 use millpond_engine::Result;
 use millpond_engine::api::{
     Boundedness, Data, ReaderContext, ReaderStatus, Sink, SinkContext, SinkWriter, Source, SourceOutput,
@@ -78,6 +79,22 @@ impl Output for (u64, u64) {
     #[inline]
     fn add_to(&self, tally: &mut Tally) {
         tally.add(self.0, self.1);
+    }
+}
+
+/// A word and its count.
+impl Output for (CompactString, u64) {
+    #[inline]
+    fn add_to(&self, tally: &mut Tally) {
+        tally.add(fnv1a(self.0.as_bytes()), self.1);
+    }
+}
+
+/// A key, the start of a window, and the sum of the key's values in it.
+impl Output for (u64, i64, u64) {
+    #[inline]
+    fn add_to(&self, tally: &mut Tally) {
+        tally.add_window(self.0, self.1.cast_unsigned(), self.2);
     }
 }
 

@@ -6,7 +6,7 @@
 use std::ops::AddAssign;
 
 /// The increment of splitmix64: 2^64 divided by the golden ratio.
-const GOLDEN_GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
+pub(crate) const GOLDEN_GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// Steele, Lea and Flood's mixer of 64 bits ("Fast splittable pseudorandom number generators", 2014).
 #[inline]
@@ -23,14 +23,33 @@ pub(crate) fn key_of(index: u64, keys: u64) -> u64 {
     splitmix64(index) % keys
 }
 
+/// The value of record `index` in windows: the top byte of its random number.
+#[inline]
+pub(crate) fn value_of(index: u64) -> u64 {
+    splitmix64(index) >> 56
+}
+
+/// What stands for a word in checksums: the 64-bit FNV-1a hash of its bytes.
+#[inline]
+pub(crate) fn fnv1a(word: &[u8]) -> u64 {
+    word.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// The words of a line: what stands between bytes up to the space.
+pub(crate) fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|byte| *byte <= b' ').filter(|word| !word.is_empty())
+}
+
 /// What a run's outputs come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     /// The number of outputs.
     pub(crate) outputs: u64,
-    /// The sum of the counts that were emitted.
+    /// The sum of the counts or, of windows, of the sums that were emitted.
     pub(crate) sum_counts: u64,
-    /// The sum over the outputs of `splitmix64(key + GOLDEN_GAMMA * count)`.
+    /// The sum over the outputs of `splitmix64(key + GOLDEN_GAMMA * count)`, of windows of `splitmix64(splitmix64(key + GOLDEN_GAMMA * start) + sum)`.
     pub(crate) checksum: u64,
 }
 
@@ -45,6 +64,17 @@ impl Tally {
     }
 }
 
+impl Tally {
+    /// Adds the output `(key, start, sum)` of a window.
+    #[inline]
+    pub(crate) fn add_window(&mut self, key: u64, start: u64, sum: u64) {
+        let mixed = splitmix64(key.wrapping_add(GOLDEN_GAMMA.wrapping_mul(start)));
+        self.outputs += 1;
+        self.sum_counts = self.sum_counts.wrapping_add(sum);
+        self.checksum = self.checksum.wrapping_add(splitmix64(mixed.wrapping_add(sum)));
+    }
+}
+
 impl AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         self.outputs += other.outputs;
@@ -53,9 +83,11 @@ impl AddAssign for Tally {
     }
 }
 
+/// The most keys that a plain loop keeps counts of.
+const KEYS_MAX: u64 = 200_000_000;
+
 /// What `keyed-count` must come to, by a plain loop; `None` when the counts would not fit into memory.
 pub(crate) fn expected_counts(records: u64, keys: u64) -> Option<Tally> {
-    const KEYS_MAX: u64 = 200_000_000;
     if keys > KEYS_MAX {
         return None;
     }
@@ -67,6 +99,35 @@ pub(crate) fn expected_counts(records: u64, keys: u64) -> Option<Tally> {
         *count = count.checked_add(1)?;
         tally.add(key, u64::from(*count));
     }
+    Some(tally)
+}
+
+/// What `tumbling-window` must come to, by a plain loop; `None` when the sums would not fit into memory.
+pub(crate) fn expected_windows(records: u64, keys: u64, ratio: u64, window_ms: u64) -> Option<Tally> {
+    if keys > KEYS_MAX {
+        return None;
+    }
+    let mut sums: Vec<Option<u64>> = vec![None; usize::try_from(keys).ok()?];
+    let mut tally = Tally::default();
+    let mut start = 0;
+    let mut close = |start: u64, sums: &mut Vec<Option<u64>>| {
+        for (key, sum) in (0_u64..).zip(sums.iter_mut()) {
+            if let Some(sum) = sum.take() {
+                tally.add_window(key, start, sum);
+            }
+        }
+    };
+    for index in 0..records {
+        let time = index / ratio;
+        let of_record = time - time % window_ms;
+        if of_record != start {
+            close(start, &mut sums);
+            start = of_record;
+        }
+        let sum = sums.get_mut(usize::try_from(key_of(index, keys)).ok()?)?;
+        *sum = Some(sum.unwrap_or(0) + value_of(index));
+    }
+    close(start, &mut sums);
     Some(tally)
 }
 
@@ -109,6 +170,23 @@ mod tests {
         }
         assert_eq!(tally, by_hand);
         assert_eq!(tally.sum_counts, 6);
+    }
+
+    #[test]
+    fn windows_of_three_records_a_millisecond_end_where_the_time_does() {
+        let tally = expected_windows(7, 1, 3, 2).unwrap();
+        let mut by_hand = Tally::default();
+        by_hand.add_window(0, 0, (0..6).map(value_of).sum());
+        by_hand.add_window(0, 2, value_of(6));
+        assert_eq!(tally, by_hand);
+    }
+
+    #[test]
+    fn words_end_at_any_byte_up_to_the_space_and_have_the_published_hash() {
+        let found: Vec<&[u8]> = words(b"\tto be\r\x00or  not ").collect();
+        assert_eq!(found, [&b"to"[..], b"be", b"or", b"not"]);
+        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
     }
 
     #[test]

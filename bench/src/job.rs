@@ -2,15 +2,20 @@
 
 use crate::args::RunArgs;
 use crate::ends::{TallySink, TimedSource};
-use crate::generate::key_of;
+use crate::generate::{key_of, words};
 use crate::probe::Probe;
-use millpond_engine::Result;
+use crate::stamped::StampedSource;
+use crate::work::Work;
+use compact_str::CompactString;
 use millpond_engine::api::{
     Collector, JobClient, KeyedProcessFunction, ProcessContext, StreamExecutionEnvironment,
+    TumblingEventTimeWindows,
 };
 use millpond_engine::checkpoint::CheckpointingMode;
 use millpond_engine::config::options::checkpointing;
-use millpond_engine::connectors::sources::SequenceSource;
+use millpond_engine::connectors::sources::{SequenceSource, TextFileSource};
+use millpond_engine::state::AggregateFunction;
+use millpond_engine::{Error, ErrorKind, Result};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,8 +39,7 @@ pub(crate) struct Checkpoints {
 /// The engine's.
 pub(crate) fn run(
     args: &RunArgs,
-    records: u64,
-    count: bool,
+    work: &Work,
     checkpoint_dir: Option<&Path>,
     probe: &Arc<Probe>,
 ) -> Result<Checkpoints> {
@@ -52,20 +56,45 @@ pub(crate) fn run(
             });
     }
 
-    let keys = args.keys;
-    let numbers = SequenceSource::generate(0..records, move |index| key_of(index, keys));
-    let source = TimedSource::new(numbers, Arc::clone(probe));
-    let keyed = env
-        .from_source(source, "Source: Generator")
-        .key_by(|key: &u64| *key);
-    if count {
-        keyed
-            .count()
-            .sink_to(TallySink::new(Arc::clone(probe), args.emit));
-    } else {
-        keyed
-            .process(PassOn)
-            .sink_to(TallySink::new(Arc::clone(probe), args.emit));
+    let probe = || Arc::clone(probe);
+    match *work {
+        Work::KeyedCount { records, keys } => {
+            let numbers = SequenceSource::generate(0..records, move |index| key_of(index, keys));
+            env.from_source(TimedSource::new(numbers, probe()), "Source: Generator")
+                .key_by(|key: &u64| *key)
+                .count()
+                .sink_to(TallySink::new(probe(), args.emit));
+        }
+        Work::Exchange { records, keys } => {
+            let numbers = SequenceSource::generate(0..records, move |index| key_of(index, keys));
+            env.from_source(TimedSource::new(numbers, probe()), "Source: Generator")
+                .key_by(|key: &u64| *key)
+                .process(PassOn)
+                .sink_to(TallySink::new(probe(), args.emit));
+        }
+        Work::TumblingWindow(windows) => {
+            let source = StampedSource {
+                range: 0..windows.records,
+                keys: windows.keys,
+                ratio: windows.ratio,
+            };
+            let size = Duration::from_millis(windows.window_ms);
+            env.from_source(TimedSource::new(source, probe()), "Source: Generator")
+                .key_by(|record: &(u64, u64)| record.0)
+                .window(TumblingEventTimeWindows::of(size))
+                .aggregate_with(Sum, |key, window, sum, out| {
+                    out.collect((*key, window.start, sum));
+                })
+                .sink_to(TallySink::new(probe(), args.emit));
+        }
+        Work::WordCount { ref text } => {
+            let lines = TextFileSource::new(text).bytes();
+            env.from_source(TimedSource::new(lines, probe()), "Source: Text")
+                .process(|line: Vec<u8>, out| split(&line, out))
+                .key_by(CompactString::clone)
+                .count()
+                .sink_to(TallySink::new(probe(), args.emit));
+        }
     }
     follow(env.execute_async("bench")?)
 }
@@ -111,5 +140,37 @@ impl KeyedProcessFunction<u64, u64, u64> for PassOn {
     ) -> Result<()> {
         out.collect(record);
         Ok(())
+    }
+}
+
+/// Emits the words of a line. They are compact strings, which have up to 24 bytes in place.
+fn split(line: &[u8], out: &mut Collector<CompactString>) -> Result<()> {
+    for word in words(line) {
+        let word = CompactString::from_utf8(word)
+            .map_err(|error| Error::new(ErrorKind::UserCode, format!("a word is not UTF-8: {error}")))?;
+        out.collect(word);
+    }
+    Ok(())
+}
+
+/// Sums values.
+struct Sum;
+
+impl AggregateFunction for Sum {
+    type Input = (u64, u64);
+    type Accumulator = u64;
+    type Output = u64;
+
+    fn create(&self) -> u64 {
+        0
+    }
+
+    #[inline]
+    fn add(&self, (_, value): (u64, u64), sum: u64) -> u64 {
+        sum + value
+    }
+
+    fn result(&self, sum: &u64) -> u64 {
+        *sum
     }
 }

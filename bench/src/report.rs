@@ -19,10 +19,16 @@ pub(crate) struct Row<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) mode: Option<String>,
     pub(crate) interval_ms: u64,
-    pub(crate) keys: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) keys: Option<u64>,
+    /// Of words, how many there were.
     pub(crate) records: u64,
     pub(crate) warmup_records: u64,
     pub(crate) emit: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) window_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) records_per_event_ms: Option<u64>,
     pub(crate) loadavg_start: Option<f64>,
     #[serde(flatten)]
     pub(crate) cost: Cost,

@@ -1,4 +1,4 @@
-//! `millpond`: what can be found out without running a job.
+//! `millpond`: what can be found out without running a job, and what is asked of a running one.
 //!
 //! Exit codes: 0 all is well, 1 something that was looked at is not (a library was refused, a checkpoint is damaged), 2 bad arguments.
 
@@ -7,6 +7,7 @@ mod inspect;
 mod options;
 mod output;
 mod plugins;
+mod savepoint;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -15,7 +16,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Looks at state backends, options and checkpoints of Millpond.
+/// Looks at state backends, options and checkpoints of Millpond, and asks running jobs for savepoints.
 ///
 /// Exit codes: 0 all is well; 1 something that was looked at is not: a library was refused, a checkpoint is damaged; 2 the arguments
 /// are wrong.
@@ -41,6 +42,8 @@ enum Command {
     ///
     /// Exit code 1 when a file is missing or damaged; each one is named.
     Verify(verify::Args),
+    /// Ask a running job for a savepoint, or delete one
+    Savepoint(savepoint::Args),
 }
 
 /// Whether all that was looked at is well.
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::Options(args) => options::run(args, &mut out),
         Command::Inspect(args) => inspect::run(args, &mut out),
         Command::Verify(args) => verify::run(args, &mut out),
+        Command::Savepoint(args) => savepoint::run(args, &mut out),
     };
     let flushed = out.flush();
     match result.and_then(|outcome| flushed.map(|()| outcome).map_err(Failure::from)) {

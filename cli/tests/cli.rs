@@ -237,3 +237,35 @@ fn options_are_listed_filtered_and_as_the_page() {
     let (code, out, _) = millpond(&["options", "--markdown"]);
     assert!(code == 0 && out.starts_with('#'), "{out}");
 }
+
+#[test]
+fn a_checkpoint_is_disposed_of_unless_somebody_needs_it() {
+    let root = tempfile::tempdir().unwrap();
+    let (folder, state) = checkpoint(root.path());
+    let path = folder.to_str().unwrap();
+    let held = std::fs::File::open(folder.join("_metadata")).unwrap();
+    held.lock_shared().unwrap();
+    let (code, out, err) = millpond(&["savepoint", "dispose", path]);
+    assert_eq!((code, out.as_str()), (2, ""), "{err}");
+    assert!(err.contains("in use"), "{err}");
+    assert!(state.exists());
+    drop(held);
+    let (code, out, err) = millpond(&["savepoint", "dispose", path]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains(path) && out.contains("2 files"), "{out}");
+    assert!(!folder.exists());
+    let (code, _, err) = millpond(&["savepoint", "dispose", root.path().to_str().unwrap()]);
+    assert_eq!(code, 2);
+    assert!(err.contains("_metadata"), "{err}");
+}
+
+#[test]
+fn a_savepoint_of_no_running_job_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = folder.path().to_str().unwrap();
+    let (code, out, err) = millpond(&["savepoint", "trigger", "--control", control, "--patience", "0"]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains(control), "{err}");
+    let (code, ..) = millpond(&["savepoint", "trigger", "--control", control, "--drain"]);
+    assert_eq!(code, 2, "--drain is for --stop");
+}

@@ -12,6 +12,7 @@
 //! | [`config`] | every program | options, configuration files, the shared arguments, logging |
 //! | [`backend`] | tools, programs with a backend of their own | the registry of state backends and the loader of libraries |
 //! | [`checkpoint`] | tools | metadata, storage, coordination and recovery of checkpoints |
+//! | [`control`] | tools | asking a running job for a savepoint from outside |
 //! | [`codec`] | tools, and who wonders what a record looks like | how records and state become bytes |
 //! | [`cluster`] | the engine | processes that meet, lose each other and meet again |
 //! | [`restart`] | the engine | whether and when a failed job starts again |
@@ -40,6 +41,7 @@ pub mod cluster;
 pub mod codec;
 pub mod config;
 pub mod connectors;
+pub mod control;
 mod error;
 pub mod restart;
 mod runtime;

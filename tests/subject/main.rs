@@ -16,6 +16,7 @@ mod picky_files;
 mod pipeline;
 mod rationed;
 mod slow_sink;
+mod tumbling;
 mod windows;
 
 /// Jobs for tests
@@ -35,6 +36,8 @@ enum Job {
     Churn(churn::Args),
     /// Windows of event time, closed by timers
     Windows(windows::Args),
+    /// Tumbling windows by the API
+    Tumbling(tumbling::Args),
     /// A function that panics or fails at some record
     Failing(failing::Args),
     /// Numbers into files, and a function that panics in this process
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Job::Pipeline(args) => pipeline::run(args),
         Job::Churn(args) => churn::run(args),
         Job::Windows(args) => windows::run(args),
+        Job::Tumbling(args) => tumbling::run(args),
         Job::Failing(args) => failing::run(args),
         Job::PickyFiles(args) => picky_files::run(args),
         Job::SlowSink(args) => slow_sink::run(args),

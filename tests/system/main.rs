@@ -48,9 +48,13 @@ mod retained;
 #[cfg(test)]
 mod rocksdb;
 #[cfg(test)]
+mod savepoints;
+#[cfg(test)]
 mod state_limit;
 #[cfg(test)]
 mod user_failures;
+#[cfg(test)]
+mod window_api;
 #[cfg(test)]
 mod windows;
 #[cfg(test)]

@@ -61,7 +61,7 @@ mod tests;
 mod writer;
 
 pub use entry::{EntryShape, put_entry};
-pub use reader::{CanonicalReader, CanonicalSection};
+pub use reader::{CanonicalReader, CanonicalSection, Entries};
 pub use sealed::{read_sealed, seal};
 pub use states::{put_states, read_states};
 pub use writer::{CanonicalWriter, Totals};

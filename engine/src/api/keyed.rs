@@ -4,6 +4,7 @@ use super::collector::Collector;
 use super::data::Data;
 use super::function::{KeyedProcessFunction, ProcessContext};
 use super::stream::{DataStream, keyed_operator};
+use super::windows::{TumblingEventTimeWindows, WindowedStream};
 use crate::Result;
 use crate::runtime::plan::EdgeRule;
 use crate::runtime::stages::hash_keys;
@@ -47,6 +48,11 @@ impl<T: Data, K: Data, S: Fn(&T) -> K + Clone + Send + Sync + 'static> KeyedStre
     /// Calls a function with state and timers of its own for each key.
     pub fn process<U: Data, F: KeyedProcessFunction<K, T, U>>(&self, function: F) -> DataStream<U> {
         keyed_operator(self, "KeyedProcess", function)
+    }
+
+    /// Groups the records of each key into windows of event time, each of which emits one result when it is over.
+    pub fn window(&self, windows: TumblingEventTimeWindows) -> WindowedStream<T, K, S> {
+        WindowedStream::new(self.clone(), windows)
     }
 
     /// Folds the records of each key into one and emits the result after each record; the first one is emitted as it is.

@@ -11,6 +11,8 @@ mod nodes;
 mod sink;
 mod source;
 mod stream;
+mod window_nodes;
+mod windows;
 
 pub use crate::runtime::WatermarkStrategy;
 pub use backends::{
@@ -27,5 +29,6 @@ pub use sink::{
 };
 pub use source::{Boundedness, ReaderContext, ReaderStatus, Source, SourceOutput, SourceReader, SourceWaker};
 pub use stream::{DataStream, DataStreamSink};
+pub use windows::{TimeWindow, TumblingEventTimeWindows, WindowedStream};
 
 pub(crate) use collector::SideBuffer;

@@ -8,7 +8,7 @@ use super::source::Source;
 use crate::runtime::plan::types::{AnyStage, Schedule};
 use crate::runtime::plan::{OperatorNode, SourceNode, StageBuild, TypeOps, type_ops};
 use crate::runtime::stages::{
-    ElementStage, KeySelector, KeyedStage, Outputs, SinkStage, TwoPhaseStage, WatermarkStage,
+    ElementStage, KeySelector, KeyedStage, Outputs, PerRecord, SinkStage, TwoPhaseStage, WatermarkStage,
     WatermarkStrategy,
 };
 use crate::runtime::{Next, OperatorName, SourcePorts, SourceTask, Stage, TaskContext, Time};
@@ -28,7 +28,7 @@ fn next<T: Data>(next: Box<dyn Any>) -> Result<Next<T>> {
     })
 }
 
-fn outputs<T: Data>(build: StageBuild) -> Result<(OperatorName, u32, Outputs<T>)> {
+pub(super) fn outputs<T: Data>(build: StageBuild) -> Result<(OperatorName, u32, Outputs<T>)> {
     Ok((
         build.name,
         build.max_parallelism,
@@ -36,7 +36,7 @@ fn outputs<T: Data>(build: StageBuild) -> Result<(OperatorName, u32, Outputs<T>)
     ))
 }
 
-fn any<T: Data>(stage: impl Stage<T>) -> AnyStage {
+pub(super) fn any<T: Data>(stage: impl Stage<T>) -> AnyStage {
     let stage: Box<dyn Stage<T>> = Box::new(stage);
     Box::new(stage)
 }
@@ -172,11 +172,11 @@ impl<T: Data, K: Data, U: Data, S: KeySelector<T, K>, F: KeyedProcessFunction<K,
     fn stage(&self, build: StageBuild) -> Result<AnyStage> {
         let (name, max_parallelism, outputs) = outputs::<U>(build)?;
         let (select, function) = (self.select.clone(), self.function.clone());
-        Ok(any::<T>(KeyedStage::<T, K, U, S, F>::new(
+        let logic = PerRecord::<K, S, F>::new(select, function);
+        Ok(any::<T>(KeyedStage::<T, U, _>::new(
             name,
             max_parallelism,
-            select,
-            function,
+            logic,
             outputs,
         )))
     }

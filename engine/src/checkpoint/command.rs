@@ -21,6 +21,8 @@ pub enum Command {
         id: CheckpointId,
     },
     /// Checkpoint `id` is given up. Running uploads stop; what was prepared under `id` is **kept** for the next one, as if `id` had never been triggered.
+    ///
+    /// Also sent for a savepoint that is complete and that the job goes on after: the job builds nothing upon it, and its sinks commit with the next checkpoint.
     Abort {
         /// The checkpoint.
         id: CheckpointId,
@@ -37,7 +39,7 @@ pub enum Command {
 }
 
 /// What kind of snapshot a [`Command::Trigger`] asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SnapshotOptions {
     /// The kind.
     pub kind: SnapshotKind,
@@ -46,14 +48,14 @@ pub struct SnapshotOptions {
 }
 
 /// Who owns the files of a snapshot, and what it may build upon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SnapshotKind {
     /// A checkpoint: may name files of earlier ones (incremental), and later ones may name its files.
     Checkpoint,
     /// A checkpoint that names no earlier files.
     FullCheckpoint,
     /// Asked for by a person, self-contained and movable.
-    Savepoint,
+    Savepoint(SavepointOptions),
     /// No state is written at all: sinks prepare to commit, and commit on completion. The end of a job that runs without checkpoints.
     CommitOnly,
 }
@@ -61,7 +63,53 @@ pub enum SnapshotKind {
 impl SnapshotKind {
     /// Whether operators write their state.
     #[must_use]
-    pub fn writes_state(self) -> bool {
-        self != Self::CommitOnly
+    pub fn writes_state(&self) -> bool {
+        *self != Self::CommitOnly
     }
+
+    /// What kind of savepoint it is, if it is one.
+    #[must_use]
+    pub fn savepoint(&self) -> Option<&SavepointOptions> {
+        match self {
+            Self::Savepoint(savepoint) => Some(savepoint),
+            _ => None,
+        }
+    }
+
+    /// How the job ends with the snapshot, if it does.
+    #[must_use]
+    pub fn stop(&self) -> Option<StopMode> {
+        self.savepoint()?.stop
+    }
+}
+
+/// A savepoint that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SavepointOptions {
+    /// The folder that everything of it goes to, an absolute path. It exists and nothing else is in it.
+    pub folder: String,
+    /// How keyed state is written.
+    pub format: SavepointFormat,
+    /// How the job ends with it; none: it goes on.
+    pub stop: Option<StopMode>,
+}
+
+/// How the keyed state of a savepoint is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum SavepointFormat {
+    /// The same for every backend: a job may be started from it on another one.
+    #[default]
+    Canonical,
+    /// The backend's own, which may be faster to write and to restore, by the same backend only.
+    Native,
+}
+
+/// How a job ends with a savepoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum StopMode {
+    /// Sources stop where they are: the job can be started from the savepoint and goes on as if it had never stopped.
+    Suspend,
+    /// Event time is brought to its end first, so that every event-time timer fires and every window gives its result. For the end of a job for good: one
+    /// that is started from the savepoint has given incomplete results already.
+    Drain,
 }

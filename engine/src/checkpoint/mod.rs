@@ -22,6 +22,7 @@ pub mod coordinator;
 mod envelope;
 pub mod ha;
 mod handle;
+pub(crate) mod hold;
 mod id;
 pub mod metadata;
 pub mod restore;
@@ -32,7 +33,7 @@ pub mod store;
 #[cfg(test)]
 mod crash_tests;
 
-pub use command::{Command, SnapshotKind, SnapshotOptions};
+pub use command::{Command, SavepointFormat, SavepointOptions, SnapshotKind, SnapshotOptions, StopMode};
 pub use handle::{
     Ack, AckMessage, DeclineKind, FileLocation, FileRef, KeyedHandle, OperatorStateSnapshot, Redistribution,
     SubtaskSnapshot,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::configuration::Configuration;
 use super::file::refused;
 use super::option::ConfigOption;
-use super::options::{all, cluster, execution, high_availability, recovery, restart, storage};
+use super::options::{all, cluster, control, execution, high_availability, recovery, restart, storage};
 use super::secrets::shown;
 use super::{ConfigValue, HighAvailabilityType};
 use crate::Result;
@@ -72,6 +72,7 @@ const CHECKS_ACROSS: &[fn(&Configuration) -> Option<String>] = &[
     bad_checkpoint_location,
     |config| bad_location(config, &storage::SAVEPOINT_DIR),
     |config| bad_location(config, &recovery::PATH),
+    |config| bad_location(config, &control::DIR),
     |config| match config.get(&high_availability::TYPE).ok()? {
         // A file of Flink's may have a folder on a file system that nothing needs here.
         HighAvailabilityType::None => None,

@@ -9,7 +9,7 @@ use crate::checkpoint::{CheckpointingMode, Retention};
 /// How the variants of an enum are called in the configuration.
 macro_rules! config_names {
     (
-        $name:ident { $( $variant:ident = $text:literal $(| $alias:literal)* ),+ $(,)? } $(not yet [$($refused:literal),+])?
+        $name:ident { $( $variant:ident = $text:literal $(| $alias:literal)* ),+ $(,)? } $(refused [$(($refused:literal, $why:literal)),+])?
     ) => {
         impl ConfigValue for $name {
             fn type_name() -> Cow<'static, str> {
@@ -22,9 +22,9 @@ macro_rules! config_names {
                     return Ok(Self::$variant);
                 } )+
                 let names = [$(concat!("`", $text, "`")),+].join(", ");
-                $( if let Some(name) = [$($refused),+].iter().find(|name| same_name(name, text)) {
-                    return Err(format!("one of {names} (`{name}` is not there yet)"));
-                } )?
+                $( $( if same_name($refused, text) {
+                    return Err(format!(concat!("one of {} (`", $refused, "` ", $why, ")"), names));
+                } )+ )?
                 Err(format!("one of {names}"))
             }
 
@@ -37,13 +37,12 @@ macro_rules! config_names {
     };
 }
 
-/// An enum whose variants have a name in the configuration, other names that are read too, and names that are refused as not
-/// there yet.
+/// An enum whose variants have a name in the configuration, other names that are read too, and names that are refused for a reason.
 macro_rules! config_enum {
     (
         $(#[$meta:meta])* $name:ident {
             $( $(#[$variant_meta:meta])* $variant:ident = $text:literal $(| $alias:literal)* ),+ $(,)?
-        } $(not yet [$($refused:literal),+])?
+        } $(refused [$(($refused:literal, $why:literal)),+])?
     ) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,7 +67,7 @@ macro_rules! config_enum {
             }
         }
 
-        config_names! { $name { $($variant = $text $(| $alias)*),+ } $(not yet [$($refused),+])? }
+        config_names! { $name { $($variant = $text $(| $alias)*),+ } $(refused [$(($refused, $why)),+])? }
     };
 }
 
@@ -100,11 +99,9 @@ config_enum! {
     ClaimMode {
         /// They stay the user's: the first checkpoint is a full one and nothing refers to them afterwards.
         NoClaim = "NO_CLAIM",
-        /// They become the job's: increments refer to them and they are removed when no checkpoint needs them.
+        /// They become the job's, which deletes them when it keeps enough checkpoints of its own. The first of these is a full one, too.
         Claim = "CLAIM",
-        /// They stay the user's, yet increments may refer to them (Flink before 1.15; deprecated there).
-        Legacy = "LEGACY",
-    }
+    } refused [("LEGACY", "is not offered: files that stay the user's must not be needed by later checkpoints; use `NO_CLAIM`")]
 }
 
 config_enum! {
@@ -138,7 +135,7 @@ config_enum! {
         None = "none" | "standalone",
         /// By a pointer and a lock in `high-availability.storageDir`.
         Filesystem = "filesystem",
-    } not yet ["zookeeper", "kubernetes"]
+    } refused [("zookeeper", "is not there yet"), ("kubernetes", "is not there yet")]
 }
 
 config_enum! {
@@ -226,11 +223,13 @@ mod tests {
     }
 
     #[test]
-    fn zookeeper_is_refused_as_not_there_yet() {
+    fn names_of_flink_that_are_not_offered_are_refused_with_the_reason() {
         assert_eq!(
             HighAvailabilityType::parse(&"ZOOKEEPER".into()),
             Err("one of `none`, `filesystem` (`zookeeper` is not there yet)".to_owned())
         );
+        let legacy = ClaimMode::parse(&"legacy".into()).unwrap_err();
+        assert!(legacy.contains("use `NO_CLAIM`"), "{legacy}");
         assert_eq!(
             HighAvailabilityType::parse(&"standalone".into()),
             Ok(HighAvailabilityType::None)

@@ -9,6 +9,7 @@ use super::options;
 const OUR_PREFIXES: &[&str] = &[
     "akka.",
     "cluster.",
+    "control.",
     "execution-retries.",
     "execution.",
     "heartbeat.",
@@ -47,9 +48,6 @@ const REMARKS: &[(&str, Option<&str>, &str)] = &[(
 const WITHOUT_EFFECT_YET: &[(&str, Option<&str>)] = &[
     ("execution.buffer-timeout.", None),
     ("execution.checkpointing.cleaner.parallel-mode", None),
-    ("execution.checkpointing.savepoint-dir", None),
-    ("execution.state-recovery.claim-mode", Some("CLAIM")),
-    ("execution.state-recovery.claim-mode", Some("LEGACY")),
     ("heartbeat.rpc-failure-threshold", None),
     ("metrics.", None),
     ("pipeline.name", None),

@@ -49,6 +49,8 @@ pub(crate) struct ChainTask<T: Data> {
     /// Checkpoints whose barrier has not come.
     triggers: BTreeMap<u64, SnapshotOptions>,
     input_ended: bool,
+    /// The savepoint that the job is to stop with: nothing happens here after it, unless it is given up.
+    halted: Option<CheckpointId>,
 }
 
 impl<T: Data> ChainTask<T> {
@@ -76,6 +78,7 @@ impl<T: Data> ChainTask<T> {
             stashed_since: None,
             triggers: BTreeMap::new(),
             input_ended: false,
+            halted: None,
             task: Rc::new(task),
         }
     }
@@ -107,7 +110,9 @@ impl<T: Data> ChainTask<T> {
             self.pass_barriers(data, control)?;
         }
         self.outlets.answer()?;
-        if let Some(now) = self.task.take_due() {
+        if self.halted.is_none()
+            && let Some(now) = self.task.take_due()
+        {
             self.chain.processing_time(now, &self.task)?;
         }
         let busy = self.chain.poll(&self.task)?;
@@ -130,6 +135,7 @@ impl<T: Data> ChainTask<T> {
             chain,
             task,
             epoch,
+            halted,
             ..
         } = self;
         let mut result = Ok(());
@@ -144,6 +150,9 @@ impl<T: Data> ChainTask<T> {
                 Command::Complete { id } => result = chain.complete(id, task),
                 Command::Abort { id, .. } => {
                     triggers.remove(&id.0);
+                    if *halted == Some(id) {
+                        *halted = None;
+                    }
                     outlets.cancel(id);
                     result = chain.aborted(id, task);
                 }
@@ -183,9 +192,8 @@ impl<T: Data> ChainTask<T> {
     fn pass_barriers(&mut self, data: Option<Time>, control: Option<Time>) -> Result<()> {
         let left = |frontier: Option<Time>| frontier.map_or(u64::MAX, epoch_of);
         let target = left(data).min(left(control));
-        while let Some((&id, &options)) = self.triggers.range(..target).next() {
+        while let Some((id, options)) = self.take_trigger(target) {
             self.release_stash(id)?;
-            self.triggers.remove(&id);
             self.snapshot(CheckpointId(id), options)?;
             self.enter(id + 1);
         }
@@ -198,6 +206,15 @@ impl<T: Data> ChainTask<T> {
             self.release_stash(self.epoch)?;
         }
         Ok(())
+    }
+
+    /// The first checkpoint below `target` whose barrier has not come.
+    fn take_trigger(&mut self, target: u64) -> Option<(u64, SnapshotOptions)> {
+        let first = self
+            .triggers
+            .first_entry()
+            .filter(|first| *first.key() < target)?;
+        Some(first.remove_entry())
     }
 
     /// Processes what was held back of epochs up to and including `epoch`.
@@ -225,6 +242,9 @@ impl<T: Data> ChainTask<T> {
             .take()
             .map_or(0.0, |since| since.elapsed().as_secs_f64() * 1e3);
         self.outlets.send_barrier(id);
+        if options.kind.stop().is_some() {
+            self.halted = Some(id);
+        }
         let mut snapshot = SnapshotContext::new(id, options, alignment_ms);
         self.chain.snapshot(&mut snapshot, &self.task)?;
         self.outlets.upload(snapshot, &self.task);

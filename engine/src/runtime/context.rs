@@ -2,8 +2,8 @@
 
 use crate::backend::Backend;
 use crate::checkpoint::restore::{RestorePlan, SubtaskRestore};
-use crate::checkpoint::storage::CheckpointStorage;
-use crate::checkpoint::{CheckpointId, CheckpointingMode, OperatorId};
+use crate::checkpoint::storage::{CheckpointStorage, FileStorageOptions, SavepointStorage};
+use crate::checkpoint::{CheckpointId, CheckpointingMode, OperatorId, SnapshotKind};
 use crate::state::ttl::TtlTimeProvider;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -23,6 +23,8 @@ pub(crate) struct JobContext {
     pub(crate) mode: CheckpointingMode,
     /// Where snapshots go.
     pub(crate) storage: Arc<dyn CheckpointStorage>,
+    /// How the files of savepoints are written.
+    pub(crate) savepoints: FileStorageOptions,
     /// Whether snapshots may name files of earlier checkpoints, if the backend can. Never where checkpoints have no files: their bytes travel whole each time.
     pub(crate) incremental: bool,
     /// Where keyed state lives.
@@ -73,6 +75,14 @@ impl JobContext {
                 .cloned()
                 .unwrap_or_default(),
         )
+    }
+
+    /// Where a snapshot of this kind goes.
+    pub(crate) fn storage_of(&self, kind: &SnapshotKind) -> Arc<dyn CheckpointStorage> {
+        match kind.savepoint() {
+            Some(savepoint) => Arc::new(SavepointStorage::new(&savepoint.folder, self.savepoints.clone())),
+            None => Arc::clone(&self.storage),
+        }
     }
 
     /// The checkpoint that the attempt starts from.

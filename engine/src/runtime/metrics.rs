@@ -9,6 +9,8 @@ pub(crate) struct JobMetrics {
     pub(crate) source_records: AtomicU64,
     /// Records that sinks took.
     pub(crate) sink_records: AtomicU64,
+    /// Records that windows left out because their window had fired.
+    pub(crate) late_records_dropped: AtomicU64,
     /// Attempts that were started.
     pub(crate) attempts: AtomicU64,
 }

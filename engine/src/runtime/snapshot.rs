@@ -1,14 +1,15 @@
 //! Snapshots of a task: the stages add their synchronous results, and what is slow runs beside the worker.
 
-use super::context::JobContext;
 use super::stages::SharedFilesWritten;
 use super::task::{TaskContext, Waker};
 use crate::backend::adapter::CancelFlag;
-use crate::checkpoint::storage::check_ack;
+use crate::checkpoint::storage::{CheckpointStorage, check_ack};
 use crate::checkpoint::{
-    Ack, CheckpointId, DeclineKind, OperatorId, SnapshotKind, SnapshotOptions, SubtaskSnapshot,
+    Ack, CheckpointId, DeclineKind, OperatorId, SavepointFormat, SnapshotKind, SnapshotOptions,
+    SubtaskSnapshot,
 };
 use crate::{Error, ErrorKind, Result};
+use millpond_backend_api::SnapshotForm;
 use std::collections::VecDeque;
 
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -43,8 +44,8 @@ pub(crate) struct SnapshotRun {
     pub(crate) id: CheckpointId,
     /// Set when the checkpoint was given up.
     pub(crate) cancelled: CancelFlag,
-    /// The job.
-    pub(crate) job: Arc<JobContext>,
+    /// Where it is written to.
+    pub(crate) storage: Arc<dyn CheckpointStorage>,
     /// The files that nobody but this task knows of yet.
     pub(crate) written: SharedFilesWritten,
 }
@@ -68,6 +69,14 @@ impl SnapshotContext {
     /// Whether the snapshot may refer to files of earlier checkpoints.
     pub(crate) fn may_share(&self) -> bool {
         self.options.kind == SnapshotKind::Checkpoint
+    }
+
+    /// How keyed state is written.
+    pub(crate) fn form(&self) -> SnapshotForm {
+        match self.options.kind.savepoint().map(|savepoint| savepoint.format) {
+            Some(SavepointFormat::Canonical) => SnapshotForm::Canonical,
+            Some(SavepointFormat::Native) | None => SnapshotForm::Native,
+        }
     }
 
     /// Adds the snapshot of one operator, whose synchronous part began at `started`.
@@ -131,7 +140,7 @@ impl Uploads {
         let run = SnapshotRun {
             id: snapshot.id,
             cancelled,
-            job: Arc::clone(&task.job),
+            storage: task.job.storage_of(&snapshot.options.kind),
             written: SharedFilesWritten::default(),
         };
         let parts = snapshot.parts;
@@ -140,7 +149,7 @@ impl Uploads {
             let comes_to_nothing = uploaded.acks.iter().any(|ack| matches!(ack, Ack::Decline { .. }));
             // The receiver is gone when the attempt has ended; then nobody wants the result.
             if sender.send(uploaded).is_err() || comes_to_nothing {
-                run.written.delete(run.job.storage.as_ref());
+                run.written.delete(run.storage.as_ref());
             }
             waker.wake();
         });
@@ -223,7 +232,7 @@ fn upload_part(run: &SnapshotRun, upload: Option<Upload>, snapshot: &mut Subtask
         None => Ok(()),
     };
     snapshot.async_ms = started.elapsed().as_secs_f64() * 1e3;
-    result.and_then(|()| check_ack(run.job.storage.as_ref(), snapshot))
+    result.and_then(|()| check_ack(run.storage.as_ref(), snapshot))
 }
 
 fn decline(snapshot: &SubtaskSnapshot, error: &Error) -> Ack {

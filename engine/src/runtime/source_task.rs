@@ -15,7 +15,9 @@ use super::time::{Time, epoch_of, epoch_start, least, tick_of};
 use crate::api::{
     ReaderContext, ReaderStatus, Source, SourceOutput, SourceReader, SourceWaker, WATERMARK_MAX,
 };
-use crate::checkpoint::{CheckpointId, Command, OperatorStateSnapshot, Redistribution, SnapshotOptions};
+use crate::checkpoint::{
+    CheckpointId, Command, OperatorStateSnapshot, Redistribution, SnapshotOptions, StopMode,
+};
 use crate::{Result, codec};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -85,6 +87,8 @@ pub(crate) struct SourceTask<S: Source> {
     idle: bool,
     finished: bool,
     asked_for_epoch: bool,
+    /// The savepoint that the job is to stop with: nothing is read after it, unless it is given up.
+    halted: Option<CheckpointId>,
     stopped: bool,
 }
 
@@ -134,6 +138,7 @@ impl<S: Source> SourceTask<S> {
             idle: false,
             finished: false,
             asked_for_epoch: false,
+            halted: None,
             stopped: false,
             task: Rc::new(task),
             source,
@@ -173,11 +178,12 @@ impl<S: Source> SourceTask<S> {
                 .and_then(|frontier| least(frontier.frontier()))
         });
         self.flow.passed(passed.min(), now);
-        if !self.finished && !self.stopped {
+        let is_halted = self.halted.is_some();
+        if !self.finished && !self.stopped && !is_halted {
             self.read(now)?;
         }
         self.outlets.answer()?;
-        if let Some(now) = self.task.take_due() {
+        if !is_halted && let Some(now) = self.task.take_due() {
             self.chain.processing_time(now, &self.task)?;
         }
         let busy = self.chain.poll(&self.task)?;
@@ -231,6 +237,9 @@ impl<S: Source> SourceTask<S> {
             }
             Command::Complete { id } => self.chain.complete(id, &self.task),
             Command::Abort { id, .. } => {
+                if self.halted == Some(id) {
+                    self.halted = None;
+                }
                 self.outlets.cancel(id);
                 self.chain.aborted(id, &self.task)
             }
@@ -246,6 +255,14 @@ impl<S: Source> SourceTask<S> {
 
     /// The barrier: records the position, and goes on in the next epoch.
     fn snapshot(&mut self, id: CheckpointId, options: SnapshotOptions) -> Result<()> {
+        if let Some(stop) = options.kind.stop() {
+            self.halted = Some(id);
+            // Before the barrier, so that what the timers emit is in the savepoint.
+            if stop == StopMode::Drain && !self.finished {
+                self.set_idle(false)?;
+                self.chain.watermark(WATERMARK_MAX, &self.task)?;
+            }
+        }
         self.outlets.send_barrier(id);
         let mut snapshot = SnapshotContext::new(id, options, 0.0);
         let started = Instant::now();

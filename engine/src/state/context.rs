@@ -345,13 +345,14 @@ impl KeyedContext {
         &mut self,
         id: u64,
         may_share: bool,
+        form: SnapshotForm,
     ) -> Result<crate::backend::adapter::SnapshotTask> {
         self.columns.iter_mut().for_each(SlotColumn::forget);
         self.ttl.tell_time(&mut self.backend)?;
         self.backend.snapshot(&SnapshotRequest {
             checkpoint_id: id,
             may_share,
-            form: SnapshotForm::Native,
+            form,
         })
     }
 

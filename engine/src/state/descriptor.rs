@@ -72,6 +72,11 @@ impl<'a> StateRegistry<'a> {
         }
     }
 
+    /// The context that states are registered with.
+    pub(crate) fn context(&mut self) -> &mut KeyedContext {
+        self.context
+    }
+
     /// Registers a state that holds one value a key.
     ///
     /// # Errors

@@ -18,6 +18,8 @@ pub(crate) struct KeyColumn {
     ends: Vec<u32>,
     /// The bytes of every key if they all have the same number.
     width: Option<usize>,
+    /// Keys have a part in front that their groups do not depend on.
+    is_scoped: bool,
 }
 
 impl KeyColumn {
@@ -37,6 +39,7 @@ impl KeyColumn {
 
     pub(crate) fn clear(&mut self) {
         self.len = 0;
+        self.is_scoped = false;
         self.hashes.clear();
         self.groups.clear();
         self.ends.clear();
@@ -50,7 +53,7 @@ impl KeyColumn {
     pub(crate) fn set<T, K: Data>(
         &mut self,
         records: &[T],
-        select: impl Fn(&T) -> K,
+        mut select: impl FnMut(&T) -> K,
         hashes: &mut Vec<u64>,
     ) -> Result<()> {
         match self.width {
@@ -74,6 +77,36 @@ impl KeyColumn {
         Ok(())
     }
 
+    /// Takes the keys of all records of a batch with a part of fixed width in front of each, which `select` puts there: such a key stays in the key group
+    /// of what is behind the first `front` bytes. `hashes` are those of that, if they came with the records. The column must be empty.
+    pub(crate) fn set_scoped<T, K: Data>(
+        &mut self,
+        records: &[T],
+        select: impl FnMut(&T) -> K,
+        front: usize,
+        hashes: &mut Vec<u64>,
+    ) -> Result<()> {
+        let mut own = std::mem::take(hashes);
+        let have_hashes = own.len() == records.len();
+        self.set(records, select, hashes)?;
+        let max_parallelism = self.max_parallelism;
+        let mut groups = std::mem::take(&mut self.groups);
+        groups.clear();
+        if have_hashes {
+            groups.extend(own.iter().map(|hash| key_group(*hash, max_parallelism)));
+        } else {
+            groups.extend((0..self.len).map(|index| {
+                let key = self.key(index).get(front..).unwrap_or_default();
+                key_group(key_hash(key), max_parallelism)
+            }));
+        }
+        self.groups = groups;
+        self.is_scoped = true;
+        own.clear();
+        *hashes = own;
+        Ok(())
+    }
+
     fn end_key(&mut self) {
         self.ends
             .push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
@@ -92,6 +125,33 @@ impl KeyColumn {
         self.hashes.push(key_hash(key));
     }
 
+    /// Appends an encoded key that has `front` before it and stays in `group`: see [`set_scoped`](Self::set_scoped).
+    pub(crate) fn push_scoped(&mut self, front: &[u8], key: &[u8], group: KeyGroup) {
+        if let Some(width) = self.width {
+            self.bytes.truncate(self.len * width);
+        }
+        let from = self.bytes.len();
+        self.bytes.extend_from_slice(front);
+        self.bytes.extend_from_slice(key);
+        let hash = key_hash(self.bytes.get(from..).unwrap_or_default());
+        if self.width.is_none() {
+            self.end_key();
+        }
+        self.len += 1;
+        self.hashes.push(hash);
+        self.groups.push(group);
+        self.is_scoped = true;
+    }
+
+    /// The key group of record `index`'s key.
+    #[inline]
+    pub(crate) fn group(&self, index: usize) -> KeyGroup {
+        self.groups
+            .get(index)
+            .copied()
+            .unwrap_or_else(|| key_group(self.hash(index), self.max_parallelism))
+    }
+
     /// The number of key groups.
     pub(crate) fn max_parallelism(&self) -> u32 {
         self.max_parallelism
@@ -106,9 +166,9 @@ impl KeyColumn {
             .unwrap_or_else(|| key_hash(self.key(index)))
     }
 
-    /// The keys from record `from` on, where keys have 8 bytes.
+    /// The keys from record `from` on, where keys have 8 bytes and their groups follow from them.
     pub(crate) fn eight_byte_keys(&self, from: usize) -> Option<&[[u8; 8]]> {
-        if self.width != Some(8) {
+        if self.width != Some(8) || self.is_scoped {
             return None;
         }
         let (keys, _) = self.bytes.as_chunks::<8>();
@@ -145,7 +205,9 @@ impl KeyColumn {
     #[inline]
     pub(crate) fn cell(&self, index: usize) -> Cell<'_> {
         let hash = self.hash(index);
-        Cell::of_key(hash, key_group(hash, self.max_parallelism), self.key(index))
+        let group = self.groups.get(index).copied();
+        let group = group.unwrap_or_else(|| key_group(hash, self.max_parallelism));
+        Cell::of_key(hash, group, self.key(index))
     }
 
     /// The keys from record `from` on, with hashes and groups if the column is [complete](Self::complete). Only with a width, or from 0: ends count from the start of the bytes.
@@ -173,12 +235,20 @@ impl KeyColumn {
 /// Writes the keys of `records`, `width` bytes each. The common widths are compiled for themselves, so that a key is a store or two.
 fn encode_all<T, K: Data>(
     records: &[T],
-    select: impl Fn(&T) -> K,
+    mut select: impl FnMut(&T) -> K,
     bytes: &mut [u8],
     width: usize,
 ) -> Result<()> {
     if width == 8 {
         let (places, _) = bytes.as_chunks_mut::<8>();
+        for (record, place) in records.iter().zip(places) {
+            codec::encode_fixed(&select(record), place)?;
+        }
+        return Ok(());
+    }
+    // A window and a key of 8 bytes.
+    if width == 16 {
+        let (places, _) = bytes.as_chunks_mut::<16>();
         for (record, place) in records.iter().zip(places) {
             codec::encode_fixed(&select(record), place)?;
         }
@@ -263,5 +333,39 @@ mod tests {
         assert_eq!(varying.batch_start(2), 0);
         assert_eq!(varying.key(2), codec::to_vec("long").unwrap());
         assert_eq!(varying.cell(1).hash, 2);
+    }
+
+    #[test]
+    fn a_key_with_a_part_in_front_stays_in_the_group_of_the_key() {
+        let records: Vec<u64> = (0..50).collect();
+        for has_hashes in [false, true] {
+            let mut column = KeyColumn::new(Some(16), 128);
+            let mut hasher = Hasher::new(Some(8));
+            let mut hashes = Vec::new();
+            if has_hashes {
+                hashes.extend(records.iter().map(|key| hasher.hash(key).unwrap()));
+            }
+            column
+                .set_scoped(&records, |key| (7_i64, *key), 8, &mut hashes)
+                .unwrap();
+            column.complete();
+            for (index, key) in records.iter().enumerate() {
+                let cell = column.cell(index);
+                assert_eq!(cell.group, key_group(key_hash(&key.to_le_bytes()), 128), "{key}");
+                assert_eq!(cell.hash, key_hash(&codec::to_vec(&(7_i64, *key)).unwrap()));
+                assert_eq!(
+                    column.batch(0).cell(index).map(|cell| cell.group),
+                    Some(cell.group)
+                );
+            }
+            let group = column.group(3);
+            column.clear();
+            column.push_scoped(&7_i64.to_le_bytes(), &3_u64.to_le_bytes(), group);
+            assert_eq!(
+                column.cell(0).key.as_slice(),
+                codec::to_vec(&(7_i64, 3_u64)).unwrap()
+            );
+            assert_eq!(column.cell(0).group, group);
+        }
     }
 }

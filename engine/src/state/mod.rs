@@ -15,15 +15,18 @@ mod slots;
 mod timers;
 pub mod ttl;
 mod value;
+mod window_keys;
 
 pub use context::KeyedContext;
 pub use descriptor::StateRegistry;
 pub use folding::{AggregateFunction, AggregatingState, ReducingState};
 pub use list::ListState;
 pub use map::MapState;
+pub(crate) use timers::DueTimer;
 pub use timers::TimerDomain;
 pub use ttl::{StateTtlConfig, StateVisibility, TtlTimeProvider, TtlUpdate};
 pub use value::ValueState;
 
 pub(crate) use descriptor::StateCodec;
 pub(crate) use keys::Hasher;
+pub(crate) use window_keys::WindowKeys;

@@ -1,7 +1,9 @@
 //! Deleting beside the coordinator, so that a slow disk does not hold checkpoints up.
 
 use crate::checkpoint::CheckpointId;
-use crate::checkpoint::storage::CheckpointStorage;
+use crate::checkpoint::restore;
+use crate::checkpoint::storage::{CheckpointStorage, discard_savepoint};
+use std::path::Path;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -10,6 +12,10 @@ use tokio::sync::{mpsc, oneshot};
 #[derive(Debug)]
 pub(super) enum Clean {
     Checkpoint(CheckpointId),
+    /// The folder of a savepoint that came to nothing.
+    Savepoint(String),
+    /// A snapshot of somebody else that the job has claimed, by its metadata file.
+    Claimed(String),
     Files(Vec<String>),
     /// Answered when everything before is done.
     Barrier(oneshot::Sender<()>),
@@ -39,6 +45,19 @@ fn clean_one(storage: &dyn CheckpointStorage, clean: Clean) {
                 tracing::warn!(checkpoint = %id, %error, "a checkpoint that nobody needs could not be deleted");
             }
         }
+        Clean::Savepoint(folder) => {
+            if let Err(error) = discard_savepoint(Path::new(&folder)) {
+                tracing::warn!(%folder, %error, "a savepoint that came to nothing could not be deleted");
+            }
+        }
+        Clean::Claimed(metadata) => match restore::dispose(Path::new(&metadata)) {
+            Ok(disposed) => {
+                tracing::info!(folder = %disposed.folder.display(), "the claimed snapshot is not needed any more and was deleted");
+            }
+            Err(error) => {
+                tracing::warn!(%metadata, %error, "a claimed snapshot that nobody needs could not be deleted");
+            }
+        },
         Clean::Files(files) => {
             for file in files {
                 if let Err(error) = storage.discard_file(&file) {

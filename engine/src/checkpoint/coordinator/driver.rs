@@ -13,22 +13,20 @@
 //! 5. when the job has ended, [`CoordinatorHandle::finish`].
 
 use super::cleaner::{self, Clean};
+use super::holds::Holds;
+use super::persist::{self, Session};
 use super::{
-    Action, CheckpointFailure, CheckpointStats, Coordinator, Event, Now, OperatorInfo, PersistFailure,
-    Report, RequestId,
+    Action, CheckpointFailure, CheckpointStats, Coordinator, Event, Now, OperatorInfo, Report, RequestId,
 };
 use crate::checkpoint::ha::{HaSession, JobEnd};
-use crate::checkpoint::metadata;
 use crate::checkpoint::restore;
 use crate::checkpoint::storage::CheckpointStorage;
 use crate::checkpoint::store::{CompletedCheckpoint, CompletedStore};
-use crate::checkpoint::{
-    Ack, CheckpointId, CheckpointMetadata, CheckpointSettings, Command, JobId, SnapshotKind,
-};
+use crate::checkpoint::{Ack, CheckpointId, CheckpointSettings, Command, JobId, SnapshotKind};
 use crate::{Error, ErrorKind, Result};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
@@ -48,6 +46,8 @@ pub struct CoordinatorConfig {
     pub session: Box<dyn HaSession>,
     /// The snapshot of somebody else that the job is to start from; ignored if the session found checkpoints of the job itself.
     pub initial: Option<CompletedCheckpoint>,
+    /// The metadata file of the initial snapshot, if the job owns it from now on.
+    pub claimed: Option<PathBuf>,
     /// How often a damaged checkpoint was passed over already, to be counted.
     pub went_back: u64,
 }
@@ -72,12 +72,15 @@ pub struct AttemptStart {
     pub first_epoch: u64,
 }
 
-/// The answer to a snapshot that was asked for: its number, and where its metadata is.
+/// The answer to a snapshot that was asked for: its number, and where its metadata is; for a savepoint, its folder.
 pub type Triggered = Result<(CheckpointId, Option<String>), CheckpointFailure>;
+
+/// Takes the answer; called on the coordinator's task, which it must not hold up.
+type Answer = Box<dyn FnOnce(Triggered) + Send>;
 
 enum Message {
     Event(Event),
-    Trigger(SnapshotKind, oneshot::Sender<Triggered>),
+    Trigger(SnapshotKind, Answer),
     BeginAttempt(u64, oneshot::Sender<Result<AttemptStart>>),
     Kept(oneshot::Sender<Vec<CompletedCheckpoint>>),
     GoBack(oneshot::Sender<Result<Option<CompletedCheckpoint>>>),
@@ -96,7 +99,7 @@ pub struct CoordinatorHandle {
 /// Starts the coordinator's task on `runtime`, which must have its timer enabled. `output` is called from that task and must not block.
 ///
 /// # Errors
-/// [`ErrorKind::Restore`] when the recovered checkpoints contradict each other.
+/// [`ErrorKind::Restore`] when the recovered checkpoints contradict each other, or the snapshot to start from is in use by another program.
 pub fn spawn(
     runtime: &Handle,
     config: CoordinatorConfig,
@@ -105,8 +108,16 @@ pub fn spawn(
     let session = config.session;
     let job_id = session.job_id().clone();
     let recovered = session.recovered().iter().cloned().map(Into::into).collect();
+    let holds = Holds::new(
+        config.storage.as_ref(),
+        session.recovered(),
+        config.initial.as_ref(),
+        config.claimed.as_deref(),
+    )?;
+    let claimed = config.claimed.as_ref().map(|path| path.display().to_string());
     let store = CompletedStore::new(config.settings.num_retained, recovered, config.initial)
-        .map_err(|conflict| Error::new(ErrorKind::Restore, conflict.to_string()))?;
+        .map_err(|conflict| Error::new(ErrorKind::Restore, conflict.to_string()))?
+        .claiming(claimed);
     let core = Coordinator::new(
         config.settings,
         config.job_name,
@@ -125,6 +136,7 @@ pub fn spawn(
         output: Box::new(output),
         stats: stats_sender,
         started: Instant::now(),
+        holds,
         requests: HashMap::new(),
         next_request: 0,
     };
@@ -195,14 +207,30 @@ impl CoordinatorHandle {
         self.ask(|reply| Message::BeginAttempt(at_least, reply)).await?
     }
 
-    /// Takes a checkpoint now; comes back when it is complete.
+    /// Takes a checkpoint or savepoint now; comes back when it is complete, or for one that the job stops with, when the job has ended.
     ///
     /// # Errors
     /// [`ErrorKind::Storage`] and others when the checkpoint failed, [`ErrorKind::Cancelled`] when the coordinator has ended.
     pub async fn trigger(&self, kind: SnapshotKind) -> Result<(CheckpointId, Option<String>)> {
-        self.ask(|reply| Message::Trigger(kind, reply))
+        self.ask(|reply| Message::Trigger(kind, answer_to(reply)))
             .await?
-            .map_err(|failure| Error::new(failure.error_kind(), failure.to_string()))
+            .map_err(refused)
+    }
+
+    /// The same for a thread that may wait.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`] when the coordinator has ended.
+    pub fn trigger_and_wait(&self, kind: SnapshotKind) -> Result<Triggered> {
+        let (reply, answer) = std::sync::mpsc::channel();
+        let reply = Box::new(move |triggered| {
+            // Whoever asked may have gone.
+            let _ = reply.send(triggered);
+        });
+        self.messages
+            .send(Message::Trigger(kind, reply))
+            .map_err(|_| ended())?;
+        answer.recv().map_err(|_| ended())
     }
 
     /// What a restart could begin from: the checkpoints of this job that are kept, oldest first; if there are none, the snapshot that it was started from.
@@ -222,7 +250,7 @@ impl CoordinatorHandle {
         self.ask(Message::GoBack).await?
     }
 
-    /// Records how the job ended, deletes what is not to be kept, and ends the coordinator.
+    /// Records how the job ended (one that ends well may have been stopped by a savepoint), deletes what is not to be kept, and ends the coordinator.
     ///
     /// # Errors
     /// [`ErrorKind::Storage`] when the end cannot be recorded; nothing is deleted then. [`ErrorKind::Cancelled`] when the coordinator has ended before.
@@ -237,22 +265,37 @@ impl CoordinatorHandle {
     }
 
     async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T> {
-        let ended = || Error::new(ErrorKind::Cancelled, "the checkpoint coordinator has ended");
         let (reply, answer) = oneshot::channel();
         self.messages.send(message(reply)).map_err(|_| ended())?;
         answer.await.map_err(|_| ended())
     }
 }
 
+fn ended() -> Error {
+    Error::new(ErrorKind::Cancelled, "the checkpoint coordinator has ended")
+}
+
+fn refused(failure: CheckpointFailure) -> Error {
+    Error::new(failure.error_kind(), failure.to_string())
+}
+
+fn answer_to(reply: oneshot::Sender<Triggered>) -> Answer {
+    Box::new(move |triggered| {
+        // Whoever asked may have gone.
+        let _ = reply.send(triggered);
+    })
+}
+
 struct Driver {
     core: Coordinator,
-    session: Arc<Mutex<Box<dyn HaSession>>>,
+    session: Session,
     storage: Arc<dyn CheckpointStorage>,
     cleaner: mpsc::UnboundedSender<Clean>,
     output: Box<dyn FnMut(Output) + Send>,
     stats: watch::Sender<CheckpointStats>,
     started: Instant,
-    requests: HashMap<RequestId, oneshot::Sender<Triggered>>,
+    holds: Holds,
+    requests: HashMap<RequestId, Answer>,
     next_request: u64,
 }
 
@@ -309,6 +352,9 @@ impl Driver {
         while let Some(event) = events.pop_front() {
             let actions = self.core.on(self.now(), event);
             self.carry_out(actions, &mut events).await;
+            if !self.core.store().needs_initial() {
+                self.holds.initial = None;
+            }
             self.stats.send_replace(self.core.stats());
         }
     }
@@ -332,14 +378,36 @@ impl Driver {
                     next_id,
                 } => {
                     let id = metadata.id;
-                    let result = self.persist(metadata, retained, next_id).await;
+                    let (storage, session) = (Arc::clone(&self.storage), Arc::clone(&self.session));
+                    let result = persist::checkpoint(storage, session, metadata, retained, next_id).await;
+                    if let Ok(Some(path)) = &result {
+                        self.holds.keep(id, Path::new(path));
+                    }
                     events.push_back(Event::Persisted { id, result });
                 }
-                Action::DiscardCheckpoint(id) => self.clean(Clean::Checkpoint(id)),
+                Action::PersistSavepoint {
+                    metadata,
+                    savepoint,
+                    retained,
+                } => {
+                    let id = metadata.id;
+                    let session = Arc::clone(&self.session);
+                    let result = persist::savepoint(session, metadata, savepoint, retained).await;
+                    events.push_back(Event::Persisted { id, result });
+                }
+                Action::DiscardSavepoint(folder) => self.clean(Clean::Savepoint(folder)),
+                Action::DiscardCheckpoint(id) => {
+                    self.holds.own.remove(&id);
+                    self.clean(Clean::Checkpoint(id));
+                }
+                Action::DiscardClaimed(metadata) => {
+                    self.holds.initial = None;
+                    self.clean(Clean::Claimed(metadata));
+                }
                 Action::DiscardFiles(files) => self.clean(Clean::Files(files)),
                 Action::Reply { request, result } => {
                     if let Some(reply) = self.requests.remove(&request) {
-                        let _ = reply.send(result);
+                        self.reply(reply, result);
                     }
                 }
                 Action::Report(report) => log(&report),
@@ -347,42 +415,23 @@ impl Driver {
         }
     }
 
+    /// Answers a request; a failure only when what is there of the snapshot has been deleted.
+    fn reply(&self, reply: Answer, result: Triggered) {
+        if result.is_ok() {
+            return reply(result);
+        }
+        let (done, cleaned) = oneshot::channel();
+        self.clean(Clean::Barrier(done));
+        tokio::spawn(async move {
+            // An error says that the runtime is shutting down.
+            let _ = cleaned.await;
+            reply(result);
+        });
+    }
+
     fn clean(&self, clean: Clean) {
         // The cleaner lives as long as this sender, unless the runtime is shutting down; then the files are left for the next start.
         let _ = self.cleaner.send(clean);
-    }
-
-    async fn persist(
-        &mut self,
-        metadata: Arc<CheckpointMetadata>,
-        retained: Vec<CheckpointId>,
-        next_id: CheckpointId,
-    ) -> Result<Option<String>, PersistFailure> {
-        let (storage, session) = (Arc::clone(&self.storage), Arc::clone(&self.session));
-        let nothing_visible = |error: &Error| PersistFailure {
-            reason: error.to_string(),
-            unknown_outcome: false,
-        };
-        let task = tokio::task::spawn_blocking(move || {
-            let bytes = metadata::encode(&metadata).map_err(|error| nothing_visible(&error))?;
-            let path = storage
-                .publish_metadata(metadata.id, &bytes)
-                .map_err(|error| nothing_visible(&error))?;
-            let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
-            session
-                .publish(metadata.id, &bytes, &retained, next_id)
-                .map_err(|failed| PersistFailure {
-                    reason: failed.error.to_string(),
-                    unknown_outcome: failed.unknown_outcome,
-                })?;
-            Ok(path.map(|path| path.display().to_string()))
-        });
-        task.await.unwrap_or_else(|error| {
-            Err(PersistFailure {
-                reason: error.to_string(),
-                unknown_outcome: true,
-            })
-        })
     }
 
     async fn with_session<T: Send + 'static>(
@@ -495,9 +544,14 @@ impl Driver {
     }
 
     async fn finish(&mut self, end: JobEnd) -> Result<()> {
+        let (end, replies) = match end {
+            JobEnd::Finished => self.core.finished(),
+            end => (end, Vec::new()),
+        };
         self.handle(Event::Cancel).await;
         // The pointer goes first: what it names is there, always.
         self.with_session(move |session| session.finish(end)).await?;
+        self.carry_out(replies, &mut VecDeque::new()).await;
         let actions = self.core.finish(end);
         self.carry_out(actions, &mut VecDeque::new()).await;
         let (done, cleaned) = oneshot::channel();
@@ -531,6 +585,17 @@ fn log(report: &Report) {
             path,
         } => {
             tracing::info!(checkpoint = %id, duration_ms, new_bytes, path, "checkpoint completed");
+        }
+        Report::Saved {
+            id,
+            duration_ms,
+            new_bytes,
+            folder,
+        } => {
+            tracing::info!(checkpoint = %id, duration_ms, new_bytes, folder, "savepoint completed");
+        }
+        Report::NotSaved { id, failure } => {
+            tracing::warn!(checkpoint = %id, "savepoint failed: {failure}");
         }
         Report::Failed { id, failure, counted } => match failure {
             CheckpointFailure::Suspended | CheckpointFailure::Subsumed { .. } => {

@@ -1,9 +1,13 @@
 use super::*;
 use crate::checkpoint::ha::{FilesystemHa, NoHa};
+use crate::checkpoint::metadata;
 use crate::checkpoint::storage::{CheckpointPaths, FileStorage, FileStorageOptions, Scope, StreamHint};
 use crate::checkpoint::{FileRef, KeyedHandle, OperatorId, Retention, SubtaskSnapshot};
 use std::fs;
 use std::path::Path;
+
+#[path = "driver_tests/savepoints.rs"]
+mod savepoints;
 
 /// A coordinator over real files, with the test in the place of the dataflow.
 struct Job {
@@ -25,6 +29,7 @@ fn job(root: &Path, settings: CheckpointSettings, session: Box<dyn HaSession>) -
         storage: Arc::clone(&storage) as Arc<dyn CheckpointStorage>,
         session,
         initial: None,
+        claimed: None,
         went_back: 0,
     };
     let handle = spawn(&Handle::current(), config, move |output| {

@@ -1,7 +1,9 @@
 //! What happens to the coordinator, and what it wants done.
 
 use super::failure::{CheckpointFailure, PersistFailure};
-use crate::checkpoint::{Ack, CheckpointId, CheckpointMetadata, Command, OperatorId, SnapshotKind};
+use crate::checkpoint::{
+    Ack, CheckpointId, CheckpointMetadata, Command, OperatorId, SavepointOptions, SnapshotKind,
+};
 use crate::{Error, ErrorKind};
 use std::sync::Arc;
 
@@ -73,7 +75,7 @@ pub enum Event {
         /// The epoch that the source is in.
         epoch: u64,
     },
-    /// The answer to [`Action::Persist`].
+    /// The answer to [`Action::Persist`] and [`Action::PersistSavepoint`].
     Persisted {
         /// The checkpoint.
         id: CheckpointId,
@@ -108,8 +110,22 @@ pub enum Action {
         /// The first number that has not been used.
         next_id: CheckpointId,
     },
+    /// Write the metadata of a savepoint into its folder; answer with [`Event::Persisted`].
+    PersistSavepoint {
+        /// What to write; its paths start at the folder.
+        metadata: Arc<CheckpointMetadata>,
+        /// Where.
+        savepoint: SavepointOptions,
+        /// Of a savepoint that the job stops with: a restart begins from it if the end does not come off. So high availability is to name exactly these
+        /// checkpoints afterwards, in rising order, the savepoint included; and the first number that has not been used.
+        retained: Option<(Vec<CheckpointId>, CheckpointId)>,
+    },
+    /// Delete the folder of a savepoint that came to nothing.
+    DiscardSavepoint(String),
     /// Delete the folder of a checkpoint; it may be missing or incomplete.
     DiscardCheckpoint(CheckpointId),
+    /// Delete the snapshot that the job was started from and has claimed, given by its metadata file.
+    DiscardClaimed(String),
     /// Delete shared files (paths below the job's checkpoint folder); they may be missing.
     DiscardFiles(Vec<String>),
     /// End the attempt: the restart strategy decides what follows.
@@ -156,6 +172,24 @@ pub enum Report {
         new_bytes: u64,
         /// Where its metadata is.
         path: Option<String>,
+    },
+    /// A savepoint is complete.
+    Saved {
+        /// Its number.
+        id: CheckpointId,
+        /// From trigger to completion, in milliseconds.
+        duration_ms: u64,
+        /// Bytes written for it.
+        new_bytes: u64,
+        /// Its folder.
+        folder: String,
+    },
+    /// A savepoint was given up, which never counts.
+    NotSaved {
+        /// Its number.
+        id: CheckpointId,
+        /// Why.
+        failure: CheckpointFailure,
     },
     /// A checkpoint was given up.
     Failed {

@@ -46,6 +46,11 @@ pub enum CheckpointFailure {
     NotRunning,
     /// Too many requests wait.
     QueueFull,
+    /// The savepoint is complete, but the job did not stop with it.
+    NotStopped {
+        /// The savepoint's folder.
+        savepoint: String,
+    },
 }
 
 impl CheckpointFailure {
@@ -59,7 +64,8 @@ impl CheckpointFailure {
             | Self::Suspended
             | Self::NotStarted { .. }
             | Self::NotRunning
-            | Self::QueueFull => false,
+            | Self::QueueFull
+            | Self::NotStopped { .. } => false,
         }
     }
 
@@ -90,8 +96,13 @@ impl fmt::Display for CheckpointFailure {
             Self::Subsumed { by } => write!(f, "checkpoint {by} completed first"),
             Self::Suspended => f.write_str("the attempt ended"),
             Self::NotStarted { reason } => write!(f, "it could not be started: {reason}"),
-            Self::NotRunning => f.write_str("not all subtasks run"),
+            Self::NotRunning => f.write_str("not all subtasks run (yet), or the job is about to end"),
             Self::QueueFull => f.write_str("too many requests wait already"),
+            Self::NotStopped { savepoint } => write!(
+                f,
+                "the savepoint '{savepoint}' is complete, but the attempt failed before the job had stopped with it, and the job goes on from there: \
+                 what the savepoint covers is committed by the job"
+            ),
         }
     }
 }

@@ -13,6 +13,8 @@ mod core;
 pub mod driver;
 mod event;
 mod failure;
+mod holds;
+mod persist;
 mod stats;
 
 pub use core::{Coordinator, Now};

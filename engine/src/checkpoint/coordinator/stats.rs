@@ -9,7 +9,13 @@ pub struct CheckpointStats {
     pub completed: u64,
     /// Number of checkpoints given up.
     pub failed: u64,
-    /// Number of checkpoints under way.
+    /// Number of savepoints completed by this process; they are not among the checkpoints.
+    pub savepoints: u64,
+    /// The folder of the newest of them.
+    pub last_savepoint: Option<String>,
+    /// The folder of the savepoint that the job has stopped with.
+    pub stopped_with: Option<String>,
+    /// Number of checkpoints and savepoints under way.
     pub in_progress: u64,
     /// The newest completed checkpoint, a restored one included.
     pub last_completed_id: Option<CheckpointId>,

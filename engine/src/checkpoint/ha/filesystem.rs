@@ -49,9 +49,7 @@ impl FilesystemHa {
         job_name: &str,
         on_damage: OnDamage,
     ) -> Result<Self> {
-        let folder = storage_dir
-            .join(escape(cluster_id.trim_matches('/')))
-            .join(escape(job_name));
+        let folder = job_folder(storage_dir, cluster_id, job_name);
         let unusable = |error: Error| match error.kind() {
             ErrorKind::Storage => Error::new(
                 ErrorKind::Configuration,
@@ -68,7 +66,7 @@ impl FilesystemHa {
         let mut pointer = read_pointer(&folder)?;
         match pointer.end {
             None | Some(JobEnd::Finished) => {}
-            Some(end @ (JobEnd::Failed | JobEnd::Cancelled)) => {
+            Some(end @ (JobEnd::Failed | JobEnd::Cancelled | JobEnd::Stopped)) => {
                 tracing::info!(
                     job = job_name,
                     ?end,
@@ -248,7 +246,14 @@ fn parse_checkpoint_name(name: &str) -> Option<CheckpointId> {
     (checkpoint_name(id) == name).then_some(id)
 }
 
-fn read_pointer(folder: &Path) -> Result<Pointer> {
+/// The folder of a job.
+pub(super) fn job_folder(storage_dir: &Path, cluster_id: &str, job_name: &str) -> PathBuf {
+    storage_dir
+        .join(escape(cluster_id.trim_matches('/')))
+        .join(escape(job_name))
+}
+
+pub(super) fn read_pointer(folder: &Path) -> Result<Pointer> {
     let path = folder.join(POINTER);
     match fs::read(&path) {
         Ok(bytes) => Pointer::decode(&bytes, &path).map_err(|error| with_way_out(error, folder)),

@@ -188,7 +188,7 @@ fn finished_job_stays_finished() {
 
 #[test]
 fn failed_or_cancelled_job_starts_as_a_new_run() {
-    for end in [JobEnd::Failed, JobEnd::Cancelled] {
+    for end in [JobEnd::Failed, JobEnd::Cancelled, JobEnd::Stopped] {
         let dir = tempfile::tempdir().unwrap();
         let mut session = open(dir.path()).unwrap();
         session.begin_attempt(1).unwrap();
@@ -290,4 +290,27 @@ fn names_stay_inside_their_folder_and_apart() {
     let (long, longer) = ("x".repeat(300), "x".repeat(301));
     assert!(escape(&long).len() < 255);
     assert_ne!(escape(&long), escape(&longer));
+}
+
+#[test]
+fn checkpoint_that_a_job_resumes_from_is_known_by_its_pointer() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = crate::checkpoint::ha::HaSettings::Filesystem {
+        storage_dir: dir.path().to_owned(),
+        cluster_id: "/default".into(),
+    };
+    let mut session = open(dir.path()).unwrap();
+    let named = metadata(&session, 3);
+    session.begin_attempt(1).unwrap();
+    publish(&mut session, 3, &[3]).unwrap();
+    let refuse = |metadata: &CheckpointMetadata| crate::checkpoint::ha::refuse_if_named(&settings, metadata);
+    assert_eq!(refuse(&named).unwrap_err().kind(), ErrorKind::Restore);
+    refuse(&metadata(&session, 2)).unwrap();
+    let of_another_run = CheckpointMetadata {
+        job_id: JobId::random(),
+        ..named.clone()
+    };
+    refuse(&of_another_run).unwrap();
+    session.finish(JobEnd::Stopped).unwrap();
+    refuse(&named).unwrap();
 }

@@ -13,7 +13,7 @@ pub use none::NoHa;
 
 use super::{CheckpointId, CheckpointMetadata, JobId};
 use crate::config::OnDamage;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -53,6 +53,34 @@ pub fn open(settings: &HaSettings, job_name: &str, on_damage: OnDamage) -> Resul
     })
 }
 
+/// Refuses a snapshot that a job would resume from, as far as these settings tell: the run of the job that took it has not ended, and its pointer names it.
+///
+/// # Errors
+/// [`ErrorKind::Restore`] when it is one, or the pointer cannot be read.
+pub fn refuse_if_named(settings: &HaSettings, metadata: &CheckpointMetadata) -> Result<()> {
+    let HaSettings::Filesystem {
+        storage_dir,
+        cluster_id,
+    } = settings
+    else {
+        return Ok(());
+    };
+    let folder = filesystem::job_folder(storage_dir, cluster_id, &metadata.job_name);
+    let pointer = filesystem::read_pointer(&folder)?;
+    if pointer.job_id == metadata.job_id && pointer.end.is_none() && pointer.retained.contains(&metadata.id) {
+        return Err(Error::new(
+            ErrorKind::Restore,
+            format!(
+                "checkpoint {} of job '{}' is in use: the job resumes from it when it is started again, as '{}' says",
+                metadata.id,
+                metadata.job_name,
+                folder.display()
+            ),
+        ));
+    }
+    Ok(())
+}
+
 /// How a job ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum JobEnd {
@@ -62,6 +90,8 @@ pub enum JobEnd {
     Failed,
     /// The user asked for it.
     Cancelled,
+    /// The user asked for a savepoint and the end with it.
+    Stopped,
 }
 
 /// A completed checkpoint that was found again.
@@ -96,7 +126,7 @@ pub trait HaSession: fmt::Debug + Send {
     /// The first checkpoint number that nobody has used.
     fn next_id(&self) -> CheckpointId;
 
-    /// The job has processed all its input already, and must not run again. (A job that failed for good or was cancelled may: as a new run.)
+    /// The job has processed all its input already, and must not run again. (A job that failed for good, was cancelled or was stopped may: as a new run.)
     fn finished(&self) -> bool;
 
     /// Raises the attempt counter durably and returns it: at least `at_least`, and higher than all before. Also publishes anew which checkpoints

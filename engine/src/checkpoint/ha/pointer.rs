@@ -45,6 +45,7 @@ enum State {
     Finished,
     Failed,
     Cancelled,
+    Stopped,
 }
 
 impl Pointer {
@@ -70,6 +71,7 @@ impl Pointer {
                 Some(JobEnd::Finished) => State::Finished,
                 Some(JobEnd::Failed) => State::Failed,
                 Some(JobEnd::Cancelled) => State::Cancelled,
+                Some(JobEnd::Stopped) => State::Stopped,
             },
         };
         let body = codec::to_vec(&stored).map_err(|error| {
@@ -98,6 +100,7 @@ impl Pointer {
                 State::Finished => Some(JobEnd::Finished),
                 State::Failed => Some(JobEnd::Failed),
                 State::Cancelled => Some(JobEnd::Cancelled),
+                State::Stopped => Some(JobEnd::Stopped),
             },
         })
     }
@@ -124,6 +127,7 @@ mod tests {
             Some(JobEnd::Finished),
             Some(JobEnd::Failed),
             Some(JobEnd::Cancelled),
+            Some(JobEnd::Stopped),
         ] {
             let pointer = Pointer { end, ..sample() };
             let bytes = pointer.encode().unwrap();

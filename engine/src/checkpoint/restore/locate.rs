@@ -1,5 +1,6 @@
 //! From the path that a person gave to a checkpoint.
 
+use super::latest::latest;
 use crate::checkpoint::storage::{CheckpointPaths, CheckpointStorage};
 use crate::checkpoint::store::CompletedCheckpoint;
 use crate::checkpoint::{CheckpointId, CheckpointMetadata, FileLocation, metadata};
@@ -9,11 +10,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The metadata file that `path` means: a folder means its `_metadata`, a file itself.
+/// The metadata file that `path` means: a folder means its `_metadata`, a file itself. `<folder>/latest`, where nothing has that name, means the newest snapshot in
+/// the folder: of a job, of savepoints, or of several jobs' checkpoints.
 ///
 /// # Errors
 /// [`ErrorKind::Restore`] when there is nothing, or a folder without `_metadata`; then the checkpoints below it are listed.
 pub fn locate(path: &Path) -> Result<PathBuf> {
+    if let Some(latest) = latest(path)? {
+        return Ok(latest.join(CheckpointPaths::METADATA));
+    }
     let found = fs::metadata(path).map_err(|error| {
         Error::new(
             ErrorKind::Restore,
@@ -76,7 +81,7 @@ pub fn older_than(path: &Path) -> Vec<PathBuf> {
     older.into_iter().map(|(_, path)| path).collect()
 }
 
-fn checkpoints_in(folder: &Path) -> Vec<(CheckpointId, PathBuf)> {
+pub(super) fn checkpoints_in(folder: &Path) -> Vec<(CheckpointId, PathBuf)> {
     folders_in(folder)
         .into_iter()
         .filter(|path| path.join(CheckpointPaths::METADATA).is_file())
@@ -87,7 +92,7 @@ fn checkpoints_in(folder: &Path) -> Vec<(CheckpointId, PathBuf)> {
         .collect()
 }
 
-fn folders_in(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn folders_in(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
         .map(|entry| entry.path())
@@ -107,7 +112,7 @@ pub fn load(path: &Path) -> Result<CompletedCheckpoint> {
         )
         .with_source(error)
     })?;
-    let mut metadata = metadata::read_file(&file)?;
+    let metadata = metadata::read_file(&file)?;
     let folder = file.parent().unwrap_or(Path::new("/"));
     refuse_another_checkpoint(&file, folder, &metadata)?;
     let base = if metadata.is_savepoint {
@@ -115,16 +120,19 @@ pub fn load(path: &Path) -> Result<CompletedCheckpoint> {
     } else {
         folder.parent().unwrap_or(folder)
     };
-    make_absolute(&mut metadata, base);
     Ok(CompletedCheckpoint {
-        metadata: Arc::new(metadata),
+        metadata: Arc::new(with_absolute_paths(&metadata, base)),
         path: Some(file.display().to_string()),
     })
 }
 
 /// Whole metadata of an older checkpoint in a newer one's folder would be the older state under the newer name. A folder that was given a name of
 /// its own says nothing.
-fn refuse_another_checkpoint(file: &Path, folder: &Path, metadata: &CheckpointMetadata) -> Result<()> {
+pub(super) fn refuse_another_checkpoint(
+    file: &Path,
+    folder: &Path,
+    metadata: &CheckpointMetadata,
+) -> Result<()> {
     let name = folder.file_name().and_then(|name| name.to_str());
     match name.and_then(CheckpointPaths::parse_checkpoint_name) {
         Some(expected) if expected != metadata.id && !metadata.is_savepoint => Err(Error::new(
@@ -139,7 +147,9 @@ fn refuse_another_checkpoint(file: &Path, folder: &Path, metadata: &CheckpointMe
     }
 }
 
-fn make_absolute(metadata: &mut CheckpointMetadata, base: &Path) {
+/// The same metadata as that of somebody else, whose files are below `base`.
+pub(crate) fn with_absolute_paths(metadata: &CheckpointMetadata, base: &Path) -> CheckpointMetadata {
+    let mut metadata = metadata.clone();
     let subtasks = metadata
         .operators
         .iter_mut()
@@ -150,6 +160,7 @@ fn make_absolute(metadata: &mut CheckpointMetadata, base: &Path) {
             *path = base.join(&*path).display().to_string();
         }
     }
+    metadata
 }
 
 /// Checks that every file that the checkpoint names is there and as long as it should be; the bytes are verified when they are read.

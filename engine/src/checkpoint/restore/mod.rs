@@ -4,10 +4,14 @@
 //! what does not fit before anything runs.
 
 mod assign;
+mod dispose;
+mod latest;
 mod locate;
 mod redistribute;
 
 pub use assign::{OperatorPlan, OperatorRestore, RestorePlan, SubtaskRestore, assign};
+pub use dispose::{Disposed, dispose};
+pub(crate) use locate::with_absolute_paths;
 pub use locate::{load, locate, older_than, verify_bytes, verify_files};
 
 #[cfg(test)]

@@ -9,6 +9,9 @@ use crate::checkpoint::{
 };
 use std::fs;
 
+#[path = "tests/snapshots_on_disk.rs"]
+mod snapshots_on_disk;
+
 /// An operator with one keyed handle a subtask, and three kinds of operator state.
 fn operator(uid: &str, parallelism: u32, max_parallelism: u32, items: &[&[&str]]) -> OperatorMetadata {
     let id = OperatorId::new(uid);

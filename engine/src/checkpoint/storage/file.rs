@@ -143,7 +143,7 @@ impl CheckpointStorage for FileStorage {
         let (folder, folder_name) = self.folder(id, scope)?;
         Ok(Box::new(FileStream::new(FileStreamOptions {
             folder,
-            folder_name,
+            prefix: format!("{folder_name}/"),
             shared: scope == Scope::Shared,
             inline_threshold: self.options.inline_threshold,
             buffer: self.options.write_buffer,

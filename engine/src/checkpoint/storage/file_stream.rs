@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 pub(super) struct FileStreamOptions {
     /// The folder that the file goes to; it exists.
     pub(super) folder: PathBuf,
-    /// The folder's name below the job's folder.
-    pub(super) folder_name: String,
+    /// What the file's path begins with: the folder's name below the one that paths start at, and `/`; empty if that is the folder itself.
+    pub(super) prefix: String,
     /// Whether the file may be named by later checkpoints.
     pub(super) shared: bool,
     /// Up to this many bytes, no file is made.
@@ -151,7 +151,7 @@ impl SnapshotStream for FileStream {
             return Err(error);
         }
         Ok(FileRef {
-            location: FileLocation::File(format!("{}/{}", self.options.folder_name, unfinished.name)),
+            location: FileLocation::File(format!("{}{}", self.options.prefix, unfinished.name)),
             size,
             crc32,
             shared: self.options.shared,

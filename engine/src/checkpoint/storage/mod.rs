@@ -14,6 +14,7 @@ mod job_manager;
 mod location;
 mod object;
 mod paths;
+mod savepoint;
 mod writeback;
 
 pub use cache::{CacheSettings, CachedStorage, LocalCache};
@@ -22,6 +23,8 @@ pub use job_manager::{JobManagerStorage, STATE_BYTES_MAX};
 pub use location::{CheckpointLocation, parse_location};
 pub use object::{ObjectStorage, RemoteLocation, memory_store};
 pub use paths::CheckpointPaths;
+pub use savepoint::SavepointStorage;
+pub(crate) use savepoint::{create_savepoint_folder, discard_savepoint, publish_savepoint};
 
 use super::{CheckpointId, FileRef, SubtaskSnapshot};
 use crate::{Error, ErrorKind, Result};

@@ -15,6 +15,14 @@ use std::path::{Path, PathBuf};
 ///     shared/                 files that several checkpoints may name
 ///     taskowned/              files that operators look after themselves
 /// ```
+///
+/// A savepoint is a folder of its own, wherever it was asked for, that has all its files and can be moved:
+///
+/// ```text
+/// <target>/savepoint-<6 digits of the job id>-<12 random digits>/
+///     _metadata               names the files by paths that start at this folder; the savepoint exists from the moment this does
+///     <32 hex digits>         a finished stream
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckpointPaths {
     job: PathBuf,
@@ -29,6 +37,8 @@ impl CheckpointPaths {
     pub const TASK_OWNED: &'static str = "taskowned";
     /// What the name of a checkpoint's folder begins with.
     pub const CHECKPOINT_PREFIX: &'static str = "chk-";
+    /// What the name of a savepoint's folder begins with.
+    pub const SAVEPOINT_PREFIX: &'static str = "savepoint-";
 
     /// The paths of job `job` under `root`; with `subdir` in a folder of its own, else in `root` itself.
     #[must_use]
@@ -51,6 +61,18 @@ impl CheckpointPaths {
     #[must_use]
     pub fn checkpoint_name(id: CheckpointId) -> String {
         format!("{}{id}", Self::CHECKPOINT_PREFIX)
+    }
+
+    /// A name for the folder of a savepoint of `job`, as in Flink: `savepoint-<6 digits of the job's id>-<12 random digits>`.
+    #[must_use]
+    pub fn savepoint_name(job: &JobId) -> String {
+        let digits = |text: &str, count| text.chars().take(count).collect::<String>();
+        format!(
+            "{}{}-{}",
+            Self::SAVEPOINT_PREFIX,
+            digits(job.as_str(), 6),
+            digits(&random_hex(), 12)
+        )
     }
 
     /// The checkpoint whose folder has this name, if it is one.

@@ -41,6 +41,8 @@ impl From<RecoveredCheckpoint> for CompletedCheckpoint {
 /// What the end of a job leaves that nobody needs any more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unused {
+    /// The metadata file of the claimed snapshot, if that is there and can go.
+    pub claimed: Option<String>,
     /// Checkpoints whose folders can go.
     pub checkpoints: Vec<CheckpointId>,
     /// Shared files that can go, by their paths below the job's folder.
@@ -54,6 +56,8 @@ pub struct CompletedStore {
     completed: VecDeque<CompletedCheckpoint>,
     /// What the job was started from, if that was a snapshot of somebody else; the restore point until the job has one of its own.
     initial: Option<CompletedCheckpoint>,
+    /// The metadata of the snapshot of somebody else that this job owns now, until enough checkpoints of its own are kept.
+    claimed: Option<String>,
     registry: SharedFileRegistry,
 }
 
@@ -76,8 +80,28 @@ impl CompletedStore {
             num_retained: num_retained.max(1),
             completed: recovered.into(),
             initial,
+            claimed: None,
             registry,
         })
+    }
+
+    /// The snapshot with this metadata file, which the job was started from, is the job's now.
+    #[must_use]
+    pub fn claiming(mut self, metadata: Option<String>) -> Self {
+        self.claimed = metadata;
+        self
+    }
+
+    /// The claimed snapshot, by its metadata file, once the job keeps as many checkpoints of its own as it should. None of these refers to it, so it can go.
+    pub fn take_claimed(&mut self) -> Option<String> {
+        self.claimed
+            .take_if(|_| self.completed.len() >= self.num_retained)
+    }
+
+    /// Whether the snapshot that the job was started from is still needed.
+    #[must_use]
+    pub fn needs_initial(&self) -> bool {
+        self.initial.is_some() || self.claimed.is_some()
     }
 
     /// The checkpoint that a restart begins from.
@@ -184,6 +208,8 @@ impl CompletedStore {
     /// Replaces that snapshot.
     pub fn set_initial(&mut self, initial: CompletedCheckpoint) {
         self.initial = Some(initial);
+        // Another one than that which was claimed, and the way to whatever is wrong with that.
+        self.claimed = None;
     }
 
     /// The checkpoints of this job that are kept, oldest first.
@@ -196,8 +222,11 @@ impl CompletedStore {
         if retention.keeps(end) {
             return Unused::default();
         }
-        let checkpoints = self.completed.drain(..).map(|dropped| dropped.id()).collect();
+        let checkpoints: Vec<_> = self.completed.drain(..).map(|dropped| dropped.id()).collect();
+        // A job that did not get to a checkpoint of its own, nor to its end, leaves what somebody may want to start from.
+        let can_go = end == JobEnd::Finished || checkpoints.len() >= self.num_retained;
         Unused {
+            claimed: self.claimed.take_if(|_| can_go),
             checkpoints,
             files: self.registry.take_all(),
         }
@@ -220,7 +249,7 @@ impl Retention {
     #[must_use]
     pub fn keeps(self, end: JobEnd) -> bool {
         match (self, end) {
-            (Self::NoExternalized, _) | (_, JobEnd::Finished) => false,
+            (Self::NoExternalized, _) | (_, JobEnd::Finished | JobEnd::Stopped) => false,
             (Self::DeleteOnCancellation | Self::RetainOnCancellation, JobEnd::Failed)
             | (Self::RetainOnCancellation, JobEnd::Cancelled) => true,
             (Self::DeleteOnCancellation, JobEnd::Cancelled) => false,

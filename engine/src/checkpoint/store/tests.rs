@@ -54,6 +54,7 @@ fn add(store: &mut CompletedStore, checkpoint: CompletedCheckpoint) -> Unused {
         .unwrap();
     let next = checkpoint.id().next();
     Unused {
+        claimed: None,
         checkpoints: store.add(checkpoint),
         files: store.take_unused_files(next),
     }
@@ -112,6 +113,7 @@ fn files_of_others_and_exclusive_files_are_not_registered() {
     assert_eq!(
         store.finish(JobEnd::Finished, Retention::NoExternalized),
         Unused {
+            claimed: None,
             checkpoints: ids(&[1]),
             files: Vec::new()
         }
@@ -159,7 +161,7 @@ fn foreign_snapshot_is_the_restore_point_until_there_is_an_own_one_and_is_never_
 
 #[test]
 fn retention_by_end() {
-    use JobEnd::{Cancelled, Failed, Finished};
+    use JobEnd::{Cancelled, Failed, Finished, Stopped};
     use Retention::{DeleteOnCancellation, NoExternalized, RetainOnCancellation};
     for (retention, end, keeps) in [
         (NoExternalized, Finished, false),
@@ -171,6 +173,9 @@ fn retention_by_end() {
         (RetainOnCancellation, Finished, false),
         (RetainOnCancellation, Failed, true),
         (RetainOnCancellation, Cancelled, true),
+        (NoExternalized, Stopped, false),
+        (DeleteOnCancellation, Stopped, false),
+        (RetainOnCancellation, Stopped, false),
     ] {
         assert_eq!(retention.keeps(end), keeps, "{retention:?} {end:?}");
         let mut store = CompletedStore::new(2, Vec::new(), None).unwrap();
@@ -215,4 +220,56 @@ fn files_of_a_checkpoint_that_was_given_up_are_not_needed_between_attempts() {
             "shared/of-unknown-outcome"
         ]
     );
+}
+
+#[test]
+fn claimed_snapshot_goes_when_enough_others_are_kept() {
+    for keep in 1..4 {
+        let initial = checkpoint(1, &[file("/other/savepoint/a", 1)]);
+        let mut store = CompletedStore::new(keep, Vec::new(), Some(initial))
+            .unwrap()
+            .claiming(Some("/other/savepoint/_metadata".into()));
+        for id in 2.. {
+            assert!(store.needs_initial());
+            add(&mut store, checkpoint(id, &[]));
+            let own = store.retained().len();
+            match store.take_claimed() {
+                Some(path) => {
+                    assert_eq!((own, path.as_str()), (keep, "/other/savepoint/_metadata"));
+                    break;
+                }
+                None => assert!(own < keep, "{own} of {keep}"),
+            }
+        }
+        assert!(!store.needs_initial());
+        assert_eq!(store.take_claimed(), None);
+    }
+}
+
+#[test]
+fn claimed_snapshot_outlives_a_job_that_did_not_get_anywhere() {
+    use JobEnd::{Cancelled, Failed, Finished, Stopped};
+    for (retention, own, end, goes) in [
+        (Retention::NoExternalized, 0, Finished, true),
+        (Retention::NoExternalized, 0, Failed, false),
+        (Retention::NoExternalized, 0, Cancelled, false),
+        (Retention::NoExternalized, 2, Failed, true),
+        (Retention::NoExternalized, 1, Failed, false),
+        (Retention::NoExternalized, 2, Stopped, true),
+        (Retention::RetainOnCancellation, 0, Finished, true),
+        (Retention::RetainOnCancellation, 2, Cancelled, false),
+    ] {
+        let mut store = CompletedStore::new(2, Vec::new(), Some(checkpoint(1, &[])))
+            .unwrap()
+            .claiming(Some("/s/_metadata".into()));
+        for id in 0..own {
+            add(&mut store, checkpoint(2 + id, &[]));
+        }
+        let unused = store.finish(end, retention);
+        assert_eq!(
+            unused.claimed.is_some(),
+            goes,
+            "{retention:?}, {own} own, {end:?}"
+        );
+    }
 }

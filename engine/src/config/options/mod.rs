@@ -9,6 +9,7 @@ use super::option::AnyOption;
 pub mod backend;
 pub mod checkpointing;
 pub mod cluster;
+pub mod control;
 pub mod execution;
 pub mod high_availability;
 pub mod metrics;
@@ -34,6 +35,7 @@ pub(super) const SECTIONS: &[Section] = &[
     recovery::SECTION,
     restart::SECTION,
     high_availability::SECTION,
+    control::SECTION,
     cluster::SECTION,
     execution::SECTION,
     rest::SECTION,

@@ -6,7 +6,8 @@ use crate::config::{ClaimMode, ConfigOption, MemorySize, OnDamage};
 options! {
     "Savepoints and recovery";
 
-    /// Savepoint or retained checkpoint that the job starts from. The argument `--from-savepoint` sets it.
+    /// Savepoint or retained checkpoint that the job starts from, or `<folder>/latest` for the newest one in a folder of savepoints or checkpoints. The argument
+    /// `--from-savepoint` sets it. A job that goes on by high availability goes on from its own latest checkpoint instead.
     PATH: String = "execution.state-recovery.path".with_old_keys(&["execution.savepoint.path"]);
 
     /// Whether the snapshot may have state of operators that the job does not have.
@@ -14,7 +15,8 @@ options! {
         .with_default("false")
         .with_old_keys(&["execution.savepoint.ignore-unclaimed-state"]);
 
-    /// Who owns the files of the snapshot that the job starts from.
+    /// Who owns the files of the snapshot that the job starts from: with `NO_CLAIM` they stay as they are, with `CLAIM` the job deletes them when it keeps
+    /// `execution.checkpointing.num-retained` checkpoints of its own. In both cases the first checkpoint is a full one, and nothing refers to them afterwards.
     CLAIM_MODE: ClaimMode = "execution.state-recovery.claim-mode"
         .with_default("NO_CLAIM")
         .with_old_keys(&["execution.savepoint-restore-mode"]);

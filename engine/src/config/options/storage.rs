@@ -21,7 +21,7 @@ options! {
         .with_default("true")
         .with_old_keys(&["state.checkpoints.create-subdir"]);
 
-    /// Folder for savepoints that are asked for without one.
+    /// Folder for savepoints that are asked for without one, a path or a `file://` URI; each gets a folder of its own there.
     SAVEPOINT_DIR: String = "execution.checkpointing.savepoint-dir"
         .with_old_keys(&["state.savepoints.dir", "savepoints.state.backend.fs.dir"]);
 

@@ -5,8 +5,10 @@ mod damage;
 mod folders;
 mod prepare;
 mod run;
+mod savepoints;
 mod shared;
 
+pub(crate) use savepoints::{Savepoints, Wanted};
 pub(crate) use shared::JobShared;
 
 use super::plan::Plan;
@@ -33,7 +35,11 @@ pub(crate) fn start(spec: JobSpec) -> Result<JobClient> {
     let for_thread = Arc::clone(&shared);
     let thread = std::thread::Builder::new()
         .name("millpond-job".to_owned())
-        .spawn(move || run::run(prepared, &for_thread))
+        .spawn(move || {
+            // Also when it panics, or somebody would wait for ever.
+            let _ended = shared::EndOnDrop(&for_thread);
+            run::run(prepared, &for_thread)
+        })
         .map_err(|error| {
             crate::Error::new(crate::ErrorKind::Configuration, "cannot start the job's thread")
                 .with_source(error)

@@ -11,8 +11,9 @@ use crate::checkpoint::storage::{
 use crate::checkpoint::store::CompletedCheckpoint;
 use crate::checkpoint::{CheckpointMetadata, CheckpointSettings, JobId};
 use crate::cluster::ClusterSettings;
-use crate::config::options::{cluster, execution, recovery, rocksdb};
-use crate::config::{Configuration, OnDamage};
+use crate::config::options::storage::SAVEPOINT_DIR;
+use crate::config::options::{cluster, control, execution, recovery, rocksdb};
+use crate::config::{ClaimMode, Configuration, OnDamage};
 use crate::restart::RestartSettings;
 use crate::runtime::plan::Plan;
 use crate::runtime::plan::node::NodeKind;
@@ -36,12 +37,20 @@ pub(crate) struct Prepared {
     pub(crate) chaining: bool,
     pub(crate) backend: Arc<Backend>,
     pub(crate) storage: StorageSetup,
+    /// Where savepoints go that are asked for without a place.
+    pub(crate) savepoint_dir: Option<PathBuf>,
+    /// Where requests from outside are looked for.
+    pub(crate) control_dir: Option<PathBuf>,
     pub(crate) checkpoints: CheckpointSettings,
     pub(crate) restart: RestartSettings,
     pub(crate) ha: HaSettings,
     pub(crate) cluster: ClusterSettings,
     /// What the job was told to start from.
     pub(crate) initial: Option<CompletedCheckpoint>,
+    /// Why that could not be read. A job that goes on from a checkpoint of its own does not need it.
+    pub(crate) initial_error: Option<Error>,
+    /// The job was told to own what it starts from.
+    pub(crate) claims: bool,
     /// How often a damaged snapshot was passed over to find that one.
     pub(crate) went_back: u64,
     pub(crate) on_damage: OnDamage,
@@ -149,28 +158,29 @@ pub(crate) fn prepare(spec: JobSpec) -> Result<Prepared> {
         dir: config.checkpoint_location()?,
         cache: config.cache_settings()?,
         remote: Arc::default(),
-        options: FileStorageOptions {
-            inline_threshold: checkpoints.inline_threshold,
-            write_buffer: checkpoints.write_buffer,
-            create_subdir: checkpoints.create_subdir,
-            ack_bytes_max: checkpoints.ack_bytes_max,
-        },
+        options: FileStorageOptions::from(&checkpoints),
     };
     check_uids(&plan, config.get(&execution::AUTO_GENERATE_UIDS)?)?;
     let (parallelism, max_parallelism) = parallelisms(&plan, &config)?;
     let cluster = cluster_settings(&config, &parallelism)?;
     let on_damage = config.get(&recovery::ON_DAMAGE)?;
-    let (initial, went_back) = match config.location(&recovery::PATH)? {
-        Some(path) => {
-            let (initial, went_back) = damage::load_initial(&path, on_damage)?;
-            (Some(initial), went_back)
+    let ha = config.ha_settings()?;
+    let (mut initial, mut went_back, mut initial_error) = (None, 0, None);
+    if let Some(path) = config.location(&recovery::PATH)? {
+        match damage::load_initial(&path, on_damage) {
+            Ok(found) => (initial, went_back) = (Some(found.0), found.1),
+            Err(error) if ha == HaSettings::None => return Err(error),
+            // Started again with the same arguments: what it was started from then may be gone by now, or was claimed and is not needed.
+            Err(error) => initial_error = Some(error),
         }
-        None => (None, 0),
-    };
+    }
     let prepared = Prepared {
         chaining: config.get(&execution::OPERATOR_CHAINING)?,
+        savepoint_dir: config.location(&SAVEPOINT_DIR)?,
+        control_dir: config.location(&control::DIR)?,
         restart: config.restart_settings()?,
-        ha: config.ha_settings()?,
+        ha,
+        claims: config.get(&recovery::CLAIM_MODE)? == ClaimMode::Claim,
         ignore_unclaimed: config.get(&recovery::IGNORE_UNCLAIMED_STATE)?,
         in_flight_target: config.get(&execution::IN_FLIGHT_TARGET)?,
         tmp_dir: config
@@ -188,6 +198,7 @@ pub(crate) fn prepare(spec: JobSpec) -> Result<Prepared> {
         checkpoints,
         cluster,
         initial,
+        initial_error,
         went_back,
         on_damage,
     };

@@ -4,13 +4,14 @@ use super::attempt::{self, AttemptSetup};
 use super::damage::{self, DamageLog, Files, Finding, Verdict};
 use super::folders;
 use super::prepare::Prepared;
+use super::savepoints::Savepoints;
 use super::shared::{JobShared, cancelled};
 use crate::api::JobExecutionResult;
 use crate::checkpoint::coordinator::{self, CoordinatorConfig, CoordinatorHandle, OperatorInfo, Output};
 use crate::checkpoint::ha::{self, JobEnd};
 use crate::checkpoint::metadata;
 use crate::checkpoint::restore::RestorePlan;
-use crate::checkpoint::storage::CheckpointStorage;
+use crate::checkpoint::storage::{CheckpointStorage, FileStorageOptions};
 use crate::checkpoint::store::{CompletedCheckpoint, shared_files};
 use crate::checkpoint::{CheckpointId, JobId, OperatorId};
 use crate::cluster::{
@@ -18,6 +19,7 @@ use crate::cluster::{
     JobIdentity,
 };
 use crate::config::OnDamage;
+use crate::control::Watch;
 use crate::restart::{Decision, RestartStrategy};
 use crate::runtime::context::{JobContext, RestoredJob};
 use crate::runtime::control::{Collected, CommandInlet};
@@ -27,7 +29,7 @@ use crate::{Error, ErrorKind, Result, codec};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::runtime::Runtime;
@@ -77,6 +79,8 @@ pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExec
     }
     let is_coordinator = prepared.cluster.process_index == 0;
     let mut lead = None;
+    // Ends before the runtime does, and after the coordinator has answered.
+    let mut _watch = None;
     if is_coordinator {
         let session = ha::open(&prepared.ha, &prepared.job_name, prepared.on_damage)?;
         if session.finished() {
@@ -107,7 +111,15 @@ pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExec
                 true,
             ));
         }
-        lead = Some(Lead::new(&prepared, session, &runtime, shared)?);
+        let new = Lead::new(&prepared, session, &runtime, shared)?;
+        let savepoints = Savepoints::new(new.coordinator.clone(), prepared.savepoint_dir.clone());
+        if let Some(folder) = &prepared.control_dir {
+            _watch = Some(Watch::start(folder.clone(), savepoints.clone())?);
+        }
+        shared.set_savepoints(Some(savepoints));
+        lead = Some(new);
+    } else {
+        shared.set_savepoints(None);
     }
     let identity = JobIdentity {
         job_name: prepared.job_name.clone(),
@@ -290,7 +302,9 @@ fn result(
         duration: started.elapsed(),
         source_records: JobMetrics::get(&shared.metrics.source_records),
         sink_records: JobMetrics::get(&shared.metrics.sink_records),
+        late_records_dropped: JobMetrics::get(&shared.metrics.late_records_dropped),
         attempts: JobMetrics::get(&shared.metrics.attempts),
+        savepoint: shared.checkpoints().stopped_with.map(PathBuf::from),
         checkpoints: shared.checkpoints(),
         had_finished_before,
     }
@@ -333,6 +347,22 @@ impl Lead {
         let route = Arc::new(Mutex::new(Route::default()));
         let output = Arc::clone(&route);
         let found = session.recovered().last().map(|recovered| recovered.metadata.id);
+        match (&prepared.initial, &prepared.initial_error) {
+            (None, Some(error)) if found.is_none() => {
+                return Err(Error::new(error.kind(), error.to_string()));
+            }
+            (None, None) => {}
+            _ if found.is_some() => tracing::info!(
+                "the job goes on from its own latest checkpoint, not from the snapshot that it was told to start from"
+            ),
+            _ => {}
+        }
+        // Not in a later start: a path such as `<folder>/latest` may be another snapshot by now.
+        let claimed = prepared
+            .initial
+            .as_ref()
+            .filter(|_| prepared.claims && found.is_none());
+        let claimed = claimed.and_then(|initial| initial.path.clone());
         let passed_over = session.unreadable().iter().any(|id| Some(*id) > found);
         let config = CoordinatorConfig {
             job_name: prepared.job_name.clone(),
@@ -341,6 +371,7 @@ impl Lead {
             went_back: u64::from(passed_over) + prepared.went_back,
             session,
             initial: prepared.initial.clone(),
+            claimed: claimed.map(PathBuf::from),
         };
         let coordinator = coordinator::spawn(runtime.handle(), config, move |what| {
             let route = output.lock().unwrap_or_else(PoisonError::into_inner);
@@ -529,6 +560,7 @@ fn run_attempt(
         attempt: plan.attempt.0,
         mode: prepared.checkpoints.mode,
         storage: prepared.storage.storage(&job_id, runtime.handle())?,
+        savepoints: FileStorageOptions::from(&prepared.checkpoints),
         incremental: prepared.checkpoints.incremental && prepared.storage.keeps_files(),
         backend: Arc::clone(&prepared.backend),
         restored,

@@ -1,9 +1,10 @@
 //! What the program and its running job share.
 
+use super::savepoints::Savepoints;
 use crate::checkpoint::coordinator::CheckpointStats;
 use crate::cluster::{AttemptControl, FailureCause};
 use crate::runtime::metrics::JobMetrics;
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, Result};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -21,6 +22,29 @@ struct State {
     cancelled: bool,
     attempt: Option<AttemptControl>,
     stats: Option<watch::Receiver<CheckpointStats>>,
+    savepoints: Door,
+}
+
+/// Whether savepoints can be asked for.
+#[derive(Debug, Default)]
+enum Door {
+    /// The job is starting.
+    #[default]
+    NotYet,
+    Open(Savepoints),
+    /// Another process has the coordinator.
+    Elsewhere,
+    /// The job has ended.
+    Closed,
+}
+
+/// Tells, when it is dropped, that the job has ended.
+pub(super) struct EndOnDrop<'a>(pub(super) &'a JobShared);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.set_door(Door::Closed);
+    }
 }
 
 impl JobShared {
@@ -55,6 +79,35 @@ impl JobShared {
 
     pub(crate) fn set_stats(&self, stats: watch::Receiver<CheckpointStats>) {
         self.state().stats = Some(stats);
+    }
+
+    fn set_door(&self, door: Door) {
+        self.state().savepoints = door;
+        self.changed.notify_all();
+    }
+
+    /// Savepoints can be asked for from now on; without any, in another process only.
+    pub(super) fn set_savepoints(&self, savepoints: Option<Savepoints>) {
+        self.set_door(savepoints.map_or(Door::Elsewhere, Door::Open));
+    }
+
+    /// What takes savepoints; waits while the job is starting.
+    pub(crate) fn savepoints(&self) -> Result<Savepoints> {
+        let mut state = self.state();
+        loop {
+            match &state.savepoints {
+                Door::NotYet => {}
+                Door::Open(savepoints) => return Ok(savepoints.clone()),
+                Door::Elsewhere => {
+                    return Err(Error::new(
+                        ErrorKind::Configuration,
+                        "savepoints can only be asked for in the first process of a cluster, which has the coordinator",
+                    ));
+                }
+                Door::Closed => return Err(Error::new(ErrorKind::Cancelled, "the job has ended")),
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     pub(crate) fn checkpoints(&self) -> CheckpointStats {

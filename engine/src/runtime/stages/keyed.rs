@@ -2,7 +2,7 @@
 
 use super::keyed_storage::{StorageSink, keyed_handle, restore_handles};
 use super::outputs::Outputs;
-use crate::api::{Data, KeyedProcessFunction, ProcessContext, Timer, TimestampMs, WATERMARK_MIN};
+use crate::api::{Data, TimestampMs, WATERMARK_MIN};
 use crate::backend::adapter::OpenSubtask;
 use crate::checkpoint::{CheckpointId, StateDescription};
 use crate::codec::{CodecId, TypeShape, shape_of};
@@ -11,7 +11,7 @@ use crate::runtime::port::Prepare;
 use crate::runtime::snapshot::{OperatorName, SnapshotContext};
 use crate::runtime::stage::{Stage, StageControl};
 use crate::runtime::task::{TaskContext, now_ms};
-use crate::state::{Hasher, KeyedContext, StateCodec, StateRegistry, TimerDomain};
+use crate::state::{DueTimer, Hasher, KeyedContext, StateCodec, StateRegistry, TimerDomain};
 use crate::{Error, ErrorKind, Result, codec};
 use millpond_backend_api::{CheckpointEvent, KeyGroupRange, StateDescriptor};
 use std::marker::PhantomData;
@@ -42,44 +42,57 @@ fn key_width(shape: &TypeShape) -> Option<usize> {
     shape.fixed_width().filter(|width| *width > 0)
 }
 
-/// Calls a [`KeyedProcessFunction`] record by record.
-pub(crate) struct KeyedStage<T, K, U: Data, S, F> {
+/// What a keyed operator does with records and timers; the [`KeyedStage`] around it has everything else that keyed state needs.
+pub(crate) trait KeyedLogic<T, U>: 'static {
+    /// The shape of the keys that state is stored under.
+    fn key_shape(&self) -> TypeShape;
+
+    /// Registers the states.
+    fn open(&mut self, states: &mut StateRegistry<'_>) -> Result<()>;
+
+    /// Takes the records of a batch.
+    fn batch(
+        &mut self,
+        batch: &mut Batch<T>,
+        context: &mut KeyedContext,
+        outputs: &mut Outputs<U>,
+        task: &TaskContext,
+    ) -> Result<()>;
+
+    /// A timer is due.
+    fn timer(
+        &mut self,
+        domain: TimerDomain,
+        due: &DueTimer,
+        context: &mut KeyedContext,
+        outputs: &mut Outputs<U>,
+        task: &TaskContext,
+    ) -> Result<()>;
+}
+
+/// A keyed operator: its state, snapshots and timers.
+pub(crate) struct KeyedStage<T, U: Data, L> {
     name: OperatorName,
     max_parallelism: u32,
-    select: S,
-    function: F,
+    logic: L,
     context: Option<KeyedContext>,
     outputs: Outputs<U>,
     /// The most records that are handed to the backend at once. The first batch begins with few: restored state may have to come from the disk for each
     /// key, and the first result need not wait for all of them.
     portion: usize,
-    types: PhantomData<fn(T, K)>,
+    records: PhantomData<fn(T)>,
 }
 
-impl<T, K, U, S, F> KeyedStage<T, K, U, S, F>
-where
-    T: Data,
-    K: Data,
-    U: Data,
-    S: KeySelector<T, K>,
-    F: KeyedProcessFunction<K, T, U>,
-{
-    pub(crate) fn new(
-        name: OperatorName,
-        max_parallelism: u32,
-        select: S,
-        function: F,
-        outputs: Outputs<U>,
-    ) -> Self {
+impl<T: Data, U: Data, L: KeyedLogic<T, U>> KeyedStage<T, U, L> {
+    pub(crate) fn new(name: OperatorName, max_parallelism: u32, logic: L, outputs: Outputs<U>) -> Self {
         Self {
             name,
             max_parallelism,
-            select,
-            function,
+            logic,
             context: None,
             outputs,
             portion: 1,
-            types: PhantomData,
+            records: PhantomData,
         }
     }
 
@@ -114,11 +127,11 @@ where
             restore,
             source: Arc::new(source),
         })?;
-        let shape = shape_of::<K>();
+        let shape = self.logic.key_shape();
         let clock = Arc::clone(&task.job.ttl_clock);
         let mut context = KeyedContext::new(backend, key_width(&shape), self.max_parallelism, clock);
         let mut registry = StateRegistry::new(&mut context, CodecId::of_shape(&shape));
-        self.function.open(&mut registry)?;
+        self.logic.open(&mut registry)?;
         context.timers.open(&mut context.backend)?;
         context.watermark = WATERMARK_MIN;
         self.context = Some(context);
@@ -127,65 +140,25 @@ where
 
     /// Processes the records of a batch.
     fn process(&mut self, batch: &mut Batch<T>, task: &TaskContext) -> Result<()> {
-        let Self {
-            select,
-            function,
-            context: Some(context),
-            outputs,
-            ..
-        } = self
-        else {
-            return Ok(());
-        };
-        context.keys.set(&batch.records, &*select, &mut batch.hashes)?;
-        let is_stamped = !batch.timestamps.is_empty();
-        outputs.collector.timestamp = None;
-        for (index, record) in batch.records.drain(..).enumerate() {
-            context.select(index);
-            let timestamp = if is_stamped {
-                batch.timestamps.get(index).copied()
-            } else {
-                None
-            };
-            if is_stamped {
-                outputs.collector.timestamp = timestamp;
-            }
-            let mut process = ProcessContext::new(context, timestamp);
-            function.process_element(record, &mut process, &mut outputs.collector)?;
-            if outputs.collector.is_full() {
-                outputs.flush(task)?;
-            }
+        match &mut self.context {
+            Some(context) => self.logic.batch(batch, context, &mut self.outputs, task),
+            None => Ok(()),
         }
-        context.end_batch()
     }
 
     fn fire(&mut self, domain: TimerDomain, until: TimestampMs, task: &TaskContext) -> Result<()> {
         let _entered = task.enter(&self.name.name);
-        let Self {
-            function,
-            context: Some(context),
-            outputs,
-            ..
-        } = self
-        else {
+        let Some(context) = &mut self.context else {
             return Ok(());
         };
         while let Some(due) = context.timers.pop_due(&mut context.backend, domain, until)? {
-            context.keys.push_encoded(&due.key);
-            context.select(0);
-            outputs.collector.timestamp = Some(due.time);
-            let timer = Timer {
-                timestamp: due.time,
-                domain,
-            };
-            let mut process = ProcessContext::new(context, Some(due.time));
-            function.on_timer(timer, &mut process, &mut outputs.collector)?;
-            context.end_batch()?;
-            if outputs.collector.is_full() {
-                outputs.flush(task)?;
+            self.outputs.collector.timestamp = Some(due.time);
+            self.logic.timer(domain, &due, context, &mut self.outputs, task)?;
+            if self.outputs.collector.is_full() {
+                self.outputs.flush(task)?;
             }
         }
-        outputs.flush(task)
+        self.outputs.flush(task)
     }
 
     /// Has the task woken for the first processing-time timer.
@@ -200,14 +173,7 @@ where
     }
 }
 
-impl<T, K, U, S, F> Stage<T> for KeyedStage<T, K, U, S, F>
-where
-    T: Data,
-    K: Data,
-    U: Data,
-    S: KeySelector<T, K>,
-    F: KeyedProcessFunction<K, T, U>,
-{
+impl<T: Data, U: Data, L: KeyedLogic<T, U>> Stage<T> for KeyedStage<T, U, L> {
     fn batch(&mut self, batch: &mut Batch<T>, task: &TaskContext) -> Result<()> {
         let _entered = task.enter(&self.name.name);
         while self.portion < batch.records.len().min(BATCH_RECORDS) {
@@ -223,14 +189,7 @@ where
     }
 }
 
-impl<T, K, U, S, F> StageControl for KeyedStage<T, K, U, S, F>
-where
-    T: Data,
-    K: Data,
-    U: Data,
-    S: KeySelector<T, K>,
-    F: KeyedProcessFunction<K, T, U>,
-{
+impl<T: Data, U: Data, L: KeyedLogic<T, U>> StageControl for KeyedStage<T, U, L> {
     fn behind(&mut self) -> Option<&mut dyn StageControl> {
         Some(&mut self.outputs)
     }
@@ -267,7 +226,8 @@ where
         } else if let Some(context) = &mut self.context {
             let _entered = task.enter(&self.name.name);
             let may_share = snapshot.may_share() && task.job.incremental;
-            let writer = context.snapshot(snapshot.id.0, may_share)?;
+            let writer = context.snapshot(snapshot.id.0, may_share, snapshot.form())?;
+            let is_checkpoint = snapshot.options.kind.savepoint().is_none();
             let mut part = self.name.snapshot(task);
             part.states = context.backend.states()?.iter().map(describe).collect();
             let name = Rc::clone(&self.name.name).to_string();
@@ -278,10 +238,11 @@ where
                 started,
                 Some(Box::new(move |run, part| {
                     let sink = StorageSink {
-                        storage: Arc::clone(&run.job.storage),
+                        storage: Arc::clone(&run.storage),
                         id: run.id,
                         operator: name,
                         subtask,
+                        may_share: is_checkpoint,
                         written: run.written.clone(),
                     };
                     let handles = writer.write(Arc::new(sink), run.cancelled.clone())?;

@@ -104,6 +104,8 @@ pub(crate) struct StorageSink {
     /// The operator's name, for errors.
     pub(crate) operator: String,
     pub(crate) subtask: u32,
+    /// Whether later checkpoints may name the files. Never those of a savepoint, whatever the backend asks for.
+    pub(crate) may_share: bool,
     /// Takes note of the files.
     pub(crate) written: SharedFilesWritten,
 }
@@ -123,7 +125,8 @@ pub(crate) fn keyed_handle(backend: &str, snapshot: KeyedSnapshot) -> KeyedHandl
 
 impl SnapshotSink for StorageSink {
     fn open(&self, hint: &FileHint) -> Result<Box<dyn SnapshotFile>> {
-        let (scope, shared) = (scope(hint), hint.shared);
+        let shared = hint.shared && self.may_share;
+        let scope = self.scope(hint);
         let hint = StreamHint {
             operator: self.operator.clone(),
             subtask: self.subtask,
@@ -139,7 +142,7 @@ impl SnapshotSink for StorageSink {
     }
 
     fn link(&self, path: &Path, hint: &FileHint, crc32: u32) -> Result<Option<StoredFile>> {
-        let linked = self.storage.link(self.id, scope(hint), path, crc32)?;
+        let linked = self.storage.link(self.id, self.scope(hint), path, crc32)?;
         Ok(linked.map(|file| {
             self.written.add(&file);
             stored(&file)
@@ -147,11 +150,13 @@ impl SnapshotSink for StorageSink {
     }
 }
 
-fn scope(hint: &FileHint) -> Scope {
-    if hint.shared {
-        Scope::Shared
-    } else {
-        Scope::Exclusive
+impl StorageSink {
+    fn scope(&self, hint: &FileHint) -> Scope {
+        if hint.shared && self.may_share {
+            Scope::Shared
+        } else {
+            Scope::Exclusive
+        }
     }
 }
 

@@ -20,6 +20,7 @@ fn sink(storage: &Arc<dyn CheckpointStorage>, id: u64) -> StorageSink {
         id: CheckpointId(id),
         operator: "count".into(),
         subtask: 0,
+        may_share: true,
         written: SharedFilesWritten::default(),
     }
 }
@@ -147,4 +148,17 @@ fn linked_files_of_a_snapshot_that_came_to_nothing_are_deleted_too() {
     let linked = source.local_path(&file).unwrap().unwrap();
     sink.written.delete(storage.as_ref());
     assert!(!linked.exists() && path.exists());
+}
+
+#[test]
+fn files_of_a_savepoint_are_never_shared_whatever_the_backend_asks_for() {
+    let root = tempfile::tempdir().unwrap();
+    let storage = files(root.path());
+    let sink = StorageSink {
+        may_share: false,
+        ..sink(&storage, 1)
+    };
+    let file = write(&sink, &[2; 1000]);
+    assert!(!file.shared);
+    assert!(!file.token.starts_with("shared/"), "{}", file.token);
 }

@@ -295,7 +295,7 @@ mod tests {
         let none = off.clone().build().unwrap();
         assert_eq!(
             (none.incremental().cells, none.for_backend().in_compactions),
-            (0, 0)
+            (0, false)
         );
         let asked = off
             .cleanup_incrementally(7, true)

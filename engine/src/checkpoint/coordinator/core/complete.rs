@@ -1,8 +1,8 @@
 //! Ending checkpoints: complete, expired, declined, subsumed.
 
-use super::{Coordinator, Ending, FINAL_RETRY_MS, Now, Phase, ms};
+use super::{Coordinator, Ending, FINAL_RETRY_MS, Now, Pending, Phase, ms};
 use crate::checkpoint::coordinator::{
-    Action, CheckpointFailure, FailCause, PersistFailure, Report, RequestId, assemble,
+    Action, CheckpointFailure, FailCause, PersistFailure, Report, assemble,
 };
 use crate::checkpoint::store::CompletedCheckpoint;
 use crate::checkpoint::{Ack, CheckpointId, CheckpointMetadata, Command, SnapshotKind};
@@ -33,9 +33,10 @@ impl Coordinator {
             .err();
         let Some(pending) = self.pending.get_mut(&id) else {
             // An epoch without a checkpoint is passed as well, and nobody answers then.
+            let abandoned = self.abandoned.remove(&id);
             if !acks.is_empty() && !self.store.contains(id) {
                 out.push(Action::Report(Report::LateAcks(id)));
-                out.push(Action::DiscardCheckpoint(id));
+                out.push(abandoned.map_or(Action::DiscardCheckpoint(id), Action::DiscardSavepoint));
             }
             return;
         };
@@ -62,7 +63,7 @@ impl Coordinator {
                     mode: self.settings.mode,
                     epoch: id.0,
                     timestamp_ms: pending.timestamp_ms,
-                    is_savepoint: false,
+                    is_savepoint: pending.options.kind.savepoint().is_some(),
                     operators,
                 }));
             }
@@ -81,10 +82,21 @@ impl Coordinator {
         for (id, pending) in &mut self.pending {
             if let Phase::Whole(metadata) = &pending.phase {
                 let metadata = Arc::clone(metadata);
-                out.push(Action::Persist {
-                    metadata: Arc::clone(&metadata),
-                    retained: self.store.retained_with(*id),
-                    next_id: self.reserved_below,
+                let retained = || (self.store.retained_with(*id), self.reserved_below);
+                out.push(match pending.options.kind.savepoint() {
+                    Some(savepoint) => Action::PersistSavepoint {
+                        metadata: Arc::clone(&metadata),
+                        savepoint: savepoint.clone(),
+                        retained: savepoint.stop.map(|_| retained()),
+                    },
+                    None => {
+                        let (retained, next_id) = retained();
+                        Action::Persist {
+                            metadata: Arc::clone(&metadata),
+                            retained,
+                            next_id,
+                        }
+                    }
                 });
                 pending.phase = Phase::Persisting(metadata);
                 return;
@@ -120,9 +132,13 @@ impl Coordinator {
         let Some(pending) = self.pending.remove(&id) else {
             return;
         };
-        let Phase::Persisting(metadata) = pending.phase else {
+        let Phase::Persisting(metadata) = &pending.phase else {
             return;
         };
+        let metadata = Arc::clone(metadata);
+        if let Some(savepoint) = pending.options.kind.savepoint().cloned() {
+            return self.saved(now, pending, &metadata, &savepoint, out);
+        }
         let duration_ms = now.ms.saturating_sub(pending.triggered_ms);
         self.stats.completed += 1;
         self.stats.last_completed_id = Some(id);
@@ -157,13 +173,30 @@ impl Coordinator {
             let result = Ok((id, path));
             out.push(Action::Reply { request, result });
         }
-        let older: Vec<_> = self.pending.range(..id).map(|(older, _)| *older).collect();
+        self.completed(now, id, subsumed, out);
+    }
+
+    /// `id` is among the completed checkpoints, in the place of those that it has `subsumed`: nothing older is wanted any more, but for savepoints.
+    pub(super) fn completed(
+        &mut self,
+        now: Now,
+        id: CheckpointId,
+        subsumed: Vec<CheckpointId>,
+        out: &mut Vec<Action>,
+    ) {
+        let older: Vec<_> = self
+            .pending
+            .range(..id)
+            .filter(|(_, pending)| pending.options.kind.savepoint().is_none())
+            .map(|(older, _)| *older)
+            .collect();
         for older in older {
             self.fail(now, older, CheckpointFailure::Subsumed { by: id }, true, out);
         }
         out.extend(self.settled());
         out.extend(self.discard_left_behind());
         out.extend(subsumed.into_iter().map(Action::DiscardCheckpoint));
+        out.extend(self.store.take_claimed().map(Action::DiscardClaimed));
     }
 
     /// The end of a job that writes no checkpoints: sinks have prepared, and now commit.
@@ -176,24 +209,40 @@ impl Coordinator {
         }
     }
 
+    /// Answers for a checkpoint that will not be, and with `discard` has what is there of it deleted.
     pub(super) fn give_up(
         &mut self,
         id: CheckpointId,
-        request: Option<RequestId>,
+        pending: &Pending,
         failure: CheckpointFailure,
+        discard: bool,
         out: &mut Vec<Action>,
     ) {
-        self.stats.failed += 1;
-        self.stats.last_failure = Some(failure.to_string());
-        if let Some(request) = request {
+        let savepoint = pending.options.kind.savepoint();
+        // Before the answer: whoever asked finds nothing left.
+        match savepoint {
+            Some(savepoint) if discard => self.discard_savepoint(id, &savepoint.folder, out),
+            Some(_) => {}
+            None => {
+                self.stats.failed += 1;
+                self.stats.last_failure = Some(failure.to_string());
+            }
+        }
+        if let Some(request) = pending.request {
             let result = Err(failure.clone());
             out.push(Action::Reply { request, result });
         }
-        out.push(Action::Report(Report::Failed {
-            id,
-            failure,
-            counted: self.budget.count(),
+        out.push(Action::Report(match savepoint {
+            Some(_) => Report::NotSaved { id, failure },
+            None => Report::Failed {
+                id,
+                failure,
+                counted: self.budget.count(),
+            },
         }));
+        if discard && savepoint.is_none() {
+            out.push(Action::DiscardCheckpoint(id));
+        }
     }
 
     /// Gives a checkpoint up, and the attempt with it if that was one too many.
@@ -208,7 +257,8 @@ impl Coordinator {
         let Some(pending) = self.pending.remove(&id) else {
             return;
         };
-        let exceeded = self.budget.failed(id, &failure);
+        let savepoint = pending.options.kind.savepoint();
+        let exceeded = savepoint.is_none() && self.budget.failed(id, &failure);
         if self
             .attempt
             .as_ref()
@@ -219,9 +269,9 @@ impl Coordinator {
                 latest_completed: self.store.latest_own(),
             }));
         }
-        self.give_up(id, pending.request, failure.clone(), out);
-        if discard {
-            out.push(Action::DiscardCheckpoint(id));
+        self.give_up(id, &pending, failure.clone(), discard, out);
+        if let Some(mode) = pending.options.kind.stop() {
+            return self.stop_failed(now, id, mode, &failure, out);
         }
         let tolerable = self.budget.tolerable();
         let Some(attempt) = self.attempt.as_mut().filter(|attempt| !attempt.failing) else {

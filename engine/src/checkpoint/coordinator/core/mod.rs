@@ -1,6 +1,7 @@
 //! The coordinator as a state machine.
 
 mod complete;
+mod savepoint;
 mod trigger;
 
 use super::assemble;
@@ -50,6 +51,10 @@ pub struct Coordinator {
     uncertain: BTreeSet<CheckpointId>,
     /// Checkpoints of a lineage that was left because one of them is damaged; kept for whoever wants to look, until the new lineage has one of its own.
     left_behind: BTreeSet<CheckpointId>,
+    /// The folders of savepoints that were given up, to which subtasks may still be writing.
+    abandoned: BTreeMap<CheckpointId, String>,
+    /// The savepoint that the job is stopping with.
+    stopping: Option<savepoint::Stopping>,
     stats: CheckpointStats,
 }
 
@@ -63,6 +68,8 @@ struct Attempt {
     /// When the next periodic checkpoint is due.
     next_periodic_ms: Option<u64>,
     ending: Ending,
+    /// Every source has emitted all it had.
+    sources_ended: bool,
     /// The attempt was told to end.
     failing: bool,
 }
@@ -76,6 +83,8 @@ enum Ending {
     At(u64),
     /// The last checkpoint is under way.
     Pending(CheckpointId),
+    /// The savepoint that the job is to stop with is under way: sources stand still.
+    Savepoint(CheckpointId),
     /// The job was told to stop.
     Stopped,
 }
@@ -128,6 +137,8 @@ impl Coordinator {
             store,
             uncertain: BTreeSet::new(),
             left_behind: BTreeSet::new(),
+            abandoned: BTreeMap::new(),
+            stopping: None,
             stats: CheckpointStats::default(),
         };
         coordinator.note_latest();
@@ -237,6 +248,7 @@ impl Coordinator {
     pub fn finish(&mut self, end: JobEnd) -> Vec<Action> {
         let mut out = Vec::new();
         self.suspend(&mut out);
+        self.discard_abandoned(&mut out);
         out.extend(self.settled());
         out.extend(self.discard_left_behind());
         let unused = self.store.finish(end, self.settings.retention);
@@ -297,6 +309,7 @@ impl Coordinator {
     ) {
         // Whoever starts an attempt without ending the one before has lost it.
         self.suspend(out);
+        self.discard_abandoned(out);
         let next_periodic_ms = self.settings.period().map(|period| {
             let pause = self.settings.min_pause;
             let spread = (period - pause).mul_f64(first_delay.clamp(0.0, 1.0));
@@ -308,6 +321,7 @@ impl Coordinator {
             epoch: self.latest().map_or(1, |latest| latest.id().next().0),
             next_periodic_ms,
             ending: Ending::No,
+            sources_ended: false,
             failing: false,
         });
     }
@@ -320,19 +334,22 @@ impl Coordinator {
             .partition(|(_, pending)| matches!(pending.phase, Phase::Waiting));
         self.pending = whole;
         for (id, pending) in given_up {
-            self.give_up(id, pending.request, CheckpointFailure::Suspended, out);
-            out.push(Action::DiscardCheckpoint(id));
+            self.give_up(id, &pending, CheckpointFailure::Suspended, true, out);
         }
-        for (request, _) in std::mem::take(&mut self.requests) {
+        self.stop_was_interrupted(out);
+        for (request, kind) in std::mem::take(&mut self.requests) {
+            if let Some(savepoint) = kind.savepoint() {
+                out.push(Action::DiscardSavepoint(savepoint.folder.clone()));
+            }
             let result = Err(CheckpointFailure::Suspended);
             out.push(Action::Reply { request, result });
         }
     }
 
     fn end(&mut self, now: Now) {
-        if let Some(attempt) = &mut self.attempt
-            && attempt.ending == Ending::No
-        {
+        let Some(attempt) = &mut self.attempt else { return };
+        attempt.sources_ended = true;
+        if attempt.ending == Ending::No {
             attempt.ending = Ending::At(now.ms);
             attempt.next_periodic_ms = None;
         }
@@ -340,6 +357,7 @@ impl Coordinator {
 }
 
 fn discard(unused: Unused, out: &mut Vec<Action>) {
+    out.extend(unused.claimed.map(Action::DiscardClaimed));
     out.extend(unused.checkpoints.into_iter().map(Action::DiscardCheckpoint));
     if !unused.files.is_empty() {
         out.push(Action::DiscardFiles(unused.files));

@@ -5,10 +5,12 @@ use super::*;
 use crate::checkpoint::coordinator::{PersistFailure, Report};
 use crate::checkpoint::{
     Ack, Command, DeclineKind, FileLocation, FileRef, KeyedHandle, OperatorId, OperatorMetadata, Retention,
-    SubtaskSnapshot,
+    SavepointFormat, SavepointOptions, StopMode, SubtaskSnapshot,
 };
 use proptest::prelude::*;
 
+#[path = "tests/savepoints.rs"]
+mod savepoints;
 #[path = "tests/shared_files.rs"]
 mod shared_files;
 
@@ -97,9 +99,17 @@ fn event(text: &str) -> Event {
             request: RequestId(number()),
             kind: SnapshotKind::Checkpoint,
         },
-        "savepoint" => Event::UserTrigger {
+        "savepoint" | "stop" | "drain" => Event::UserTrigger {
             request: RequestId(number()),
-            kind: SnapshotKind::Savepoint,
+            kind: SnapshotKind::Savepoint(SavepointOptions {
+                folder: format!("/s/{}", number()),
+                format: SavepointFormat::Canonical,
+                stop: match words[0] {
+                    "stop" => Some(StopMode::Suspend),
+                    "drain" => Some(StopMode::Drain),
+                    _ => None,
+                },
+            }),
         },
         "acks" => Event::Acks {
             id: id(),
@@ -135,10 +145,14 @@ fn event(text: &str) -> Event {
 fn render(action: &Action) -> Option<String> {
     Some(match action {
         Action::Send(Command::Trigger { id, options, .. }) => {
-            let kind = match options.kind {
+            let kind = match &options.kind {
                 SnapshotKind::Checkpoint => "",
                 SnapshotKind::FullCheckpoint => "-full",
-                SnapshotKind::Savepoint => "-savepoint",
+                SnapshotKind::Savepoint(savepoint) => match savepoint.stop {
+                    None => "-savepoint",
+                    Some(StopMode::Suspend) => "-stop",
+                    Some(StopMode::Drain) => "-drain",
+                },
                 SnapshotKind::CommitOnly => "-commit",
             };
             let last = if options.is_final { "-final" } else { "" };
@@ -159,7 +173,19 @@ fn render(action: &Action) -> Option<String> {
             let retained: Vec<_> = retained.iter().map(ToString::to_string).collect();
             format!("persist {} keep {}", metadata.id, retained.join(" "))
         }
+        Action::PersistSavepoint {
+            metadata,
+            savepoint,
+            retained,
+        } => {
+            assert!(metadata.is_savepoint);
+            let keep = retained.iter().flat_map(|(ids, _)| ids);
+            let keep: Vec<_> = keep.map(|id| format!(" keep {id}")).collect();
+            format!("save {} {}{}", metadata.id, savepoint.folder, keep.concat())
+        }
+        Action::DiscardSavepoint(folder) => format!("remove {folder}"),
         Action::DiscardCheckpoint(id) => format!("discard {id}"),
+        Action::DiscardClaimed(metadata) => format!("dispose {metadata}"),
         Action::DiscardFiles(files) => format!("delete {}", files.join(" ")),
         Action::Fail(cause) => format!("fail {:?}", cause.kind),
         Action::Reply { request, result } => match result {
@@ -607,7 +633,6 @@ fn users_go_before_the_period_and_ignore_the_pause() {
             (200, "persisted 1", "complete 1, trigger 2"),
             (210, "acks 2", "persist 2 keep 2"),
             (220, "persisted 2", "complete 2, reply 7 checkpoint 2, discard 1"),
-            (230, "savepoint 8", "reply 8 failed"),
         ],
     );
 }

@@ -18,8 +18,8 @@ impl Coordinator {
             .is_some_and(|attempt| !attempt.failing && attempt.ending == Ending::No);
         let refusal = if !running {
             Some(CheckpointFailure::NotRunning)
-        } else if kind == SnapshotKind::Savepoint || kind == SnapshotKind::CommitOnly {
-            let reason = "only checkpoints can be asked for".to_owned();
+        } else if kind == SnapshotKind::CommitOnly {
+            let reason = "only checkpoints and savepoints can be asked for".to_owned();
             Some(CheckpointFailure::NotStarted { reason })
         } else if self.requests.len() >= QUEUE_MAX {
             Some(CheckpointFailure::QueueFull)
@@ -27,10 +27,13 @@ impl Coordinator {
             None
         };
         match refusal {
-            Some(failure) => out.push(Action::Reply {
-                request,
-                result: Err(failure),
-            }),
+            Some(failure) => {
+                if let Some(savepoint) = kind.savepoint() {
+                    out.push(Action::DiscardSavepoint(savepoint.folder.clone()));
+                }
+                let result = Err(failure);
+                out.push(Action::Reply { request, result });
+            }
             None => self.requests.push_back((request, kind)),
         }
     }
@@ -73,7 +76,7 @@ impl Coordinator {
             id,
             Pending {
                 attempt: attempt.number,
-                options,
+                options: options.clone(),
                 request,
                 triggered_ms: now.ms,
                 timestamp_ms: now.unix_ms,
@@ -90,7 +93,7 @@ impl Coordinator {
         Some(id)
     }
 
-    /// Starts what may start now: first the job's last checkpoint, then what users ask for, then the periodic one.
+    /// Starts what may start now: first the job's last checkpoint, then savepoints, which wait for nothing, then checkpoints that users ask for, then the periodic one.
     pub(super) fn trigger_what_is_due(&mut self, now: Now, out: &mut Vec<Action>) {
         let Some(attempt) = self.attempt.as_ref().filter(|attempt| !attempt.failing) else {
             return;
@@ -109,7 +112,15 @@ impl Coordinator {
                 }
                 return;
             }
-            Ending::At(_) | Ending::Pending(_) | Ending::Stopped => return,
+            Ending::At(_) | Ending::Pending(_) | Ending::Savepoint(_) | Ending::Stopped => return,
+        }
+        self.trigger_savepoints(now, out);
+        if self
+            .attempt
+            .as_ref()
+            .is_some_and(|attempt| attempt.ending != Ending::No)
+        {
+            return;
         }
         while self.has_slot()
             && let Some((request, kind)) = self.requests.pop_front()
@@ -167,7 +178,9 @@ impl Coordinator {
             let failure = CheckpointFailure::NotStarted {
                 reason: reason.to_owned(),
             };
-            self.give_up(id, pending.request, failure, out);
+            let discard = pending.options.kind.savepoint().is_some();
+            self.give_up(id, &pending, failure, discard, out);
+            self.go_on_reading(now, id);
             if let Some(attempt) = &mut self.attempt
                 && attempt.ending == Ending::Pending(id)
             {

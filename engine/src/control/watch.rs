@@ -1,0 +1,144 @@
+//! The job's side: a thread that looks into the folder.
+
+use super::files::{Paths, REQUEST, Request, answer_text, appear, is_abandoned};
+use crate::checkpoint::storage::durable::{self, create_dirs, storage_error};
+use crate::runtime::job::{Savepoints, Wanted};
+use crate::{Error, ErrorKind, Result};
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+const LOCK: &str = "control.lock";
+/// How often the folder is looked into.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Watches a folder for requests until it is dropped, which waits for the request that is being carried out: the coordinator answers each at the end of the job
+/// at the latest.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    /// Dropped to end the thread.
+    end: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            // It has no result; a panic is in the log.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Watch {
+    /// Takes hold of `folder`, which is made if it is missing, and starts looking.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] when it cannot be used, or another job watches it.
+    pub(crate) fn start(folder: PathBuf, savepoints: Savepoints) -> Result<Self> {
+        let unusable = |error: Error| {
+            Error::new(
+                ErrorKind::Configuration,
+                format!("control.dir: '{}' cannot be used", folder.display()),
+            )
+            .with_source(error)
+        };
+        create_dirs(&folder).map_err(unusable)?;
+        let lock = folder.join(LOCK);
+        let file = File::create(&lock).map_err(|error| unusable(storage_error("open", &lock, error)))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::new(
+                    ErrorKind::Configuration,
+                    format!(
+                        "control.dir: '{}' is watched by another job that runs; give each job a folder of its own",
+                        folder.display()
+                    ),
+                ));
+            }
+            Err(TryLockError::Error(error)) => return Err(unusable(storage_error("lock", &lock, error))),
+        }
+        let (end, ended) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("millpond-control".to_owned())
+            .spawn(move || {
+                let wait = || ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout);
+                while wait() {
+                    look(&folder, &savepoints, &wait);
+                }
+                // As with every lock: closing would not do while a forked child has a copy.
+                let _ = file.unlock();
+            })
+            .map_err(|error| {
+                Error::new(
+                    ErrorKind::Configuration,
+                    "cannot start the thread that watches control.dir",
+                )
+                .with_source(error)
+            })?;
+        Ok(Self {
+            end: Some(end),
+            thread: Some(thread),
+        })
+    }
+}
+
+/// Carries out the requests that are there. `wait` lets a moment pass, unless the job has ended.
+fn look(folder: &Path, savepoints: &Savepoints, wait: &impl Fn() -> bool) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if let Some(id) = name
+            .to_str()
+            .and_then(|name| name.strip_suffix(REQUEST)?.strip_suffix('.'))
+            && !id.starts_with('.')
+            && let Err(error) = carry_out(&Paths::new(folder, id), savepoints, wait)
+        {
+            tracing::warn!(%error, "a request in control.dir could not be carried out");
+        }
+    }
+}
+
+fn carry_out(paths: &Paths, savepoints: &Savepoints, wait: &impl Fn() -> bool) -> Result<()> {
+    if is_abandoned(&paths.request) {
+        tracing::warn!(request = %paths.request.display(), "nobody waits for the answer to a request any more: it is not carried out");
+        return durable::remove_file(&paths.request);
+    }
+    let Ok(text) = fs::read_to_string(&paths.request) else {
+        // Withdrawn.
+        return Ok(());
+    };
+    let taken = appear(&paths.taken, "")?;
+    if fs::remove_file(&paths.request).is_err() {
+        // Withdrawn in this moment.
+        return durable::remove_file(&paths.taken);
+    }
+    let answer = match Request::parse(&text) {
+        Ok(request) => {
+            tracing::info!(?request, "a savepoint is asked for in control.dir");
+            let wanted = Wanted {
+                target: request.target,
+                format: request.format,
+                stop: request.stop,
+            };
+            loop {
+                match savepoints.take(&wanted) {
+                    // The attempt begins, or the next one will.
+                    Err(not_taken) if not_taken.not_running && wait() => {}
+                    taken => break taken.map_err(|not_taken| not_taken.error),
+                }
+            }
+        }
+        Err(what) => Err(Error::new(ErrorKind::Configuration, what)),
+    };
+    let answered = appear(&paths.answer, &answer_text(&answer));
+    let removed = durable::remove_file(&paths.taken);
+    drop(taken);
+    answered.map(drop).and(removed)
+}

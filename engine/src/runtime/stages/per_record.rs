@@ -1,0 +1,95 @@
+//! Functions that are called record by record, and timer by timer, as what a keyed stage does.
+
+use super::keyed::{KeySelector, KeyedLogic};
+use super::outputs::Outputs;
+use crate::Result;
+use crate::api::{Data, KeyedProcessFunction, ProcessContext, Timer};
+use crate::codec::{TypeShape, shape_of};
+use crate::runtime::batch::Batch;
+use crate::runtime::task::TaskContext;
+use crate::state::{DueTimer, KeyedContext, StateRegistry, TimerDomain};
+use std::marker::PhantomData;
+
+/// Calls a [`KeyedProcessFunction`]. Compiled for the function, so that there is no dynamic call a record.
+pub(crate) struct PerRecord<K, S, F> {
+    select: S,
+    function: F,
+    key: PhantomData<fn(K)>,
+}
+
+impl<K, S, F> PerRecord<K, S, F> {
+    pub(crate) fn new(select: S, function: F) -> Self {
+        Self {
+            select,
+            function,
+            key: PhantomData,
+        }
+    }
+}
+
+impl<T, K, U, S, F> KeyedLogic<T, U> for PerRecord<K, S, F>
+where
+    T: Data,
+    K: Data,
+    U: Data,
+    S: KeySelector<T, K>,
+    F: KeyedProcessFunction<K, T, U>,
+{
+    fn key_shape(&self) -> TypeShape {
+        shape_of::<K>()
+    }
+
+    fn open(&mut self, states: &mut StateRegistry<'_>) -> Result<()> {
+        self.function.open(states)
+    }
+
+    fn batch(
+        &mut self,
+        batch: &mut Batch<T>,
+        context: &mut KeyedContext,
+        outputs: &mut Outputs<U>,
+        task: &TaskContext,
+    ) -> Result<()> {
+        let Self { select, function, .. } = self;
+        context.keys.set(&batch.records, &*select, &mut batch.hashes)?;
+        let is_stamped = !batch.timestamps.is_empty();
+        outputs.collector.timestamp = None;
+        for (index, record) in batch.records.drain(..).enumerate() {
+            context.select(index);
+            let timestamp = if is_stamped {
+                batch.timestamps.get(index).copied()
+            } else {
+                None
+            };
+            if is_stamped {
+                outputs.collector.timestamp = timestamp;
+            }
+            let mut process = ProcessContext::new(context, timestamp);
+            function.process_element(record, &mut process, &mut outputs.collector)?;
+            if outputs.collector.is_full() {
+                outputs.flush(task)?;
+            }
+        }
+        context.end_batch()
+    }
+
+    fn timer(
+        &mut self,
+        domain: TimerDomain,
+        due: &DueTimer,
+        context: &mut KeyedContext,
+        outputs: &mut Outputs<U>,
+        _: &TaskContext,
+    ) -> Result<()> {
+        context.keys.push_encoded(&due.key);
+        context.select(0);
+        let timer = Timer {
+            timestamp: due.time,
+            domain,
+        };
+        let mut process = ProcessContext::new(context, Some(due.time));
+        self.function
+            .on_timer(timer, &mut process, &mut outputs.collector)?;
+        context.end_batch()
+    }
+}
