@@ -58,7 +58,7 @@ fn run(name: &str, settings: Settings, ttl: u64, late: u64) -> u64 {
         .log
         .lines()
         .filter_map(|line| line.split_once("bytes of state: "));
-    let bytes = bytes.last().unwrap().1.trim().parse().unwrap();
+    let bytes = bytes.next_back().unwrap().1.trim().parse().unwrap();
     eprintln!("{name}: {bytes} bytes of state");
     bytes
 }
