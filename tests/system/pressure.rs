@@ -26,6 +26,7 @@ fn an_idle_job_uses_no_processor_time_and_ends_when_its_source_does() {
         let mut running = Program::subject(logs.path(), "idle")
             .option("parallelism", parallelism)
             .set("execution.checkpointing.interval", "1 h")
+            .set("control.dir", logs.path().join("control").display())
             .start();
         running.wait_for("running 1");
         // What the start leaves to do.

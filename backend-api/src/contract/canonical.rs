@@ -14,7 +14,7 @@ use crate::snapshot::SnapshotHandle;
 use crate::state::{Entry, StateDescriptor, StateKind};
 use std::collections::BTreeMap;
 
-/// States of every kind, with namespaces and codecs, with keys of any bytes, and one that has no cells: in all groups, of which the last few have none.
+/// States of every kind, with namespaces and codecs, names and keys of any bytes, and one that has no cells. The last two groups have none.
 #[must_use]
 pub fn sample(random: &mut Random) -> Model {
     let mut states = vec![
@@ -23,7 +23,7 @@ pub fn sample(random: &mut Random) -> Model {
         StateDescriptor::new("list", StateKind::List, 0),
         StateDescriptor::new("map", StateKind::Map, 0),
         StateDescriptor::new("sorted map", StateKind::SortedMap, 0),
-        StateDescriptor::new("value", StateKind::Value, 0),
+        StateDescriptor::new("value of 100 % \0 \u{fc}", StateKind::Value, 0),
     ];
     for state in &mut states {
         state.codec = format!("codec of {}", state.name).into_bytes().into();
@@ -32,7 +32,7 @@ pub fn sample(random: &mut Random) -> Model {
     for number in 0..200_u32 {
         let key = match number {
             0 => Vec::new(),
-            1 => random.bytes(70_000),
+            1 => random.bytes(3000),
             _ => number.to_le_bytes()[..1 + random.below(3)].to_vec(),
         };
         for state in model.states.iter_mut().skip(1) {
@@ -48,7 +48,7 @@ pub fn sample(random: &mut Random) -> Model {
             for _ in 0..entries {
                 let len = match (number, state.descriptor.value_width) {
                     (_, width @ 1..) => width as usize,
-                    (2, _) => 400_000,
+                    (2, _) => 100_000,
                     _ => random.below(40),
                 };
                 let mut address = address.clone();
@@ -74,6 +74,23 @@ pub fn write(
     model: &Model,
     section_bytes: u64,
 ) -> Vec<SnapshotHandle> {
+    write_times(storage, range, model, section_bytes, 1)
+}
+
+/// The same with each cell twice, which no backend may write.
+#[track_caller]
+pub(super) fn write_doubled(storage: &Storage, range: KeyGroupRange, model: &Model) -> Vec<SnapshotHandle> {
+    write_times(storage, range, model, u64::MAX, 2)
+}
+
+#[track_caller]
+fn write_times(
+    storage: &Storage,
+    range: KeyGroupRange,
+    model: &Model,
+    section_bytes: u64,
+    times: usize,
+) -> Vec<SnapshotHandle> {
     let (_, streams) = storage.attempt(0, Faults::default());
     let states = model
         .states
@@ -93,7 +110,9 @@ pub fn write(
                     map_key: &address.map_key,
                     value,
                 };
-                writer.entry(&entry).unwrap();
+                for _ in 0..times {
+                    writer.entry(&entry).unwrap();
+                }
             }
             writer.end().unwrap();
         }

@@ -160,6 +160,7 @@ macro_rules! contract_scenarios {
                 one_that_fails_or_is_cancelled_leaves_nothing_and_the_state_goes_on
                 a_cancelled_one_stops_soon
                 damage_is_an_error_that_names_file_and_offset
+                cells_that_come_twice_never_make_a_panic
             }
             rescaling {
                 one_subtask_restores_into_the_same_range

@@ -163,11 +163,11 @@ fn wait_for_records(job: &JobClient, records: u64) {
 /// No checkpoint is configured, nor anything that outlives the job but the savepoint.
 #[test]
 fn a_job_is_stopped_and_another_one_goes_on_from_the_moved_savepoint_at_another_parallelism() {
-    for (settings, format) in [
-        (HEAP, SavepointFormat::Canonical),
-        (HEAP, SavepointFormat::Native),
-        (FILES, SavepointFormat::Canonical),
-        (FILES, SavepointFormat::Native),
+    for (settings, format, after) in [
+        (HEAP, SavepointFormat::Canonical, FILES),
+        (HEAP, SavepointFormat::Native, HEAP),
+        (FILES, SavepointFormat::Canonical, HEAP),
+        (FILES, SavepointFormat::Native, FILES),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("savepoints");
@@ -197,6 +197,7 @@ fn a_job_is_stopped_and_another_one_goes_on_from_the_moved_savepoint_at_another_
         assert_eq!(jobs.count(), 0, "a savepoint makes no folder for checkpoints");
         let savepoint = moved(&savepoint, &folder.path().join("elsewhere"));
         job.from = Some(&savepoint);
+        job.settings = after;
         job.parallelism = 3;
         job.rate = 1e9;
         let result = job.start(&more).wait().unwrap();

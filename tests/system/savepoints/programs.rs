@@ -2,8 +2,8 @@
 
 use super::{ask, assert_self_contained, control_below, copied, moved, savepoints};
 use crate::harness::{
-    FILES, HEAP, Program, Random, Settings, Strace, assert_exactly, awk_lines, finished_lines, number,
-    write_text,
+    FILES, HEAP, Program, ROCKSDB, Random, Settings, Strace, assert_exactly, awk_lines, finished_lines,
+    has_rocksdb, number, write_text,
 };
 use millpond_engine::checkpoint::{SavepointFormat, StopMode, restore};
 use millpond_engine::control::Request;
@@ -383,13 +383,14 @@ fn window_lines(folder: &Path) -> Vec<String> {
     lines.map(|line| String::from_utf8(line).unwrap()).collect()
 }
 
-#[test]
-fn windows_that_were_open_at_the_savepoint_are_closed_after_it() {
+/// Stops the windows on one backend, and has them go on on another one; with timers, maps, lists and values.
+fn windows_change_their_backend(before: Settings, after: Settings) {
     let folder = tempfile::tempdir().unwrap();
     let control = control_below(folder.path());
     let running = windows(folder.path())
         .option("rate", 400)
         .option("parallelism", 2)
+        .set_all(before)
         .start();
     let request = Request {
         stop: Some(StopMode::Suspend),
@@ -401,10 +402,29 @@ fn windows_that_were_open_at_the_savepoint_are_closed_after_it() {
         .option("rate", 1_000_000)
         .option("parallelism", 3)
         .option("from-savepoint", savepoint.display())
+        .set_all(after)
         .run()
         .expect_code(0);
     assert!(!ended.log.contains("FAULT"), "{}", ended.log);
     assert!(window_lines(folder.path()) == windows_of(WINDOW_RECORDS));
+}
+
+#[test]
+fn windows_that_were_open_at_the_savepoint_are_closed_after_it() {
+    windows_change_their_backend(HEAP, HEAP);
+}
+
+#[test]
+fn windows_go_on_on_any_other_backend() {
+    let mut backends = vec![HEAP, FILES];
+    if has_rocksdb() {
+        backends.push(ROCKSDB);
+    }
+    for before in &backends {
+        for after in backends.iter().filter(|after| *after != before) {
+            windows_change_their_backend(before, after);
+        }
+    }
 }
 
 #[test]
@@ -430,4 +450,24 @@ fn a_drained_job_gives_the_results_of_all_windows_that_were_open() {
         window_lines(folder.path()) == windows_of(records),
         "{records} events"
     );
+}
+
+#[test]
+fn a_job_without_anything_to_do_is_stopped_as_any_other() {
+    for stop in [StopMode::Suspend, StopMode::Drain] {
+        let folder = tempfile::tempdir().unwrap();
+        let control = control_below(folder.path());
+        let mut running = Program::subject(&folder.path().join("logs"), "idle")
+            .option("parallelism", 2)
+            .set("control.dir", control.display())
+            .start();
+        running.wait_for("running 1");
+        let request = Request {
+            stop: Some(stop),
+            ..Request::default()
+        };
+        let savepoint = ask(&control, &folder.path().join("savepoints"), request).unwrap();
+        running.wait().expect_code(0);
+        assert_self_contained(&savepoint);
+    }
 }

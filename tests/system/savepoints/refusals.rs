@@ -1,9 +1,9 @@
 //! What must not be done with savepoints, and how it is refused.
 
 use super::{ask, savepoints};
-use crate::harness::Program;
+use crate::harness::{FILES, Program};
 use millpond_engine::ErrorKind;
-use millpond_engine::checkpoint::{StopMode, restore};
+use millpond_engine::checkpoint::{SavepointFormat, StopMode, restore};
 use millpond_engine::control::Request;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -59,7 +59,8 @@ fn a_claimed_savepoint_is_for_one_job_which_deletes_it_when_it_has_a_checkpoint_
     assert_eq!(error.kind(), ErrorKind::Restore);
     assert!(error.to_string().contains("in use"), "{error}");
     owner.kill();
-    assert_eq!(savepoints(&folder.path().join("savepoints")), [savepoint.clone()]);
+    let left = savepoints(&folder.path().join("savepoints"));
+    assert_eq!(left, std::slice::from_ref(&savepoint));
     // What nobody has claimed stays, and one that a job has claimed goes.
     for (mode, stays) in [("NO_CLAIM", true), ("CLAIM", false)] {
         let mut running = program(folder.path(), "first")
@@ -176,5 +177,30 @@ fn two_jobs_do_not_watch_one_folder_and_a_failed_request_is_answered() {
         .expect_code(2)
         .expect_output(&["control.dir", control.to_str().unwrap()]);
     ask(&control, &folder.path().join("savepoints"), Request::default()).unwrap();
+    running.kill();
+}
+
+#[test]
+fn a_native_savepoint_is_for_its_own_backend_and_another_one_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = program(folder.path(), "first").set_all(FILES).start();
+    let request = Request {
+        stop: Some(StopMode::Suspend),
+        format: SavepointFormat::Native,
+        ..Request::default()
+    };
+    let target = folder.path().join("savepoints");
+    let savepoint = ask(&control(folder.path(), "first"), &target, request).unwrap();
+    running.wait().expect_code(0);
+    program(folder.path(), "first")
+        .option("from-savepoint", savepoint.display())
+        .run()
+        .expect_code(2)
+        .expect_output(&["millpond-mapped/1"]);
+    let mut running = program(folder.path(), "first")
+        .option("from-savepoint", savepoint.display())
+        .set_all(FILES)
+        .start();
+    running.wait_for("starts from checkpoint");
     running.kill();
 }

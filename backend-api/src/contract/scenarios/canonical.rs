@@ -1,5 +1,6 @@
 //! Snapshots in the form that all backends share.
 
+use super::damage::never_panics;
 use super::faults::{Running, later, read_all};
 use super::prelude::*;
 
@@ -405,4 +406,20 @@ pub(crate) fn damage_is_an_error_that_names_file_and_offset(suite: &Suite) {
         assert_eq!(error.kind(), BackendErrorKind::Corrupted, "{error}");
     }
     read_all(suite, storage.files(), &handles, &model).unwrap();
+}
+
+pub(crate) fn cells_that_come_twice_never_make_a_panic(suite: &Suite) {
+    let storage = suite.storage();
+    let mut model = canonical::sample(&mut suite.random());
+    for state in &mut model.states {
+        state.cells.retain(|address, _| address.group < 4);
+    }
+    let once = canonical::write(&storage, Shape::ALONE.range(), &model, 1000);
+    // The same once more, from a subtask that says that it had these groups too.
+    let twice = canonical::write(&storage, Shape::of(0, 2).range(), &model, u64::MAX);
+    never_panics(suite, &storage, &[&once[..], &twice[..]].concat());
+    never_panics(suite, &storage, &[&twice[..], &twice[..]].concat());
+    // And within one file.
+    let again = canonical::write_doubled(&storage, Shape::ALONE.range(), &model);
+    never_panics(suite, &storage, &again);
 }

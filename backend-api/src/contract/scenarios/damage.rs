@@ -120,7 +120,7 @@ pub(crate) fn a_payload_with_changed_bytes_never_makes_a_panic(suite: &Suite) {
 
 /// Restores and reads whatever there is; errors and wrong data are both fine, since nothing tells them from right data.
 #[track_caller]
-fn never_panics(suite: &Suite, storage: &Storage, handles: &[SnapshotHandle]) {
+pub(super) fn never_panics(suite: &Suite, storage: &Storage, handles: &[SnapshotHandle]) {
     let folder = suite.new_folder("made-up");
     let calm = |error: crate::BackendError| {
         assert_ne!(error.kind(), BackendErrorKind::Panicked, "{error}");

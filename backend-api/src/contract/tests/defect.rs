@@ -31,10 +31,11 @@ pub(super) enum Defect {
     ForgetsEmptyStates,
     RepeatsEntries,
     TakesOneSectionAGroup,
+    PanicsOnDoubles,
 }
 
 /// Each defect with scenarios that must fail because of it.
-pub(super) const SEEN_BY: [(Defect, &[&str]); 27] = [
+pub(super) const SEEN_BY: [(Defect, &[&str]); 28] = [
     (
         Defect::SnapshotsLate,
         &[
@@ -193,5 +194,9 @@ pub(super) const SEEN_BY: [(Defect, &[&str]); 27] = [
     (
         Defect::TakesOneSectionAGroup,
         &["canonical::what_any_backend_wrote_is_restored_into_any_ranges"],
+    ),
+    (
+        Defect::PanicsOnDoubles,
+        &["canonical::cells_that_come_twice_never_make_a_panic"],
     ),
 ];

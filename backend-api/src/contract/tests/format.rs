@@ -72,7 +72,11 @@ fn restore_canonical(
                 namespace: entry.namespace.to_vec(),
                 map_key: entry.map_key.to_vec(),
             };
-            table.cells.insert(address, entry.value.to_vec());
+            let old = table.cells.insert(address, entry.value.to_vec());
+            assert!(
+                defect != Defect::PanicsOnDoubles || old.is_none(),
+                "a cell came twice"
+            );
         }
     }
     Ok(())

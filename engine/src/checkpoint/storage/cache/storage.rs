@@ -3,7 +3,7 @@
 use super::entry::{Pin, Temporary};
 use super::key::Key;
 use super::{CacheSettings, LocalCache};
-use crate::checkpoint::storage::file_input::VerifiedInput;
+use crate::checkpoint::storage::file_input::{VerifiedInput, open_file};
 use crate::checkpoint::storage::{
     CheckpointPaths, CheckpointStorage, RemoteStorage, Scope, SnapshotInput, SnapshotStream, StreamHint,
 };
@@ -58,6 +58,16 @@ impl CachedStorage {
         match &file.location {
             FileLocation::Inline(_) => None,
             FileLocation::File(path) => Some(Key::new(&self.remote.address_of(path), file.size, file.crc32)),
+        }
+    }
+
+    /// Where the file is if it is one of somebody else on this machine: of a savepoint that the job was started from, which the remote storage does not have.
+    fn file_of_others(file: &FileRef) -> Option<&Path> {
+        match &file.location {
+            FileLocation::File(path) => {
+                Some(Path::new(path)).filter(|path| path.is_absolute() && path.is_file())
+            }
+            FileLocation::Inline(_) => None,
         }
     }
 
@@ -185,6 +195,9 @@ impl CheckpointStorage for CachedStorage {
     }
 
     fn open_input(&self, file: &FileRef) -> Result<Box<dyn SnapshotInput>> {
+        if let Some(path) = Self::file_of_others(file) {
+            return open_file(path, file);
+        }
         let local = if self.from_local {
             self.local_input(file)
         } else {
@@ -194,6 +207,9 @@ impl CheckpointStorage for CachedStorage {
     }
 
     fn local_path(&self, file: &FileRef) -> Option<PathBuf> {
+        if let Some(path) = Self::file_of_others(file) {
+            return Some(path.to_owned());
+        }
         let key = self.key(file)?;
         self.bring(&key, file)
             .inspect_err(|error| {
@@ -203,7 +219,9 @@ impl CheckpointStorage for CachedStorage {
     }
 
     fn drop_local_copy(&self, file: &FileRef) {
-        if let Some(key) = self.key(file) {
+        if Self::file_of_others(file).is_none()
+            && let Some(key) = self.key(file)
+        {
             self.cache.remove(&key);
             let mut pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
             pins.remove(&key);

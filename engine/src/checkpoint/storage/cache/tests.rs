@@ -482,3 +482,23 @@ fn folder_that_cannot_be_used_is_a_wrong_setting() {
         assert!(error.to_string().contains(part), "{part} in {error}");
     }
 }
+
+#[test]
+fn files_of_a_savepoint_on_this_machine_are_read_where_they_are() {
+    let fixture = fixture(1 << 20);
+    let path = fixture.dir.path().join("savepoint-file");
+    fs::write(&path, [7; 1000]).unwrap();
+    let inline = FileRef::inline(vec![7; 1000]);
+    let file = FileRef {
+        location: FileLocation::File(path.display().to_string()),
+        ..inline
+    };
+    for storage in [fixture.open(), fixture.open_with(both)] {
+        assert_eq!(storage.local_path(&file), Some(path.clone()));
+        assert_eq!(read_all(&storage, &file).unwrap(), [7; 1000]);
+        storage.drop_local_copy(&file);
+    }
+    assert!(path.exists());
+    assert_eq!(fixture.opened(), 0);
+    assert!(fixture.entries().is_empty());
+}
