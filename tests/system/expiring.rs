@@ -29,7 +29,7 @@ fn expected(records: u64, late: u64) -> Vec<Vec<u8>> {
 
 /// Runs the job with some kills and returns the bytes of state in its last checkpoint. `late` is in how many states a key is found that is read late.
 fn run(name: &str, settings: Settings, ttl: u64, late: u64) -> u64 {
-    let kills = number("MILLPOND_KILLS", 3);
+    let kills = number("MILLPOND_KILLS", 2);
     let folder = tempfile::tempdir().unwrap();
     let mut random = Random::of_test(name);
     let records = (kills + 1) * RECORDS_A_LIFE;
