@@ -7,6 +7,7 @@ use millpond_engine::config::{CommonArgs, init_logging};
 use std::process::ExitCode;
 
 mod churn;
+mod expiring;
 mod failing;
 mod idle;
 mod late_reader;
@@ -45,6 +46,8 @@ enum Job {
     SlowSink(slow_sink::Args),
     /// Keys that are counted early and late, and others in between
     LateReader(late_reader::Args),
+    /// Keys that expire, by a clock that counts records
+    Expiring(expiring::Args),
     /// A source that has nothing to read until standard input is closed
     Idle(idle::Args),
 }
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Job::PickyFiles(args) => picky_files::run(args),
         Job::SlowSink(args) => slow_sink::run(args),
         Job::LateReader(args) => late_reader::run(args),
+        Job::Expiring(args) => expiring::run(args),
         Job::Idle(args) => idle::run(args),
     };
     match result {

@@ -10,10 +10,10 @@ use std::sync::Arc;
 /// The most cells that a backend is let look at after one batch, so that a batch stays one.
 const CELLS_MAX: u64 = 1 << 16;
 
-/// What a handle of a state with a TTL goes by.
+/// What a handle of a state with a TTL goes by. Small: handles are copied for each record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Expiry {
-    ttl: StateTtl,
+    ttl_ms: u64,
     /// Reading a value makes it live on.
     pub(crate) refreshes: bool,
     /// A value that has expired is shown by the read that removes it.
@@ -23,7 +23,7 @@ pub(crate) struct Expiry {
 impl Expiry {
     pub(super) fn of(config: &StateTtlConfig) -> Self {
         Self {
-            ttl: config.for_backend(),
+            ttl_ms: config.for_backend().ttl_ms,
             refreshes: config.update_type() == TtlUpdate::OnReadAndWrite,
             shows_expired: config.visibility() == StateVisibility::ReturnExpiredIfNotCleanedUp,
         }
@@ -32,7 +32,7 @@ impl Expiry {
     /// Whether a value of `time` has expired at `now`.
     #[inline]
     pub(crate) fn has_expired(self, time: u64, now: u64) -> bool {
-        self.ttl.has_expired(time, now)
+        StateTtl::of_ms(self.ttl_ms).has_expired(time, now)
     }
 
     /// The same for a look that changes nothing.
