@@ -54,7 +54,7 @@ fn run(name: &str, settings: Settings, ttl: u64, late: u64) -> u64 {
     let ended = ended.unwrap_or_else(|| program.run()).expect_code(0);
     let lines = finished_lines(&folder.path().join("output"));
     assert_exactly(&lines, &expected(records, late), name);
-    let bytes = ended
+    let mut bytes = ended
         .log
         .lines()
         .filter_map(|line| line.split_once("bytes of state: "));
