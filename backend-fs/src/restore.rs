@@ -166,14 +166,7 @@ pub(crate) fn restore(
 
 fn payload_of(handle: &SnapshotHandle) -> BackendResult<Payload> {
     if handle.format.as_str() != FORMAT {
-        return Err(BackendError::new(
-            BackendErrorKind::Incompatible,
-            format!(
-                "a snapshot of the format {:?} cannot be restored by the filesystem state backend, which reads {FORMAT:?} and {:?}",
-                handle.format,
-                canonical::FORMAT
-            ),
-        ));
+        return Err(canonical::unknown_format(handle, "filesystem", FORMAT));
     }
     Payload::read(handle.payload.as_slice(), handle.files.len())
 }

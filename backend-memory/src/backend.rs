@@ -3,10 +3,10 @@
 use crate::paged::{PagedKeyedState, Snapshots};
 use crate::snapshot::{TableWriter, restore_canonical};
 use crate::tables::Tables;
-use millpond_backend_api::canonical::{FORMAT, is_canonical};
+use millpond_backend_api::canonical::{self, FORMAT, is_canonical};
 use millpond_backend_api::{
-    BackendConfig, BackendError, BackendErrorKind, BackendResult, Capabilities, CheckpointEvent, OpenKeyed,
-    SnapshotHandle, SnapshotRequest, StateBackend, StateBackendFactory,
+    BackendConfig, BackendResult, Capabilities, CheckpointEvent, OpenKeyed, SnapshotHandle, SnapshotRequest,
+    StateBackend, StateBackendFactory,
 };
 
 /// Makes [`MemoryStateBackend`]s. Has no options: where snapshots go is the engine's choice.
@@ -90,11 +90,5 @@ fn check_format(handle: &SnapshotHandle) -> BackendResult<()> {
     if is_canonical(handle) {
         return Ok(());
     }
-    Err(BackendError::new(
-        BackendErrorKind::Incompatible,
-        format!(
-            "a snapshot of the format {:?} cannot be restored by the memory state backend, which reads {FORMAT:?}",
-            handle.format
-        ),
-    ))
+    Err(canonical::unknown_format(handle, "memory", FORMAT))
 }

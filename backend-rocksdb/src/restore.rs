@@ -100,13 +100,8 @@ fn check_format(handle: &SnapshotHandle) -> BackendResult<()> {
     if handle.format.as_str() == FORMAT {
         return Ok(());
     }
-    Err(BackendError::new(
-        BackendErrorKind::Incompatible,
-        format!(
-            "a snapshot of the format {:?} cannot be restored by the rocksdb state backend, which reads {FORMAT:?} and {:?}",
-            handle.format,
-            millpond_backend_api::canonical::FORMAT
-        ),
+    Err(millpond_backend_api::canonical::unknown_format(
+        handle, "rocksdb", FORMAT,
     ))
 }
 

@@ -3,12 +3,12 @@
 use crate::output::Bytes;
 use crate::{Failure, Outcome};
 use clap::{Subcommand, ValueEnum};
-use millpond_engine::ErrorKind;
 use millpond_engine::checkpoint::ha;
 use millpond_engine::checkpoint::storage::parse_location;
 use millpond_engine::checkpoint::{SavepointFormat, StopMode, metadata, restore};
 use millpond_engine::config::CommonArgs;
 use millpond_engine::control::{self, Request};
+use millpond_engine::{Error, ErrorKind};
 use std::io::Write;
 use std::time::Duration;
 
@@ -107,6 +107,12 @@ fn trigger(args: &Trigger, out: &mut impl Write) -> Result<Outcome, Failure> {
 }
 
 fn dispose(args: &Dispose, out: &mut impl Write) -> Result<Outcome, Failure> {
+    if args.common.from_savepoint.is_some() {
+        return Err(Failure::Arguments(Error::new(
+            ErrorKind::Configuration,
+            "--from-savepoint starts a job; to delete a savepoint, only its path is given",
+        )));
+    }
     let path = parse_location("the path of the savepoint", &args.path).map_err(Failure::Arguments)?;
     let config = args.common.configuration().map_err(Failure::Arguments)?;
     let settings = config.ha_settings().map_err(Failure::Arguments)?;

@@ -66,6 +66,7 @@ pub use sealed::{read_sealed, seal};
 pub use states::{put_states, read_states};
 pub use writer::{CanonicalWriter, Totals};
 
+use crate::error::{BackendError, BackendErrorKind};
 use crate::snapshot::SnapshotHandle;
 
 /// The format's name in handles.
@@ -73,6 +74,24 @@ pub const FORMAT: &str = "millpond-canonical/1";
 
 /// What a file begins with.
 const FILE_MAGIC: [u8; 8] = *b"mpcanon\x01";
+
+/// The error of the backend that people know as `backend`, and that reads the canonical form and its own format `native`, about a `handle` that is neither.
+#[must_use]
+pub fn unknown_format(handle: &SnapshotHandle, backend: &str, native: &str) -> BackendError {
+    let own = if native == FORMAT {
+        String::new()
+    } else {
+        format!(" and {native:?}")
+    };
+    BackendError::new(
+        BackendErrorKind::Incompatible,
+        format!(
+            "a snapshot of the format {:?} cannot be restored by the {backend} state backend, which reads {FORMAT:?}{own}; start the job with the state backend that wrote it, \
+             and take a savepoint in canonical form there: every backend restores that",
+            handle.format
+        ),
+    )
+}
 
 /// Whether `handle` is of the canonical form, whoever wrote it.
 #[must_use]

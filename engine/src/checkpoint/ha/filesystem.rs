@@ -67,11 +67,19 @@ impl FilesystemHa {
         match pointer.end {
             None | Some(JobEnd::Finished) => {}
             Some(end @ (JobEnd::Failed | JobEnd::Cancelled | JobEnd::Stopped)) => {
-                tracing::info!(
-                    job = job_name,
-                    ?end,
-                    "the last run of the job has ended; this is a new run"
-                );
+                if end == JobEnd::Stopped {
+                    tracing::warn!(
+                        job = job_name,
+                        "the last run of the job was stopped with a savepoint; this is a new run, which goes on from there only if it is started with \
+                         --from-savepoint and the path of that savepoint"
+                    );
+                } else {
+                    tracing::info!(
+                        job = job_name,
+                        ?end,
+                        "the last run of the job has ended; this is a new run"
+                    );
+                }
                 pointer = Pointer {
                     attempt: pointer.attempt,
                     ..Pointer::new()

@@ -25,11 +25,26 @@ pub(super) struct AttemptSetup {
     pub(super) built: Arc<dyn Fn() + Send + Sync>,
 }
 
+/// Every worker tells every other of its progress. Many of them on few processors do little else.
+fn warn_of_many(workers: usize) {
+    const WORKERS_A_PROCESSOR: usize = 8;
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    if workers > WORKERS_A_PROCESSOR * processors {
+        tracing::warn!(
+            workers,
+            processors,
+            "the job has many more subtasks than there are processors, and may be very slow; a parallelism of up to {} is reasonable here",
+            WORKERS_A_PROCESSOR * processors
+        );
+    }
+}
+
 /// Runs the dataflow on the workers of this process and waits for them. How the attempt came out is told by its control.
 pub(super) fn run(attempt: Attempt, setup: AttemptSetup) -> Result<()> {
     let tokio = setup.job.tokio.clone();
     let control = attempt.control;
     let (builders, guard) = attempt.transport.into_timely()?;
+    warn_of_many(builders.len());
     let worker_control = control.clone();
     let guards = timely::execute::execute_from(
         builders,
