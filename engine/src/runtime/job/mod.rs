@@ -3,6 +3,7 @@
 mod attempt;
 mod damage;
 mod folders;
+mod lead;
 mod prepare;
 mod run;
 mod savepoints;
