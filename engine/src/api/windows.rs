@@ -5,6 +5,7 @@ use super::data::{Data, TimestampMs};
 use super::keyed::KeyedStream;
 use super::stream::DataStream;
 use super::window_nodes::{Aggregate, Reduce, WindowNode};
+use crate::runtime::stages::WindowFold;
 use crate::state::AggregateFunction;
 use std::time::Duration;
 
@@ -162,15 +163,7 @@ impl<T: Data, K: Data, S: Fn(&T) -> K + Clone + Send + Sync + 'static> WindowedS
         reduce: impl Fn(T, T) -> T + Send + Sync + 'static,
         emit: impl FnMut(&K, TimeWindow, T, &mut Collector<U>) + Clone + Send + Sync + 'static,
     ) -> DataStream<U> {
-        let (windows, late) = (self.windows, self.late.clone());
-        let node = WindowNode::<T, K, U, S, _, _>::new(
-            windows,
-            late,
-            self.keyed.select.clone(),
-            Reduce(reduce),
-            emit,
-        );
-        self.operator("Window(Tumbling, Reduce)", node)
+        self.fold("Window(Tumbling, Reduce)", Reduce(reduce), emit)
     }
 
     /// Folds the records of each key and window into an accumulator, whose result is emitted when the window fires.
@@ -189,22 +182,17 @@ impl<T: Data, K: Data, S: Fn(&T) -> K + Clone + Send + Sync + 'static> WindowedS
         function: A,
         emit: impl FnMut(&K, TimeWindow, A::Output, &mut Collector<U>) + Clone + Send + Sync + 'static,
     ) -> DataStream<U> {
-        let (windows, late) = (self.windows, self.late.clone());
-        let node = WindowNode::<T, K, U, S, _, _>::new(
-            windows,
-            late,
-            self.keyed.select.clone(),
-            Aggregate(function),
-            emit,
-        );
-        self.operator("Window(Tumbling, Aggregate)", node)
+        self.fold("Window(Tumbling, Aggregate)", Aggregate(function), emit)
     }
 
-    fn operator<U: Data>(
+    fn fold<A: WindowFold<T>, U: Data>(
         &self,
         name: &str,
-        node: impl crate::runtime::plan::OperatorNode + 'static,
+        fold: A,
+        emit: impl FnMut(&K, TimeWindow, A::Output, &mut Collector<U>) + Clone + Send + Sync + 'static,
     ) -> DataStream<U> {
+        let select = self.keyed.select.clone();
+        let node = WindowNode::<T, K, U, S, _, _>::new(self.windows, self.late.clone(), select, fold, emit);
         self.keyed.stream.operator(name, &self.keyed.rule(), true, node)
     }
 }
