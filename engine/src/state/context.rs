@@ -243,34 +243,23 @@ impl KeyedContext {
 
     /// Sets a value of a state with a TTL.
     pub(crate) fn put_timed<T: Data>(&mut self, state: StateId, map_key: &[u8], value: &T) -> Result<()> {
-        let Self {
-            backend,
-            keys,
-            at,
-            scratch,
-            ttl,
-            ..
-        } = self;
-        scratch.clear();
-        scratch.extend_from_slice(&ttl.now().to_le_bytes());
-        codec::encode_into(value, scratch)?;
-        backend.put(state, &keys.cell(*at).with_map_key(map_key), scratch)
+        self.scratch.clear();
+        self.scratch.extend_from_slice(&self.ttl.now().to_le_bytes());
+        codec::encode_into(value, &mut self.scratch)?;
+        self.put_scratch(state, map_key)
     }
 
     /// Lets the entry at `map_key`, whose stored bytes are `stored`, live on from now.
     pub(crate) fn refresh(&mut self, state: StateId, map_key: &[u8], stored: &[u8]) -> Result<()> {
-        let Self {
-            backend,
-            keys,
-            at,
-            scratch,
-            ttl,
-            ..
-        } = self;
-        scratch.clear();
-        scratch.extend_from_slice(stored);
-        set_time(scratch, ttl.now());
-        backend.put(state, &keys.cell(*at).with_map_key(map_key), scratch)
+        self.scratch.clear();
+        self.scratch.extend_from_slice(stored);
+        set_time(&mut self.scratch, self.ttl.now());
+        self.put_scratch(state, map_key)
+    }
+
+    fn put_scratch(&mut self, state: StateId, map_key: &[u8]) -> Result<()> {
+        let cell = self.keys.cell(self.at).with_map_key(map_key);
+        self.backend.put(state, &cell, &self.scratch)
     }
 
     pub(crate) fn put_bytes(&mut self, state: StateId, bytes: &[u8]) -> Result<()> {
