@@ -109,6 +109,26 @@ impl Lower for StateBelow {
         true
     }
 
+    fn takes_suffixes(&self) -> bool {
+        true
+    }
+
+    fn may_have(&self, group: KeyGroup, parts: &Parts<'_>) -> bool {
+        self.store.part_of(group).is_some_and(|part| {
+            let mut name = Vec::with_capacity(64);
+            put_cell(&mut name, group, parts);
+            part.database.may_have(&self.state, &name)
+        })
+    }
+
+    fn get_as_of(&self, group: KeyGroup, parts: &Parts<'_>) -> BackendResult<(Option<Cow<'_, [u8]>>, u32)> {
+        let Some(part) = self.store.part_of(group) else {
+            return Ok((None, 0));
+        };
+        let contents = part.database.contents(&self.state);
+        contents.read(|| self.get(group, parts))
+    }
+
     fn visit_map(&self, group: KeyGroup, map: &Parts<'_>, each: &mut VisitEntry<'_>) -> BackendResult<()> {
         let mut prefix = Vec::with_capacity(64);
         put_map(&mut prefix, group, map.key, map.namespace);

@@ -1,5 +1,6 @@
 //! One RocksDB database, with a column family a state.
 
+use crate::contents::Contents;
 use crate::error::failed;
 use crate::expiry::Expiries;
 use crate::folder::Folder;
@@ -13,6 +14,7 @@ use rocksdb::{
     BoundColumnFamily, ColumnFamilyDescriptor, DB, DBRawIteratorWithThreadMode, DBWithThreadMode,
     IngestExternalFileOptions, MultiThreaded, ReadOptions,
 };
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,6 +41,8 @@ pub(crate) struct Database {
     setup: Setup,
     /// The names of the column families.
     names: Mutex<Vec<String>>,
+    /// What there is of each state.
+    contents: Mutex<BTreeMap<String, Arc<Contents>>>,
     origins: Origins,
     // Dropped after the database.
     folder: Folder,
@@ -109,6 +113,7 @@ impl Database {
             figures: setup.options.figures.clone(),
             setup: setup.clone(),
             names: Mutex::new(names),
+            contents: Mutex::default(),
             origins,
             folder,
         })
@@ -138,6 +143,7 @@ impl Database {
             figures: self.figures.clone(),
             setup: self.setup.clone(),
             names: Mutex::new(names),
+            contents: Mutex::default(),
             origins: self.origins.clone(),
             folder,
         })
@@ -178,6 +184,21 @@ impl Database {
         let found = self.db.get_pinned_cf(&family, name);
         let found = found.map_err(|error| self.read_failed(error, state))?;
         Ok(found.map(|value| value.to_vec()))
+    }
+
+    /// Up to which epoch this has the changes of a state.
+    pub(crate) fn contents(&self, state: &str) -> Arc<Contents> {
+        let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
+        match contents.get(state) {
+            Some(of_state) => Arc::clone(of_state),
+            None => Arc::clone(contents.entry(state.to_owned()).or_default()),
+        }
+    }
+
+    /// Whether there may be a cell with the name `name`, as far as can be told without a read of the disk.
+    pub(crate) fn may_have(&self, state: &str, name: &[u8]) -> bool {
+        self.family(state)
+            .is_some_and(|family| self.db.key_may_exist_cf(&family, name))
     }
 
     /// The values of the cells with the names `names`, which are in order; each is given to `each` with its place in `names`.
