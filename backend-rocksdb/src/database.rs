@@ -234,19 +234,38 @@ impl Database {
         keep_in_cache: bool,
         mut each: impl FnMut(&[u8], &[u8]) -> BackendResult<()>,
     ) -> BackendResult<()> {
+        self.scan_from(state, prefix, prefix, keep_in_cache, |name, value| {
+            each(name, value).map(|()| true)
+        })
+    }
+
+    /// The same from the name `from` on, which begins with `prefix`, until `each` fails or returns false.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub(crate) fn scan_from(
+        &self,
+        state: &str,
+        prefix: &[u8],
+        from: &[u8],
+        keep_in_cache: bool,
+        mut each: impl FnMut(&[u8], &[u8]) -> BackendResult<bool>,
+    ) -> BackendResult<()> {
         let Some(family) = self.family(state) else {
             return Ok(());
         };
         let mut options = ReadOptions::default();
-        options.set_iterate_lower_bound(prefix);
+        options.set_iterate_lower_bound(from);
         if let Some(end) = behind(prefix) {
             options.set_iterate_upper_bound(end);
         }
         options.fill_cache(keep_in_cache);
         let mut cursor = self.db.raw_iterator_cf_opt(&family, options);
-        cursor.seek(prefix);
+        cursor.seek(from);
         while let Some((name, value)) = cursor.item() {
-            each(name, value)?;
+            if !each(name, value)? {
+                return Ok(());
+            }
             cursor.next();
         }
         cursor.status().map_err(|error| self.read_failed(error, state))
