@@ -259,17 +259,17 @@ impl GroupTable {
         self.write_value(layout, placed, parts, (0, &value), marks)
     }
 
-    /// Makes a suffix that `parts` addresses the whole `value`, which is changed in this epoch, or lies below as it is, where everything is that
-    /// was changed in the epoch `clean`. The entry moves if it must; the result is where it is then.
+    /// Makes a suffix that `parts` addresses the whole `value`. It was changed last when something was appended, or is as it lies below, where everything is
+    /// that was changed in the epoch `below` or before. The entry moves if it must; the result is where it is then.
     pub fn make_whole(
         &mut self,
         layout: Layout,
         placed: Placed,
         parts: &Parts<'_>,
         value: &[u8],
-        clean: Option<u32>,
+        below: u32,
     ) -> Location {
-        let epoch = clean.unwrap_or(self.arena.epoch);
+        let epoch = self.view(layout, placed.location).epoch().max(below);
         self.write_value(layout, placed, parts, (0, value), (epoch, PRESENT | STORED))
     }
 
