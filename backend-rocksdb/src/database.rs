@@ -12,7 +12,7 @@ use millpond_backend_api::{BackendError, BackendErrorKind, BackendResult, KeyGro
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     BoundColumnFamily, ColumnFamilyDescriptor, DB, DBRawIteratorWithThreadMode, DBWithThreadMode,
-    IngestExternalFileOptions, MultiThreaded, ReadOptions,
+    IngestExternalFileOptions, MultiThreaded, ReadOptions, ReadTier,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -197,8 +197,13 @@ impl Database {
 
     /// Whether there may be a cell with the name `name`, as far as can be told without a read of the disk.
     pub(crate) fn may_have(&self, state: &str, name: &[u8]) -> bool {
-        self.family(state)
-            .is_some_and(|family| self.db.key_may_exist_cf(&family, name))
+        let Some(family) = self.family(state) else {
+            return false;
+        };
+        let mut options = ReadOptions::default();
+        options.set_read_tier(ReadTier::BlockCache);
+        // An error is mostly that it would have to read. Any other one comes again, and is told, when the list is read.
+        !matches!(self.db.get_pinned_cf_opt(&family, name, &options), Ok(None))
     }
 
     /// The values of the cells with the names `names`, which are in order; each is given to `each` with its place in `names`.
