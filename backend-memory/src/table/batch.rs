@@ -111,7 +111,7 @@ impl Keys for AnyKeys<'_> {
 }
 
 #[inline(always)]
-fn fetch<T>(address: *const T) {
+pub(super) fn fetch<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch of any address is allowed and has no effect that a program can see; SSE is part of x86-64.
     unsafe {
@@ -225,8 +225,10 @@ fn fetch_entry(group: &GroupTable, hash: u64, len: usize) -> u64 {
         if tag(word) == tag(hash) {
             let location = Location::from_word(word);
             if let Some(page) = group.arena.pages.get(location.page()) {
-                for line in (0..len).step_by(LINE) {
-                    fetch(page.address(location.offset() + line));
+                // Pages are aligned to lines.
+                let first = location.offset();
+                for line in (first - first % LINE..first + len).step_by(LINE) {
+                    fetch(page.address(line));
                 }
                 if page.epoch != group.arena.epoch {
                     group.arena.fetch_kept(location.page());
@@ -264,7 +266,7 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
         }
         for index in 0..len.min(NEAR) {
             if let Some(candidate) = candidates.get_mut(index % AHEAD) {
-                *candidate = self.fetch_entry(index);
+                *candidate = self.fetch_entry(keys, index);
             }
         }
         for (index, slot) in slots.iter_mut().enumerate() {
@@ -274,7 +276,7 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
             if index + NEAR < len
                 && let Some(candidate) = candidates.get_mut((index + NEAR) % AHEAD)
             {
-                *candidate = self.fetch_entry(index + NEAR);
+                *candidate = self.fetch_entry(keys, index + NEAR);
             }
             let candidate = candidates.get(index % AHEAD).copied().unwrap_or(0);
             *slot = self.slot(keys, index, candidate);
@@ -289,9 +291,9 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
     }
 
     #[inline(always)]
-    fn fetch_entry(&self, index: usize) -> u64 {
+    fn fetch_entry<K: Keys>(&self, keys: &K, index: usize) -> u64 {
         match self.columns.find(self.groups, index) {
-            Some((group, hash)) => fetch_entry(group, hash, FIXED_HEAD + self.width),
+            Some((group, hash)) => fetch_entry(group, hash, FIXED_HEAD + self.width + keys.key(index).len()),
             None => 0,
         }
     }

@@ -103,7 +103,7 @@ fn take_block(bytes: usize) -> NonNull<u8> {
         handle_alloc_error(Layout::new::<u64>())
     };
     let block = if bytes == PAGE_BYTES {
-        pool::take()
+        pool::take(PAGE_BYTES)
     } else {
         // SAFETY: the layout's size is not 0.
         NonNull::new(unsafe { alloc_zeroed(layout) })
@@ -263,7 +263,7 @@ impl Drop for Page {
         BYTES_IN_USE.fetch_sub(size, Ordering::Relaxed);
         if size == PAGE_BYTES {
             // SAFETY: `take_block` took a block of this size from the pool, and nobody else gives it back.
-            unsafe { pool::give_back(self.block) }
+            unsafe { pool::give_back(self.block, PAGE_BYTES) }
         } else if size > 0
             && let Some(layout) = layout(size)
         {
