@@ -327,7 +327,7 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
         if self.missing == Missing::Skip {
             return Slot::NULL;
         }
-        self.insert::<K>(number, hash, key)
+        self.insert(number, hash, key)
     }
 
     #[inline(always)]
@@ -350,27 +350,30 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
 
     #[cold]
     #[inline(never)]
-    fn insert<K: Keys>(&mut self, number: usize, hash: u64, key: &[u8]) -> Slot {
+    fn insert(&mut self, number: usize, hash: u64, key: &[u8]) -> Slot {
         let Some(group) = self.groups.get_mut(number) else {
             return Slot::NULL;
         };
         let parts = parts_of(hash, key);
         let layout = Layout::Fixed(super::len32(self.width));
         let location = group.insert(layout, &parts, 0);
-        let Some(found) = slot_if::<K>(group, location, key, self.width) else {
+        // The entry is new: its place is nobody else's already, and what was just written is not read back.
+        let Some(page) = group.arena.pages.get_mut(location.page()) else {
             return Slot::NULL;
         };
-        let size = layout.entry_bytes(&parts, 0);
-        let entry = group.arena.write(location, size);
-        let value = entry.get_mut(FIXED_HEAD..FIXED_HEAD + self.width);
-        if (self.no_value)(number, &parts, NoValue::Inserted(value.unwrap_or_default())) {
-            if let Some(flags) = group.arena.write(location, size).get_mut(FLAGS) {
+        let value = page.place_mut(location.offset() + FIXED_HEAD, self.width);
+        if (self.no_value)(number, &parts, NoValue::Inserted(value)) {
+            if let [flags] = page.place_mut(location.offset() + FLAGS, 1) {
                 *flags = PRESENT | STORED;
             }
         } else {
             self.absent += 1;
         }
-        found.slot
+        match page.place(location.offset(), FIXED_HEAD + self.width) {
+            // SAFETY: as in `slot_if`.
+            Some(entry) => unsafe { Slot::new(entry.wrapping_add(FIXED_HEAD)) },
+            None => Slot::NULL,
+        }
     }
 }
 

@@ -4,23 +4,30 @@
 //! the system's allocator each such round would give the memory back and fault it in again, page by page of the kernel. A pool takes memory in regions,
 //! asks for huge pages, which also makes random access cheaper, and hands freed blocks out again, those of the lowest region first. A
 //! region without blocks in use is given back once there are more free blocks than blocks in use, so a pool has at most twice what is in use, and a
-//! region. There is a pool for each power of two from [`BLOCK_BYTES_MIN`] on, the first of them for pages.
+//! region. Of a pool that has grown, the system is asked for a new region's memory beside the thread that needs it, which would
+//! otherwise wait for it at each first touch: it is cleared, and in a virtual machine fetched from the host. There is a pool for each power of two from [`BLOCK_BYTES_MIN`] on, the first of them for pages.
 #![expect(
     unsafe_code,
     reason = "takes blocks back by their address, and hands memory out that may move between threads"
 )]
 
 use super::page::PAGE_BYTES;
-use memmap2::MmapMut;
+use memmap2::{MmapMut, MmapRaw};
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The smallest block that pools have.
 pub(super) const BLOCK_BYTES_MIN: usize = PAGE_BYTES;
 
 /// The bytes of a region, unless a single block has more.
 const REGION_BYTES: usize = 32 << 20;
+
+/// From how many regions on those that follow are made ready ahead: less memory than that is soon there, and might stay unused.
+const REGIONS_GROWN: usize = 2;
+
+/// How much of a region is made ready in one call, during which the process maps nothing else: a huge page.
+const READY_BYTES: usize = 2 << 20;
 
 /// Pools of blocks of [`BLOCK_BYTES_MIN`], twice as many bytes, and so on; the last one's are larger than any memory.
 static POOLS: [Mutex<Pool>; POOL_COUNT] = [const { Mutex::new(Pool::EMPTY) }; POOL_COUNT];
@@ -47,7 +54,7 @@ struct Pool {
 
 /// Consecutive blocks in one mapping.
 struct Region {
-    memory: MmapMut,
+    memory: Arc<MmapRaw>,
     /// The indexes of the blocks that are not handed out.
     free: Vec<u16>,
 }
@@ -57,8 +64,13 @@ fn pool(bytes: usize) -> Option<MutexGuard<'static, Pool>> {
     if !bytes.is_power_of_two() {
         return None;
     }
-    let number = bytes.trailing_zeros().checked_sub(BLOCK_BYTES_MIN.trailing_zeros())?;
-    let mut pool = POOLS.get(number as usize)?.lock().unwrap_or_else(PoisonError::into_inner);
+    let number = bytes
+        .trailing_zeros()
+        .checked_sub(BLOCK_BYTES_MIN.trailing_zeros())?;
+    let mut pool = POOLS
+        .get(number as usize)?
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     if pool.block_bytes == 0 {
         *pool = Pool::new(bytes);
     }
@@ -102,6 +114,9 @@ impl Pool {
     fn take(&mut self) -> Option<NonNull<u8>> {
         if self.free == 0 {
             let region = Region::map(self.region_blocks, self.block_bytes)?;
+            if self.regions.len() >= REGIONS_GROWN {
+                region.make_ready();
+            }
             let start = region.memory.as_ptr().addr();
             self.free += self.region_blocks;
             self.unused += 1;
@@ -149,7 +164,31 @@ impl Region {
         #[cfg(target_os = "linux")]
         let _ = memory.advise(memmap2::Advice::HugePage);
         let free = (0..u16::try_from(blocks).ok()?).rev().collect();
-        Some(Self { memory, free })
+        Some(Self {
+            memory: Arc::new(memory.into()),
+            free,
+        })
+    }
+
+    /// Has the system provide the region's memory, in a thread of its own. Without one, or on an older kernel, each part comes when it is touched.
+    fn make_ready(&self) {
+        #[cfg(target_os = "linux")]
+        {
+            let memory = Arc::clone(&self.memory);
+            let ready = move || {
+                // The first part is in use already. Who is alone with the region needs no more of it.
+                for from in (READY_BYTES..memory.len()).step_by(READY_BYTES) {
+                    let len = READY_BYTES.min(memory.len() - from);
+                    if Arc::strong_count(&memory) == 1
+                        || memory.advise_range(memmap2::Advice::PopulateWrite, from, len).is_err()
+                    {
+                        return;
+                    }
+                }
+            };
+            let thread = std::thread::Builder::new().name("millpond-memory".to_owned());
+            drop(thread.spawn(ready));
+        }
     }
 }
 
@@ -183,7 +222,9 @@ mod tests {
     #[test]
     fn memory_goes_back_to_the_system_when_more_is_free_than_in_use() {
         let mut pool = Pool::new(PAGE_BYTES);
-        let blocks: Vec<_> = (0..10 * pool.region_blocks).map(|_| pool.take().unwrap()).collect();
+        let blocks: Vec<_> = (0..10 * pool.region_blocks)
+            .map(|_| pool.take().unwrap())
+            .collect();
         for (number, block) in blocks.iter().enumerate() {
             drop(pool.give_back(*block));
             let unused = pool
