@@ -180,7 +180,9 @@ impl Region {
                 for from in (READY_BYTES..memory.len()).step_by(READY_BYTES) {
                     let len = READY_BYTES.min(memory.len() - from);
                     if Arc::strong_count(&memory) == 1
-                        || memory.advise_range(memmap2::Advice::PopulateWrite, from, len).is_err()
+                        || memory
+                            .advise_range(memmap2::Advice::PopulateWrite, from, len)
+                            .is_err()
                     {
                         return;
                     }

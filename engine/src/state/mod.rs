@@ -7,6 +7,7 @@
 mod context;
 mod descriptor;
 mod folding;
+mod key_hashes;
 mod keys;
 mod list;
 mod map;
@@ -28,5 +29,6 @@ pub use ttl::{StateTtlConfig, StateVisibility, TtlTimeProvider, TtlUpdate};
 pub use value::ValueState;
 
 pub(crate) use descriptor::StateCodec;
+pub(crate) use key_hashes::group_hashes;
 pub(crate) use keys::Hasher;
 pub(crate) use window_keys::WindowKeys;
