@@ -6,6 +6,7 @@ use millpond_engine::api::{JobExecutionResult, StreamExecutionEnvironment};
 use millpond_engine::config::{CommonArgs, init_logging};
 use std::process::ExitCode;
 
+mod backlog;
 mod churn;
 mod expiring;
 mod failing;
@@ -34,6 +35,8 @@ enum Job {
     Pipeline(pipeline::Args),
     /// Random updates of large values, maps and lists, and deletions
     Churn(churn::Args),
+    /// Events that wait in lists until their timers take them out
+    Backlog(backlog::Args),
     /// Windows of event time, closed by timers
     Windows(windows::Args),
     /// Tumbling windows by the API
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Job::NumberedEvents(args) => numbered_events::run(args),
         Job::Pipeline(args) => pipeline::run(args),
         Job::Churn(args) => churn::run(args),
+        Job::Backlog(args) => backlog::run(args),
         Job::Windows(args) => windows::run(args),
         Job::Tumbling(args) => tumbling::run(args),
         Job::Failing(args) => failing::run(args),
