@@ -14,6 +14,8 @@ mod bad_input;
 #[cfg(test)]
 mod cluster;
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod dataflow;
 #[cfg(test)]
 mod event_time;
