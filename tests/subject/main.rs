@@ -16,6 +16,8 @@ mod picky_files;
 mod pipeline;
 mod rationed;
 mod slow_sink;
+mod soak;
+mod told;
 mod tumbling;
 mod windows;
 
@@ -48,6 +50,8 @@ enum Job {
     LateReader(late_reader::Args),
     /// Keys that expire, by a clock that counts records
     Expiring(expiring::Args),
+    /// Every kind of state, and what a test may do to it
+    Soak(soak::Args),
     /// A source that has nothing to read until standard input is closed
     Idle(idle::Args),
 }
@@ -66,6 +70,7 @@ fn main() -> ExitCode {
         Job::SlowSink(args) => slow_sink::run(args),
         Job::LateReader(args) => late_reader::run(args),
         Job::Expiring(args) => expiring::run(args),
+        Job::Soak(args) => soak::run(args),
         Job::Idle(args) => idle::run(args),
     };
     match result {
