@@ -11,6 +11,7 @@ mod expiring;
 mod failing;
 mod idle;
 mod late_reader;
+mod many_timers;
 mod numbered_events;
 mod picky_files;
 mod pipeline;
@@ -52,6 +53,8 @@ enum Job {
     Expiring(expiring::Args),
     /// Every kind of state, and what a test may do to it
     Soak(soak::Args),
+    /// Very many timers, which wait for the end of the input
+    ManyTimers(many_timers::Args),
     /// A source that has nothing to read until standard input is closed
     Idle(idle::Args),
 }
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Job::LateReader(args) => late_reader::run(args),
         Job::Expiring(args) => expiring::run(args),
         Job::Soak(args) => soak::run(args),
+        Job::ManyTimers(args) => many_timers::run(args),
         Job::Idle(args) => idle::run(args),
     };
     match result {

@@ -1,6 +1,7 @@
 //! Savepoints: taken of running jobs, by the program and from outside, and what is started from them.
 
 mod in_process;
+mod matrix;
 mod programs;
 mod refusals;
 

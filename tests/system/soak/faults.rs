@@ -1,11 +1,12 @@
 //! What may happen to the program in a life.
 
+use super::Life;
+use super::job::{Job, completed, wait_for_checkpoints, wait_until};
 use super::process::Held;
-use super::{Life, Soak, completed, wait_for_checkpoints, wait_until};
 use crate::harness::{Ended, Random, Running, job_folders};
-use crate::savepoints::{ask, assert_self_contained, control_below, moved};
+use crate::savepoints::{ask, assert_self_contained, control_below};
 use millpond_engine::checkpoint::storage::CheckpointPaths;
-use millpond_engine::checkpoint::{FileLocation, SavepointFormat, StopMode, metadata};
+use millpond_engine::checkpoint::{FileLocation, SavepointFormat, metadata};
 use millpond_engine::control::Request;
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -51,17 +52,17 @@ impl Fault {
     ];
 
     /// Starts the program and has it happen; returns what the program said when it is gone.
-    pub(super) fn happens_to(self, soak: &mut Soak, life: Life) -> String {
+    pub(super) fn happens_to(self, job: &mut Job, life: Life) -> String {
         let mut random = Random::new(life.seed);
         let mut running = match self {
             Self::Abort => {
-                soak.tell("slow");
-                soak.program(life.parallelism)
+                job.tell("slow");
+                job.program(life.parallelism)
                     .set("execution.checkpointing.interval", "10 ms")
                     .set("execution.checkpointing.timeout", "10 ms")
                     .start()
             }
-            _ => soak.program(life.parallelism).start(),
+            _ => job.program(life.parallelism).start(),
         };
         match self {
             Self::Kill => {
@@ -70,14 +71,14 @@ impl Fault {
                 killed(running)
             }
             Self::Panics => {
-                panics(soak, &mut running);
+                panics(job, &mut running);
                 killed(running)
             }
-            Self::StopCanonical => stop(soak, running, SavepointFormat::Canonical),
-            Self::StopNative => stop(soak, running, SavepointFormat::Native),
+            Self::StopCanonical => job.stop(running, SavepointFormat::Canonical),
+            Self::StopNative => job.stop(running, SavepointFormat::Native),
             Self::Savepoint => {
-                let target = soak.new_target();
-                let savepoint = ask(&control_below(soak.path()), &target, Request::default()).unwrap();
+                let target = job.new_target();
+                let savepoint = ask(&control_below(job.path()), &target, Request::default()).unwrap();
                 assert_self_contained(&savepoint);
                 let log = killed(running);
                 fs::remove_dir_all(target).unwrap();
@@ -87,12 +88,12 @@ impl Fault {
                 wait_until(&mut running, "checkpoints that expire", |running| {
                     running.log().matches("checkpoint failed").count() >= 3
                 });
-                fs::remove_file(soak.told("slow")).unwrap();
+                fs::remove_file(job.told("slow")).unwrap();
                 killed(running)
             }
             Self::FullDisk => {
                 wait_for_checkpoints(&mut running, 1);
-                if let Some(disk) = &soak.disk {
+                if let Some(disk) = &job.disk {
                     fill(&mut running, &disk.path().join("ballast"));
                 }
                 wait_for_checkpoints(&mut running, 1);
@@ -101,7 +102,8 @@ impl Fault {
             Self::Damage => {
                 wait_for_checkpoints(&mut running, 2);
                 let log = killed(running);
-                damage(soak, life, &mut random);
+                job.look(&log);
+                damage(job, life, &mut random);
                 log
             }
         }
@@ -114,11 +116,11 @@ fn killed(running: Running) -> String {
     ended.log
 }
 
-fn panics(soak: &Soak, running: &mut Running) {
+fn panics(job: &Job, running: &mut Running) {
     let mut first = None;
     for panic in 1..=PANICS {
         wait_for_checkpoints(running, 1);
-        soak.tell("panic");
+        job.tell("panic");
         wait_until(running, "a panic", |running| {
             running.log().matches("the attempt failed").count() >= panic
         });
@@ -130,23 +132,6 @@ fn panics(soak: &Soak, running: &mut Running) {
             now.is_within(first, SLACK)
         });
     }
-}
-
-fn stop(soak: &mut Soak, running: Running, format: SavepointFormat) -> String {
-    let request = Request {
-        format,
-        stop: Some(StopMode::Suspend),
-        ..Request::default()
-    };
-    let target = soak.new_target();
-    let savepoint = ask(&control_below(soak.path()), &target, request).unwrap();
-    let ended = running.wait().expect_code(0);
-    assert_self_contained(&savepoint);
-    let moved = moved(&savepoint, &soak.path().join("moved"));
-    if let Some(before) = soak.from.replace(moved) {
-        fs::remove_dir_all(before).unwrap();
-    }
-    ended.log
 }
 
 /// Fills the disk until the program says so, and makes space again.
@@ -167,11 +152,41 @@ fn fill(running: &mut Running, ballast: &Path) {
     fs::remove_file(ballast).unwrap();
 }
 
-/// Cuts a file of each checkpoint, or its metadata: the start is refused with its name, and throws nothing away.
-fn damage(soak: &Soak, life: Life, random: &mut Random) {
-    let mut originals: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
-    for job in job_folders(&soak.checkpoints()) {
-        for folder in fs::read_dir(&job).unwrap().map(|entry| entry.unwrap().path()) {
+/// Cuts a file of each checkpoint, or what high availability has of it: the start is refused, and throws nothing away.
+fn damage(job: &Job, life: Life, random: &mut Random) {
+    let mut paths = files_of_checkpoints(&job.checkpoints(), random);
+    if paths.is_empty() || random.below(3) == 0 {
+        paths = job.remembered();
+    }
+    assert!(!paths.is_empty(), "there are checkpoints");
+    let read = |path: PathBuf| {
+        let bytes = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        (path, bytes)
+    };
+    let originals: BTreeMap<_, _> = paths.into_iter().map(read).collect();
+    for (path, bytes) in &originals {
+        fs::write(path, &bytes[..bytes.len() - 1]).unwrap();
+    }
+    let refused: Ended = job.program(life.parallelism).run().expect_code(2);
+    assert_eq!(completed(&refused.log), 0, "{}", refused.log);
+    for (path, bytes) in originals {
+        // One that the last kill had kept from being deleted may be deleted now; that any other is there the next start shows.
+        if path.exists() {
+            fs::write(path, bytes).unwrap();
+        }
+    }
+}
+
+/// One of the files of each checkpoint that has any.
+fn files_of_checkpoints(checkpoints: &Path, random: &mut Random) -> Vec<PathBuf> {
+    let mut chosen = Vec::new();
+    for job in job_folders(checkpoints) {
+        let mut folders: Vec<_> = fs::read_dir(&job)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        folders.sort();
+        for folder in folders {
             let metadata = folder.join(CheckpointPaths::METADATA);
             if !metadata.is_file() {
                 continue;
@@ -185,20 +200,10 @@ fn damage(soak: &Soak, life: Life, random: &mut Random) {
                     _ => None,
                 })
                 .collect();
-            paths.push(metadata);
-            let path = paths.swap_remove(random.index(paths.len()));
-            originals
-                .entry(path.clone())
-                .or_insert_with(|| fs::read(path).unwrap());
+            if !paths.is_empty() {
+                chosen.push(paths.swap_remove(random.index(paths.len())));
+            }
         }
     }
-    assert!(!originals.is_empty(), "there are checkpoints");
-    for (path, bytes) in &originals {
-        fs::write(path, &bytes[..bytes.len() - 1]).unwrap();
-    }
-    let refused: Ended = soak.program(life.parallelism).run().expect_code(2);
-    assert_eq!(completed(&refused.log), 0, "{}", refused.log);
-    for (path, bytes) in originals {
-        fs::write(path, bytes).unwrap();
-    }
+    chosen
 }

@@ -8,26 +8,16 @@
 //! How far a life goes is counted in checkpoints, not in time; only kills come at random moments.
 
 mod faults;
+mod job;
 mod process;
 
 use crate::harness::{
-    FILES, HEAP, JobFolder, Program, REDB, ROCKSDB, Random, Running, Settings, SmallDisk, assert_exactly,
-    finished_lines, has_redb, has_rocksdb, job_folders, number,
+    FILES, HEAP, REDB, ROCKSDB, Random, Settings, assert_exactly, has_redb, has_rocksdb, number,
 };
-use crate::savepoints::control_below;
 use faults::Fault;
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-const KEYS: u64 = 120;
-const WINDOW_MS: u64 = 250;
-const RATE: u64 = 3000;
-/// Longer than anything here takes on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(300);
-/// How often something is looked at that is waited for.
-const LOOK: Duration = Duration::from_millis(10);
+pub(crate) use job::{Job, PATIENCE, events_in, undisturbed, wait_for_checkpoints, wait_until};
 
 /// What is done to the program in one life, and how it is started.
 #[derive(Clone, Copy, Debug)]
@@ -58,173 +48,10 @@ fn lives(mut random: Random) -> impl Iterator<Item = Life> {
     })
 }
 
-/// The job and what is left of its lives.
-struct Soak {
-    name: &'static str,
-    folder: tempfile::TempDir,
-    /// For checkpoints, where one can be mounted.
-    disk: Option<SmallDisk>,
-    settings: Settings,
-    /// The savepoint that the next start begins from, if it does not resume by itself.
-    from: Option<PathBuf>,
-    savepoints: u32,
-    /// Files that nobody named after the last kill.
-    orphans: BTreeSet<PathBuf>,
-}
-
-impl Soak {
-    fn new(name: &'static str, settings: Settings) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("told")).unwrap();
-        control_below(folder.path());
-        let disk = SmallDisk::mount("64m");
-        if disk.is_none() {
-            eprintln!("{name}: nothing can be mounted here: no disk will be full");
-        }
-        Self {
-            name,
-            folder,
-            disk,
-            settings,
-            from: None,
-            savepoints: 0,
-            orphans: BTreeSet::new(),
-        }
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn checkpoints(&self) -> PathBuf {
-        let disk = self.disk.as_ref().map(SmallDisk::path);
-        disk.unwrap_or_else(|| self.path()).join("checkpoints")
-    }
-
-    /// A file by which the job is told something.
-    fn told(&self, name: &str) -> PathBuf {
-        self.path().join("told").join(name)
-    }
-
-    fn tell(&self, name: &str) {
-        fs::write(self.told(name), "").unwrap();
-    }
-
-    /// A folder for one more savepoint.
-    fn new_target(&mut self) -> PathBuf {
-        self.savepoints += 1;
-        self.path().join(format!("savepoints-{}", self.savepoints))
-    }
-
-    fn program(&self, parallelism: u64) -> Program {
-        let program = Program::subject(&self.path().join("logs"), "soak")
-            .option("output", self.path().join("output").display())
-            .option("keys", KEYS)
-            .option("window-ms", WINDOW_MS)
-            .option("rate", RATE)
-            .option("told", self.path().join("told").display())
-            .option("parallelism", parallelism)
-            .durable(self.path(), 40)
-            .set(
-                "execution.checkpointing.dir",
-                format!("file://{}", self.checkpoints().display()),
-            )
-            .set("control.dir", self.path().join("control").display())
-            .set("execution.checkpointing.tolerable-failed-checkpoints", 1_000_000)
-            .set("restart-strategy.type", "fixed-delay")
-            .set("restart-strategy.fixed-delay.attempts", 1_000_000)
-            .set("restart-strategy.fixed-delay.delay", "10 ms")
-            .set_all(self.settings);
-        match &self.from {
-            Some(from) => program.option("from-savepoint", from.display()),
-            None => program,
-        }
-    }
-
-    /// What must be so when no program runs: what the checkpoints name is there, and what nobody named when the last program died is not there any more.
-    fn look(&mut self, completed: usize) {
-        let mut orphans = BTreeSet::new();
-        for job in job_folders(&self.checkpoints()) {
-            let left = JobFolder::read(&job);
-            left.assert_whole(self.name);
-            orphans.extend(left.orphans);
-        }
-        if completed > 0 {
-            let survivors: Vec<_> = self.orphans.intersection(&orphans).collect();
-            assert!(
-                survivors.is_empty(),
-                "{}: nobody names {survivors:#?}, and a start has left them",
-                self.name
-            );
-        } else {
-            // It may have died before it had begun to sweep.
-            orphans.retain(|path| self.orphans.contains(path));
-        }
-        self.orphans = orphans;
-    }
-
-    fn live(&mut self, life: Life) {
-        let log = life.fault.happens_to(self, life);
-        assert!(!log.contains("FAULT"), "{}: {life:?}:\n{log}", self.name);
-        self.look(completed(&log));
-    }
-
-    /// Lets it come to its end; returns all lines and how many events there were.
-    fn end(&self, parallelism: u64) -> (Vec<Vec<u8>>, usize) {
-        self.tell("enough");
-        let ended = self.program(parallelism).run().expect_code(0);
-        assert!(!ended.log.contains("FAULT"), "{}:\n{}", self.name, ended.log);
-        let left = job_folders(&self.checkpoints());
-        assert!(left.is_empty(), "{}: {left:?} is left of ended jobs", self.name);
-        let lines = finished_lines(&self.path().join("output"));
-        let events = lines.iter().filter(|line| line.starts_with(b"e ")).count();
-        (lines, events)
-    }
-}
-
-/// The lines of a run that is left alone.
-fn undisturbed(events: usize) -> Vec<Vec<u8>> {
-    let folder = tempfile::tempdir().unwrap();
-    let output = folder.path().join("output");
-    Program::subject(&folder.path().join("logs"), "soak")
-        .option("output", output.display())
-        .option("keys", KEYS)
-        .option("window-ms", WINDOW_MS)
-        .option("records", events)
-        .run()
-        .expect_code(0);
-    finished_lines(&output)
-}
-
-/// How many checkpoints a start has completed.
-fn completed(log: &str) -> usize {
-    log.matches("checkpoint completed checkpoint=").count()
-}
-
-/// Waits until a running program has come so far.
-fn wait_until(running: &mut Running, what: &str, mut is_so: impl FnMut(&Running) -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so(running) {
-        assert!(
-            !running.ends_within(LOOK) && Instant::now() < deadline,
-            "waited for {what}:\n{}",
-            running.log()
-        );
-    }
-}
-
-/// Waits until so many more checkpoints are complete.
-fn wait_for_checkpoints(running: &mut Running, more: usize) {
-    let wanted = completed(&running.log()) + more;
-    wait_until(running, "a checkpoint", |running| {
-        completed(&running.log()) >= wanted
-    });
-}
-
 fn soak(name: &'static str, settings: Settings) {
     let begun = Instant::now();
     let time = Duration::from_secs(number("MILLPOND_SOAK_SECONDS", 20));
-    let mut soak = Soak::new(name, settings);
+    let mut job = Job::new(name, settings);
     let mut lived = 0;
     let mut last = 1;
     for life in lives(Random::of_test(name)) {
@@ -234,9 +61,10 @@ fn soak(name: &'static str, settings: Settings) {
         }
         lived += 1;
         eprintln!("{name}: life {lived} at {:?}: {life:?}", begun.elapsed());
-        soak.live(life);
+        let log = life.fault.happens_to(&mut job, life);
+        job.look(&log);
     }
-    let (found, events) = soak.end(last);
+    let (found, events) = job.end(last);
     eprintln!("{name}: {lived} lives, {events} events");
     assert_exactly(&found, &undisturbed(events), name);
 }
