@@ -12,11 +12,14 @@ mod expiring;
 mod failing;
 mod idle;
 mod late_reader;
+mod many_timers;
 mod numbered_events;
 mod picky_files;
 mod pipeline;
 mod rationed;
 mod slow_sink;
+mod soak;
+mod told;
 mod tumbling;
 mod windows;
 
@@ -51,6 +54,10 @@ enum Job {
     LateReader(late_reader::Args),
     /// Keys that expire, by a clock that counts records
     Expiring(expiring::Args),
+    /// Every kind of state, and what a test may do to it
+    Soak(soak::Args),
+    /// Very many timers, which wait for the end of the input
+    ManyTimers(many_timers::Args),
     /// A source that has nothing to read until standard input is closed
     Idle(idle::Args),
 }
@@ -70,6 +77,8 @@ fn main() -> ExitCode {
         Job::SlowSink(args) => slow_sink::run(args),
         Job::LateReader(args) => late_reader::run(args),
         Job::Expiring(args) => expiring::run(args),
+        Job::Soak(args) => soak::run(args),
+        Job::ManyTimers(args) => many_timers::run(args),
         Job::Idle(args) => idle::run(args),
     };
     match result {
