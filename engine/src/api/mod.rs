@@ -8,6 +8,7 @@ mod environment;
 mod function;
 mod keyed;
 mod nodes;
+mod process_function;
 mod sink;
 mod source;
 mod stream;
@@ -24,6 +25,7 @@ pub use data::{Data, TimestampMs, WATERMARK_MAX, WATERMARK_MIN};
 pub use environment::StreamExecutionEnvironment;
 pub use function::{KeyedProcessFunction, ProcessContext, Timer};
 pub use keyed::KeyedStream;
+pub use process_function::{FunctionContext, ProcessFunction};
 pub use sink::{
     Committer, PreCommit, Sink, SinkContext, SinkWriter, TwoPhaseCommitSink, TwoPhaseCommitWriter,
 };

@@ -3,13 +3,14 @@
 use super::Collector;
 use super::data::{Data, TimestampMs};
 use super::function::KeyedProcessFunction;
+use super::process_function::ProcessFunction;
 use super::sink::{Sink, TwoPhaseCommitSink};
 use super::source::Source;
 use crate::runtime::plan::types::{AnyStage, Schedule};
 use crate::runtime::plan::{OperatorNode, SourceNode, StageBuild, TypeOps, type_ops};
 use crate::runtime::stages::{
-    ElementStage, KeySelector, KeyedStage, Outputs, PerRecord, SinkStage, TwoPhaseStage, WatermarkStage,
-    WatermarkStrategy,
+    ElementStage, FunctionStage, KeySelector, KeyedStage, Outputs, PerRecord, Process, SinkStage,
+    TwoPhaseStage, WatermarkStage, WatermarkStrategy,
 };
 use crate::runtime::{Next, OperatorName, SourcePorts, SourceTask, Stage, TaskContext, Time};
 use crate::{Error, ErrorKind, Result, codec};
@@ -107,6 +108,32 @@ impl<T: Data, U: Data, F: FnMut(T, &mut Collector<U>) -> Result<()> + Clone + Se
             self.function.clone(),
             outputs,
         )))
+    }
+}
+
+pub(crate) struct ProcessNode<T, U, F> {
+    function: F,
+    types: PhantomData<fn(T) -> U>,
+}
+
+impl<T: Data, U: Data, F: ProcessFunction<T, U>> ProcessNode<T, U, F> {
+    pub(crate) fn new(function: F) -> Self {
+        Self {
+            function,
+            types: PhantomData,
+        }
+    }
+}
+
+impl<T: Data, U: Data, F: ProcessFunction<T, U>> OperatorNode for ProcessNode<T, U, F> {
+    fn output(&self) -> Arc<dyn TypeOps> {
+        type_ops::<U>()
+    }
+
+    fn stage(&self, build: StageBuild) -> Result<AnyStage> {
+        let (name, _, outputs) = outputs::<U>(build)?;
+        let logic = Process::<T, F>::new(self.function.clone());
+        Ok(any::<T>(FunctionStage::new(name, logic, outputs)))
     }
 }
 

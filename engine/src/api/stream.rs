@@ -5,7 +5,8 @@ use super::data::{Data, TimestampMs};
 use super::environment::SharedPlan;
 use super::function::KeyedProcessFunction;
 use super::keyed::KeyedStream;
-use super::nodes::{ElementNode, SinkNode, TwoPhaseNode, WatermarkNode};
+use super::nodes::{ElementNode, ProcessNode, SinkNode, TwoPhaseNode, WatermarkNode};
+use super::process_function::ProcessFunction;
 use super::sink::{Sink, TwoPhaseCommitSink};
 use crate::Result;
 use crate::runtime::plan::{EdgePlan, EdgeRule, Node, NodeKind, OperatorNode, type_ops};
@@ -157,11 +158,16 @@ impl<T: Data> DataStream<T> {
     }
 
     /// Turns each record into any number of others, also to side outputs, or fails the attempt.
-    pub fn process<U: Data>(
+    pub fn try_flat_map<U: Data>(
         &self,
         function: impl FnMut(T, &mut Collector<U>) -> Result<()> + Clone + Send + Sync + 'static,
     ) -> DataStream<U> {
-        self.element("Process", function)
+        self.element("FlatMap", function)
+    }
+
+    /// Calls a function that may keep operator state.
+    pub fn process<U: Data, F: ProcessFunction<T, U>>(&self, function: F) -> DataStream<U> {
+        self.operator("Process", &self.rule, true, ProcessNode::<T, U, F>::new(function))
     }
 
     /// The records that the operator of this stream emits to the side output `tag`.
@@ -227,7 +233,7 @@ impl<T: Data> DataStream<T> {
 
     /// Writes the records to a sink without transactions.
     pub fn sink_to<S: Sink<Input = T>>(&self, sink: S) -> DataStreamSink {
-        let stream = self.operator::<()>("Sink", &self.rule, false, SinkNode::new(sink));
+        let stream = self.operator::<()>("Sink", &self.rule, true, SinkNode::new(sink));
         DataStreamSink { stream }
     }
 

@@ -1,4 +1,4 @@
-//! Keyed state as functions use it: typed handles over the state backend.
+//! State as functions use it: typed handles over the state backend, and [operator state](operator), which belongs to no key.
 //!
 //! A function registers its states by name when it is opened ([`StateRegistry`]) and keeps the handles; each access is scoped to the key of the
 //! record or timer that is being processed, which the [`KeyedContext`] knows. The types are written down with the state, so that a program
@@ -10,6 +10,7 @@ mod folding;
 mod keys;
 mod list;
 mod map;
+pub mod operator;
 mod slot_cache;
 mod slots;
 mod timers;
@@ -22,6 +23,10 @@ pub use descriptor::StateRegistry;
 pub use folding::{AggregateFunction, AggregatingState, ReducingState};
 pub use list::ListState;
 pub use map::MapState;
+pub use operator::{
+    BroadcastState, BroadcastStates, FunctionInitializationContext, FunctionSnapshotContext,
+    ListStateDescriptor, ListStates, MapStateDescriptor, OperatorListState,
+};
 pub(crate) use timers::DueTimer;
 pub use timers::TimerDomain;
 pub use ttl::{StateTtlConfig, StateVisibility, TtlTimeProvider, TtlUpdate};
@@ -29,4 +34,5 @@ pub use value::ValueState;
 
 pub(crate) use descriptor::StateCodec;
 pub(crate) use keys::Hasher;
+pub(crate) use operator::{EncodedState, OperatorStates};
 pub(crate) use window_keys::WindowKeys;

@@ -1,6 +1,7 @@
 //! Functions with keyed state, as a stage.
 
 use super::keyed_storage::{StorageSink, keyed_handle, restore_handles};
+use super::operator_state::{failed_to_open, open_operator_state, write_operator_state};
 use super::outputs::Outputs;
 use crate::api::{Data, TimestampMs, WATERMARK_MIN};
 use crate::backend::adapter::OpenSubtask;
@@ -11,7 +12,10 @@ use crate::runtime::port::Prepare;
 use crate::runtime::snapshot::{OperatorName, SnapshotContext};
 use crate::runtime::stage::{Stage, StageControl};
 use crate::runtime::task::{TaskContext, now_ms};
-use crate::state::{DueTimer, Hasher, KeyedContext, StateCodec, StateRegistry, TimerDomain};
+use crate::state::{
+    DueTimer, FunctionInitializationContext, FunctionSnapshotContext, Hasher, KeyedContext, StateCodec,
+    StateRegistry, TimerDomain,
+};
 use crate::{Error, ErrorKind, Result, codec};
 use millpond_backend_api::{CheckpointEvent, KeyGroupRange, StateDescriptor};
 use std::marker::PhantomData;
@@ -46,6 +50,16 @@ fn key_width(shape: &TypeShape) -> Option<usize> {
 pub(crate) trait KeyedLogic<T, U>: 'static {
     /// The shape of the keys that state is stored under.
     fn key_shape(&self) -> TypeShape;
+
+    /// Asks for operator states.
+    fn initialize_state(&mut self, _context: &mut FunctionInitializationContext<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    /// The operator states are about to be written.
+    fn snapshot_state(&mut self, _context: &mut FunctionSnapshotContext<'_>) -> Result<()> {
+        Ok(())
+    }
 
     /// Registers the states.
     fn open(&mut self, states: &mut StateRegistry<'_>) -> Result<()>;
@@ -130,6 +144,8 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> KeyedStage<T, U, L> {
         let shape = self.logic.key_shape();
         let clock = Arc::clone(&task.job.ttl_clock);
         let mut context = KeyedContext::new(backend, key_width(&shape), self.max_parallelism, clock);
+        context.operator =
+            open_operator_state(&self.name, task, |context| self.logic.initialize_state(context))?;
         let mut registry = StateRegistry::new(&mut context, CodecId::of_shape(&shape));
         self.logic.open(&mut registry)?;
         context.timers.open(&mut context.backend)?;
@@ -197,11 +213,7 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> StageControl for KeyedStage<T, U, L>
     fn open(&mut self, task: &TaskContext) -> Result<()> {
         self.outputs.open(task)?;
         let _entered = task.enter(&self.name.name);
-        self.open_state(task).map_err(|error| match error.kind() {
-            // What is stored does not fit what the program has, or is not what was written: the attempt has not begun.
-            ErrorKind::State | ErrorKind::Damaged => Error::new(ErrorKind::Restore, error.to_string()),
-            _ => error,
-        })?;
+        self.open_state(task).map_err(failed_to_open)?;
         self.arm(task);
         Ok(())
     }
@@ -226,6 +238,11 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> StageControl for KeyedStage<T, U, L>
         } else if let Some(context) = &mut self.context {
             let _entered = task.enter(&self.name.name);
             let may_share = snapshot.may_share() && task.job.incremental;
+            self.logic.snapshot_state(&mut FunctionSnapshotContext {
+                states: &mut context.operator,
+                checkpoint: snapshot.id,
+            })?;
+            let operator_state = context.operator.encode()?;
             let writer = context.snapshot(snapshot.id.0, may_share, snapshot.form())?;
             let is_checkpoint = snapshot.options.kind.savepoint().is_none();
             let mut part = self.name.snapshot(task);
@@ -250,7 +267,7 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> StageControl for KeyedStage<T, U, L>
                         .into_iter()
                         .map(|handle| keyed_handle(&backend, handle))
                         .collect();
-                    Ok(())
+                    write_operator_state(operator_state, run, part)
                 })),
             );
         }

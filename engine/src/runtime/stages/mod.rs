@@ -1,8 +1,10 @@
 //! The operators themselves, as stages of a chain.
 
 mod element;
+mod function;
 mod keyed;
 mod keyed_storage;
+mod operator_state;
 mod outputs;
 mod per_record;
 mod sink;
@@ -11,6 +13,7 @@ mod watermarks;
 mod windows;
 
 pub(crate) use element::ElementStage;
+pub(crate) use function::{FunctionStage, Moment, Process};
 pub(crate) use keyed::{KeySelector, KeyedStage, hash_keys};
 pub(crate) use keyed_storage::SharedFilesWritten;
 pub(crate) use outputs::{Outputs, Side, TypedSide};

@@ -7,7 +7,10 @@ use crate::api::{Data, KeyedProcessFunction, ProcessContext, Timer};
 use crate::codec::{TypeShape, shape_of};
 use crate::runtime::batch::Batch;
 use crate::runtime::task::TaskContext;
-use crate::state::{DueTimer, KeyedContext, StateRegistry, TimerDomain};
+use crate::state::{
+    DueTimer, FunctionInitializationContext, FunctionSnapshotContext, KeyedContext, StateRegistry,
+    TimerDomain,
+};
 use std::marker::PhantomData;
 
 /// Calls a [`KeyedProcessFunction`]. Compiled for the function, so that there is no dynamic call a record.
@@ -37,6 +40,14 @@ where
 {
     fn key_shape(&self) -> TypeShape {
         shape_of::<K>()
+    }
+
+    fn initialize_state(&mut self, context: &mut FunctionInitializationContext<'_>) -> Result<()> {
+        self.function.initialize_state(context)
+    }
+
+    fn snapshot_state(&mut self, context: &mut FunctionSnapshotContext<'_>) -> Result<()> {
+        self.function.snapshot_state(context)
     }
 
     fn open(&mut self, states: &mut StateRegistry<'_>) -> Result<()> {
