@@ -14,6 +14,8 @@ mod bad_input;
 #[cfg(test)]
 mod cluster;
 #[cfg(test)]
+mod connected;
+#[cfg(test)]
 mod dataflow;
 #[cfg(test)]
 mod event_time;
@@ -47,6 +49,8 @@ mod restore;
 mod retained;
 #[cfg(test)]
 mod rocksdb;
+#[cfg(test)]
+mod rules;
 #[cfg(test)]
 mod savepoints;
 #[cfg(test)]

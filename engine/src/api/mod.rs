@@ -1,8 +1,11 @@
 //! What users write: environments, streams, functions, and the traits of sources and sinks.
 
 mod backends;
+mod broadcast_function;
 mod client;
+mod co_function;
 mod collector;
+mod connected;
 mod data;
 mod environment;
 mod function;
@@ -19,8 +22,17 @@ pub use crate::runtime::WatermarkStrategy;
 pub use backends::{
     FsStateBackend, HashMapStateBackend, MemoryStateBackend, RocksDbStateBackend, StateBackendSetting,
 };
+pub use broadcast_function::{
+    BroadcastProcessFunction, KeyedBroadcastContext, KeyedBroadcastProcessFunction, KeyedReadOnlyContext,
+    ReadOnlyContext,
+};
 pub use client::{JobClient, JobExecutionResult, JobProgress};
+pub use co_function::{CoProcessFunction, KeyedCoProcessFunction};
 pub use collector::{Collector, OutputTag};
+pub use connected::{
+    BroadcastConnectedStream, BroadcastStream, Connect, ConnectedStreams, KeyedBroadcastConnectedStream,
+    KeyedConnectedStreams,
+};
 pub use data::{Data, TimestampMs, WATERMARK_MAX, WATERMARK_MIN};
 pub use environment::StreamExecutionEnvironment;
 pub use function::{KeyedProcessFunction, ProcessContext, Timer};

@@ -113,6 +113,11 @@ impl<'a> FunctionContext<'a> {
         Self { states, moment }
     }
 
+    /// What a context has whose broadcast states are read-only.
+    pub(crate) fn parts(&mut self) -> (&BroadcastStates, &mut ListStates, Moment) {
+        (&self.states.broadcast, &mut self.states.lists, self.moment)
+    }
+
     /// The event time of the record, if it has one.
     #[must_use]
     pub fn timestamp(&self) -> Option<TimestampMs> {

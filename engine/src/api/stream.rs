@@ -69,8 +69,14 @@ impl<T: Data> DataStream<T> {
             tag: from.tag.clone(),
             rule: rule.clone(),
             types: type_ops::<T>(),
+            is_second: false,
         };
         self.from.iter().map(edge).collect()
+    }
+
+    /// How the records go to whatever operator comes next.
+    pub(super) fn rule(&self) -> EdgeRule {
+        self.rule.clone()
     }
 
     /// Adds an operator that reads this stream.
@@ -318,6 +324,31 @@ impl DataStreamSink {
             stream: self.stream.set_parallelism(parallelism),
         }
     }
+}
+
+/// Adds an operator that reads two streams, each by a rule of its own.
+pub(super) fn connected_operator<A: Data, B: Data, U: Data>(
+    (first, first_rule): (&DataStream<A>, EdgeRule),
+    (second, second_rule): (&DataStream<B>, EdgeRule),
+    name: &str,
+    has_state: bool,
+    operator: impl OperatorNode + 'static,
+) -> DataStream<U> {
+    let mut inputs = first.edges(&first_rule);
+    inputs.extend(second.edges(&second_rule).into_iter().map(|edge| EdgePlan {
+        is_second: true,
+        ..edge
+    }));
+    let node = first.plan.borrow_mut().add(Node {
+        name: name.to_owned(),
+        uid: None,
+        parallelism: None,
+        max_parallelism: None,
+        inputs,
+        kind: NodeKind::Operator(Arc::new(operator)),
+        has_state,
+    });
+    DataStream::of_node(SharedPlan::clone(&first.plan), node)
 }
 
 /// Where a keyed function is added: see [`KeyedStream`].

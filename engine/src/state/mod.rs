@@ -7,6 +7,7 @@
 mod context;
 mod descriptor;
 mod folding;
+mod handle;
 mod keys;
 mod list;
 mod map;
@@ -21,6 +22,7 @@ mod window_keys;
 pub use context::KeyedContext;
 pub use descriptor::StateRegistry;
 pub use folding::{AggregateFunction, AggregatingState, ReducingState};
+pub use handle::KeyedStateHandle;
 pub use list::ListState;
 pub use map::MapState;
 pub use operator::{

@@ -25,6 +25,9 @@ pub(crate) struct Moment {
 
 /// What a function does apart from taking records; the [`FunctionStage`] around it keeps its state.
 pub(crate) trait FunctionLogic<U>: 'static {
+    /// Whether it may have state in checkpoints.
+    const HAS_STATE: bool = true;
+
     /// Asks for the states.
     fn initialize_state(&mut self, context: &mut FunctionInitializationContext<'_>) -> Result<()>;
 
@@ -117,6 +120,9 @@ impl<U: Data, L: FunctionLogic<U>> StageControl for FunctionStage<U, L> {
 
     fn open(&mut self, task: &TaskContext) -> Result<()> {
         self.outputs.open(task)?;
+        if !L::HAS_STATE {
+            return Ok(());
+        }
         let _entered = task.enter(&self.name.name);
         self.states = open_operator_state(&self.name, task, |context| self.logic.initialize_state(context))
             .map_err(failed_to_open)?;
@@ -140,6 +146,9 @@ impl<U: Data, L: FunctionLogic<U>> StageControl for FunctionStage<U, L> {
     }
 
     fn snapshot(&mut self, snapshot: &mut SnapshotContext, task: &TaskContext) -> Result<()> {
+        if !L::HAS_STATE {
+            return self.outputs.snapshot(snapshot, task);
+        }
         let started = Instant::now();
         let part = self.name.snapshot(task);
         if snapshot.writes_state() {

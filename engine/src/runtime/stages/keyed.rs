@@ -46,7 +46,8 @@ fn key_width(shape: &TypeShape) -> Option<usize> {
     shape.fixed_width().filter(|width| *width > 0)
 }
 
-/// What a keyed operator does with records and timers; the [`KeyedStage`] around it has everything else that keyed state needs.
+/// What a keyed operator does apart from taking records; the [`KeyedStage`] around it has everything else that keyed state needs. `T` is what it reads: the
+/// type of its records, or of those of both inputs.
 pub(crate) trait KeyedLogic<T, U>: 'static {
     /// The shape of the keys that state is stored under.
     fn key_shape(&self) -> TypeShape;
@@ -64,20 +65,23 @@ pub(crate) trait KeyedLogic<T, U>: 'static {
     /// Registers the states.
     fn open(&mut self, states: &mut StateRegistry<'_>) -> Result<()>;
 
-    /// Takes the records of a batch.
-    fn batch(
-        &mut self,
-        batch: &mut Batch<T>,
-        context: &mut KeyedContext,
-        outputs: &mut Outputs<U>,
-        task: &TaskContext,
-    ) -> Result<()>;
-
     /// A timer is due.
     fn timer(
         &mut self,
         domain: TimerDomain,
         due: &DueTimer,
+        context: &mut KeyedContext,
+        outputs: &mut Outputs<U>,
+        task: &TaskContext,
+    ) -> Result<()>;
+}
+
+/// What a keyed operator does with the records of its one input.
+pub(crate) trait KeyedBatch<T, U>: KeyedLogic<T, U> {
+    /// Takes the records of a batch.
+    fn batch(
+        &mut self,
+        batch: &mut Batch<T>,
         context: &mut KeyedContext,
         outputs: &mut Outputs<U>,
         task: &TaskContext,
@@ -154,12 +158,32 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> KeyedStage<T, U, L> {
         Ok(())
     }
 
-    /// Processes the records of a batch.
-    fn process(&mut self, batch: &mut Batch<T>, task: &TaskContext) -> Result<()> {
-        match &mut self.context {
-            Some(context) => self.logic.batch(batch, context, &mut self.outputs, task),
-            None => Ok(()),
+    /// Has `call` take the records of a batch, at first a few at a time.
+    pub(super) fn take<R>(
+        &mut self,
+        batch: &mut Batch<R>,
+        task: &TaskContext,
+        mut call: impl FnMut(
+            &mut L,
+            &mut Batch<R>,
+            &mut KeyedContext,
+            &mut Outputs<U>,
+            &TaskContext,
+        ) -> Result<()>,
+    ) -> Result<()> {
+        let _entered = task.enter(&self.name.name);
+        if let Some(context) = &mut self.context {
+            while self.portion < batch.records.len().min(BATCH_RECORDS) {
+                let mut first = batch.take_first(self.portion);
+                self.portion *= 2;
+                call(&mut self.logic, &mut first, context, &mut self.outputs, task)?;
+            }
+            call(&mut self.logic, batch, context, &mut self.outputs, task)?;
         }
+        batch.clear();
+        self.outputs.flush(task)?;
+        self.arm(task);
+        Ok(())
     }
 
     fn fire(&mut self, domain: TimerDomain, until: TimestampMs, task: &TaskContext) -> Result<()> {
@@ -189,19 +213,9 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> KeyedStage<T, U, L> {
     }
 }
 
-impl<T: Data, U: Data, L: KeyedLogic<T, U>> Stage<T> for KeyedStage<T, U, L> {
+impl<T: Data, U: Data, L: KeyedBatch<T, U>> Stage<T> for KeyedStage<T, U, L> {
     fn batch(&mut self, batch: &mut Batch<T>, task: &TaskContext) -> Result<()> {
-        let _entered = task.enter(&self.name.name);
-        while self.portion < batch.records.len().min(BATCH_RECORDS) {
-            let mut first = batch.take_first(self.portion);
-            self.portion *= 2;
-            self.process(&mut first, task)?;
-        }
-        self.process(batch, task)?;
-        batch.clear();
-        self.outputs.flush(task)?;
-        self.arm(task);
-        Ok(())
+        self.take(batch, task, L::batch)
     }
 }
 

@@ -1,10 +1,12 @@
 //! Names and types of operator states.
 
+use super::context::FunctionInitializationContext;
 use super::store::OperatorStates;
 use crate::Result;
 use crate::api::Data;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 /// The name of a list and the type of its elements.
 pub struct ListStateDescriptor<T> {
@@ -80,13 +82,43 @@ impl<K, V> fmt::Debug for MapStateDescriptor<K, V> {
     }
 }
 
-/// Registers a broadcast state of types that are forgotten here.
-pub(crate) trait RegistersBroadcast: Send + Sync {
-    fn register(&self, states: &mut OperatorStates) -> Result<()>;
+/// A [`MapStateDescriptor`] of any types, as [`DataStream::broadcast_with`](crate::api::DataStream::broadcast_with) takes them.
+pub trait BroadcastStateDescriptor: sealed::Erases + fmt::Debug {}
+
+impl<K: Data + Ord, V: Data> BroadcastStateDescriptor for MapStateDescriptor<K, V> {}
+
+/// A descriptor of a broadcast state whose types are forgotten.
+#[derive(Clone)]
+pub struct ErasedDescriptor(Arc<dyn Fn(&mut OperatorStates) -> Result<()> + Send + Sync>);
+
+impl fmt::Debug for ErasedDescriptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ErasedDescriptor")
+    }
 }
 
-impl<K: Data + Ord, V: Data> RegistersBroadcast for MapStateDescriptor<K, V> {
-    fn register(&self, states: &mut OperatorStates) -> Result<()> {
-        states.broadcast_state(self).map(drop)
+impl ErasedDescriptor {
+    pub(crate) fn of(descriptor: &dyn BroadcastStateDescriptor) -> Self {
+        descriptor.erase()
+    }
+
+    /// Registers states of all `descriptors`, whether the function asks for them or not.
+    pub(crate) fn register_all(all: &[Self], context: &mut FunctionInitializationContext<'_>) -> Result<()> {
+        all.iter().try_for_each(|Self(register)| register(context.states))
+    }
+}
+
+mod sealed {
+    pub trait Erases {
+        fn erase(&self) -> super::ErasedDescriptor;
+    }
+}
+
+impl<K: Data + Ord, V: Data> sealed::Erases for MapStateDescriptor<K, V> {
+    fn erase(&self) -> ErasedDescriptor {
+        let descriptor = self.clone();
+        ErasedDescriptor(Arc::new(move |states| {
+            states.broadcast_state(&descriptor).map(drop)
+        }))
     }
 }

@@ -22,6 +22,7 @@ mod tests;
 
 pub use broadcast::{BroadcastState, BroadcastStates};
 pub use context::{FunctionInitializationContext, FunctionSnapshotContext};
-pub use descriptor::{ListStateDescriptor, MapStateDescriptor};
+pub(crate) use descriptor::ErasedDescriptor;
+pub use descriptor::{BroadcastStateDescriptor, ListStateDescriptor, MapStateDescriptor};
 pub use list::{ListStates, OperatorListState};
 pub(crate) use store::{EncodedState, OperatorStates};
