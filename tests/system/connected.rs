@@ -489,7 +489,7 @@ fn a_broadcast_record_changes_the_state_of_all_keys() {
         if backend == "filesystem" {
             config.set_string(
                 "execution.checkpointing.dir",
-                &format!("file://{}", folder.path().display()),
+                format!("file://{}", folder.path().display()),
             );
         }
         let env = StreamExecutionEnvironment::with_configuration(config);

@@ -347,7 +347,7 @@ fn build_task<'scope>(
                 command_input: control.command_input,
             };
             Box::new(move |capabilities| match pair {
-                Some(pair) => pair.chain_task(task, stage, inputs, second, &upstream, ports, capabilities),
+                Some(pair) => pair.chain_task(task, stage, [inputs, second], &upstream, ports, capabilities),
                 None => types.chain_task(task, stage, inputs, &upstream, ports, capabilities),
             })
         }

@@ -22,6 +22,9 @@ pub(crate) type Schedule = Box<dyn FnMut(&[MutableAntichain<Time>]) -> bool>;
 /// A stage of some type: a `Box<dyn Stage<T>>`.
 pub(crate) type AnyStage = Box<dyn Any>;
 
+/// Inputs of some type, each with its number: `Box<dyn InputEdge<T>>`.
+pub(crate) type AnyInputs = Vec<(usize, Box<dyn Any>)>;
+
 /// The two ends of an edge between tasks.
 pub(crate) struct Connected {
     /// The last stage of the chain upstream.
@@ -52,7 +55,7 @@ pub(crate) trait TypeOps: Send + Sync {
         &self,
         task: TaskContext,
         stage: AnyStage,
-        inputs: Vec<(usize, Box<dyn Any>)>,
+        inputs: AnyInputs,
         upstream: &[u32],
         ports: TaskPorts,
         capabilities: Vec<Capability<Time>>,
@@ -86,7 +89,7 @@ fn stages<T: Data>(stages: Vec<AnyStage>) -> Result<Next<T>> {
     Ok(Next::new(stages))
 }
 
-fn edges<T: Data>(inputs: Vec<(usize, Box<dyn Any>)>) -> Result<Vec<(usize, Box<dyn InputEdge<T>>)>> {
+fn edges<T: Data>(inputs: AnyInputs) -> Result<Vec<(usize, Box<dyn InputEdge<T>>)>> {
     inputs
         .into_iter()
         .map(|(number, input)| Ok((number, expect::<Box<dyn InputEdge<T>>>(input)?)))
@@ -100,8 +103,7 @@ pub(crate) trait PairOps: Send + Sync {
         &self,
         task: TaskContext,
         stage: AnyStage,
-        first: Vec<(usize, Box<dyn Any>)>,
-        second: Vec<(usize, Box<dyn Any>)>,
+        inputs: [AnyInputs; 2],
         upstream: &[u32],
         ports: TaskPorts,
         capabilities: Vec<Capability<Time>>,
@@ -118,13 +120,13 @@ impl<A: Data, B: Data> PairOps for Typed<(A, B)> {
         &self,
         task: TaskContext,
         stage: AnyStage,
-        first: Vec<(usize, Box<dyn Any>)>,
-        second: Vec<(usize, Box<dyn Any>)>,
+        inputs: [AnyInputs; 2],
         upstream: &[u32],
         ports: TaskPorts,
         capabilities: Vec<Capability<Time>>,
     ) -> Result<Schedule> {
         let stage = expect::<Box<dyn CoStage<A, B>>>(stage)?;
+        let [first, second] = inputs;
         let inputs = TwoInputs::new(stage, edges::<A>(first)?, edges::<B>(second)?);
         let mut task = ChainTask::new(task, inputs, upstream, ports, capabilities);
         Ok(Box::new(move |frontiers| task.schedule(frontiers)))
@@ -163,7 +165,7 @@ impl<T: Data> TypeOps for Typed<T> {
         &self,
         task: TaskContext,
         stage: AnyStage,
-        inputs: Vec<(usize, Box<dyn Any>)>,
+        inputs: AnyInputs,
         upstream: &[u32],
         ports: TaskPorts,
         capabilities: Vec<Capability<Time>>,
