@@ -17,6 +17,7 @@ mod numbered_events;
 mod picky_files;
 mod pipeline;
 mod rationed;
+mod rules;
 mod slow_sink;
 mod soak;
 mod told;
@@ -44,6 +45,8 @@ enum Job {
     Windows(windows::Args),
     /// Tumbling windows by the API
     Tumbling(tumbling::Args),
+    /// Connected streams, broadcast rules and operator state
+    Rules(rules::Args),
     /// A function that panics or fails at some record
     Failing(failing::Args),
     /// Numbers into files, and a function that panics in this process
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Job::Backlog(args) => backlog::run(args),
         Job::Windows(args) => windows::run(args),
         Job::Tumbling(args) => tumbling::run(args),
+        Job::Rules(args) => rules::run(args),
         Job::Failing(args) => failing::run(args),
         Job::PickyFiles(args) => picky_files::run(args),
         Job::SlowSink(args) => slow_sink::run(args),

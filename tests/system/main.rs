@@ -18,6 +18,8 @@ mod cluster;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod connected;
+#[cfg(test)]
 mod dataflow;
 #[cfg(test)]
 mod event_time;
@@ -55,6 +57,8 @@ mod restore;
 mod retained;
 #[cfg(test)]
 mod rocksdb;
+#[cfg(test)]
+mod rules;
 #[cfg(test)]
 mod savepoints;
 #[cfg(test)]
