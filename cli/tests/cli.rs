@@ -1,10 +1,12 @@
 //! Runs the `millpond` command.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+use millpond_engine::codec::CodecId;
 use millpond_engine::checkpoint::metadata::{self, CheckpointMetadata, OperatorMetadata, StateDescription};
 use millpond_engine::checkpoint::storage::{
     CheckpointStorage, FileStorage, FileStorageOptions, Scope, StreamHint,
 };
+use millpond_engine::state::StateCodec;
 use millpond_engine::checkpoint::{
     CheckpointId, CheckpointingMode, FileLocation, JobId, KeyedHandle, OperatorId, SubtaskSnapshot,
 };
@@ -68,7 +70,12 @@ fn checkpoint(root: &Path) -> (PathBuf, PathBuf) {
             states: vec![StateDescription {
                 name: "counts".to_owned(),
                 kind: "value".to_owned(),
-                codec: "u64".to_owned(),
+                codec: Some(StateCodec {
+                    key: CodecId::of::<String>(),
+                    map_key: None,
+                    value: CodecId::of::<u64>(),
+                    ttl: false,
+                }),
                 width: Some(8),
             }],
             subtasks: vec![snapshot],

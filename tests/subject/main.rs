@@ -7,6 +7,7 @@ use millpond_engine::config::{CommonArgs, init_logging};
 use std::process::ExitCode;
 
 mod churn;
+mod evolving;
 mod expiring;
 mod failing;
 mod idle;
@@ -48,6 +49,8 @@ enum Job {
     LateReader(late_reader::Args),
     /// Keys that expire, by a clock that counts records
     Expiring(expiring::Args),
+    /// All kinds of states, whose types change between releases
+    Evolving(evolving::Args),
     /// A source that has nothing to read until standard input is closed
     Idle(idle::Args),
 }
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Job::SlowSink(args) => slow_sink::run(args),
         Job::LateReader(args) => late_reader::run(args),
         Job::Expiring(args) => expiring::run(args),
+        Job::Evolving(args) => evolving::run(args),
         Job::Idle(args) => idle::run(args),
     };
     match result {

@@ -9,8 +9,10 @@ use crate::runtime::plan::types::{AnyStage, Schedule};
 use crate::runtime::plan::{OperatorNode, SourceNode, StageBuild, TypeOps, type_ops};
 use crate::runtime::stages::{
     ElementStage, KeySelector, KeyedStage, Outputs, PerRecord, SinkStage, TwoPhaseStage, WatermarkStage,
-    WatermarkStrategy,
+    WatermarkStrategy, plan_states,
 };
+use crate::checkpoint::StateDescription;
+use crate::state::PlannedState;
 use crate::runtime::{Next, OperatorName, SourcePorts, SourceTask, Stage, TaskContext, Time};
 use crate::{Error, ErrorKind, Result, codec};
 use std::any::Any;
@@ -160,6 +162,11 @@ impl<T: Data, K: Data, U: Data, S: KeySelector<T, K>, F: KeyedProcessFunction<K,
             types: PhantomData,
         }
     }
+
+    /// What one subtask does.
+    fn logic(&self) -> PerRecord<K, S, F> {
+        PerRecord::new(self.select.clone(), self.function.clone())
+    }
 }
 
 impl<T: Data, K: Data, U: Data, S: KeySelector<T, K>, F: KeyedProcessFunction<K, T, U>> OperatorNode
@@ -169,10 +176,18 @@ impl<T: Data, K: Data, U: Data, S: KeySelector<T, K>, F: KeyedProcessFunction<K,
         type_ops::<U>()
     }
 
+    fn plan_states(
+        &self,
+        name: &str,
+        uid: &str,
+        stored: &[StateDescription],
+    ) -> Result<Option<Vec<PlannedState>>> {
+        plan_states::<T, U>(self.logic(), name, uid, stored).map(Some)
+    }
+
     fn stage(&self, build: StageBuild) -> Result<AnyStage> {
         let (name, max_parallelism, outputs) = outputs::<U>(build)?;
-        let (select, function) = (self.select.clone(), self.function.clone());
-        let logic = PerRecord::<K, S, F>::new(select, function);
+        let logic = self.logic();
         Ok(any::<T>(KeyedStage::<T, U, _>::new(
             name,
             max_parallelism,

@@ -1,15 +1,18 @@
 //! The keyed state of one subtask while records are processed: which key is current, and the way to the backend.
 
+use super::evolution::{Opening, bring_over};
 use super::keys::KeyColumn;
 use super::slots::SlotColumn;
 use super::timers::{TimerDomain, Timers};
 use super::ttl::{Expiry, TtlStates, TtlTimeProvider};
+use super::StateCodec;
 use crate::Result;
 use crate::api::{Data, TimestampMs};
 use crate::backend::KeyedBackend;
 use crate::codec;
 use millpond_backend_api::{
-    Cell, CheckpointEvent, EntryBuffer, SnapshotForm, SnapshotRequest, StateId, ttl::TIME_BYTES,
+    Cell, CheckpointEvent, EntryBuffer, SnapshotForm, SnapshotRequest, StateDescriptor, StateId,
+    ttl::TIME_BYTES,
 };
 use std::sync::Arc;
 
@@ -29,6 +32,8 @@ pub struct KeyedContext {
     pub(crate) timers: Timers,
     pub(crate) ttl: TtlStates,
     pub(crate) watermark: TimestampMs,
+    /// While states are registered.
+    pub(crate) opening: Option<Opening>,
 }
 
 impl std::fmt::Debug for KeyedContext {
@@ -45,9 +50,11 @@ impl KeyedContext {
         key_width: Option<usize>,
         max_parallelism: u32,
         ttl_clock: Arc<dyn TtlTimeProvider>,
+        opening: Opening,
     ) -> Self {
         Self {
             timers: Timers::new(&backend),
+            opening: Some(opening),
             ttl: TtlStates::new(ttl_clock),
             backend,
             keys: KeyColumn::new(key_width, max_parallelism),
@@ -57,6 +64,23 @@ impl KeyedContext {
             entries: EntryBuffer::new(),
             watermark: crate::api::WATERMARK_MIN,
         }
+    }
+
+    /// Registers a state with the backend.
+    pub(crate) fn register(&mut self, descriptor: &StateDescriptor) -> Result<StateId> {
+        let state = self.backend.register(descriptor)?;
+        if let Some(opening) = &mut self.opening {
+            opening.note(descriptor);
+        }
+        Ok(state)
+    }
+
+    /// Every state is registered: has those migrate that have to, and finds the timers that were restored. `codec` describes the operator's key.
+    pub(crate) fn opened(&mut self, codec: &StateCodec) -> Result<()> {
+        if let Some(opening) = self.opening.take() {
+            bring_over(opening, &mut self.backend)?;
+        }
+        self.timers.open(&mut self.backend, codec::to_vec(codec)?)
     }
 
     /// Adds the slots of a fixed-width state; returns their number.

@@ -134,7 +134,7 @@ impl<T: Data> ListState<T> {
 }
 
 /// Appends an element with its time.
-fn put_element(to: &mut Vec<u8>, time: u64, element: &[u8]) -> Result<()> {
+pub(super) fn put_element(to: &mut Vec<u8>, time: u64, element: &[u8]) -> Result<()> {
     let len = u32::try_from(element.len()).map_err(|_| {
         crate::Error::new(
             crate::ErrorKind::State,

@@ -2,10 +2,11 @@
 //!
 //! A function registers its states by name when it is opened ([`StateRegistry`]) and keeps the handles; each access is scoped to the key of the
 //! record or timer that is being processed, which the [`KeyedContext`] knows. The types are written down with the state, so that a program
-//! that registers others is told so instead of reading garbage.
+//! that registers others is told so, or has the state migrate, instead of reading garbage.
 
 mod context;
 mod descriptor;
+mod evolution;
 mod folding;
 mod keys;
 mod list;
@@ -19,6 +20,7 @@ mod window_keys;
 
 pub use context::KeyedContext;
 pub use descriptor::StateRegistry;
+pub use evolution::{StateCodec, Verdict};
 pub use folding::{AggregateFunction, AggregatingState, ReducingState};
 pub use list::ListState;
 pub use map::MapState;
@@ -27,6 +29,7 @@ pub use timers::TimerDomain;
 pub use ttl::{StateTtlConfig, StateVisibility, TtlTimeProvider, TtlUpdate};
 pub use value::ValueState;
 
-pub(crate) use descriptor::StateCodec;
+pub(crate) use descriptor::check_keys;
+pub(crate) use evolution::{Opening, PlannedState};
 pub(crate) use keys::Hasher;
 pub(crate) use window_keys::WindowKeys;

@@ -16,13 +16,13 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(100);
 
 /// Asks the job that watches `control` for a savepoint in `target`.
-fn ask(control: &Path, target: &Path, request: Request) -> millpond_engine::Result<PathBuf> {
+pub(crate) fn ask(control: &Path, target: &Path, request: Request) -> millpond_engine::Result<PathBuf> {
     let target = Some(target.to_str().unwrap().to_owned());
     control::request(control, &Request { target, ..request }, PATIENCE)
 }
 
 /// The folder that a job below `folder` is to watch. It is there before the job is, so that the job can be asked at once.
-fn control_below(folder: &Path) -> PathBuf {
+pub(crate) fn control_below(folder: &Path) -> PathBuf {
     let control = folder.join("control");
     fs::create_dir_all(&control).unwrap();
     control

@@ -2,6 +2,7 @@ use super::*;
 use crate::checkpoint::{
     FileLocation, FileRef, KeyedHandle, OperatorStateSnapshot, Redistribution, SubtaskSnapshot,
 };
+use crate::codec::CodecId;
 use proptest::prelude::*;
 use std::path::PathBuf;
 
@@ -49,7 +50,12 @@ fn sample() -> CheckpointMetadata {
                 states: vec![StateDescription {
                     name: "sum".into(),
                     kind: "value".into(),
-                    codec: "millpond/1 u64".into(),
+                    codec: Some(StateCodec {
+                        key: CodecId::of::<String>(),
+                        map_key: None,
+                        value: CodecId::of::<u64>(),
+                        ttl: false,
+                    }),
                     width: Some(8),
                 }],
                 subtasks: vec![

@@ -11,7 +11,7 @@ mod watermarks;
 mod windows;
 
 pub(crate) use element::ElementStage;
-pub(crate) use keyed::{KeySelector, KeyedStage, hash_keys};
+pub(crate) use keyed::{KeySelector, KeyedStage, hash_keys, plan_states};
 pub(crate) use keyed_storage::SharedFilesWritten;
 pub(crate) use outputs::{Outputs, Side, TypedSide};
 pub(crate) use per_record::PerRecord;

@@ -1,0 +1,118 @@
+//! Savepoints of this release, committed in `tests/golden`, which every later one restores: of the first release of the job, so that it both goes on as it is, and migrates.
+//!
+//! They are written anew by `cargo test -p millpond-tests --test system golden -- --ignored`, and only when a change of a format is meant: what this replaces are the savepoints that
+//! users have.
+
+use super::{Backend, backends, evolving, lines_of_records, lines_of_timers, sorted};
+use crate::harness::finished_lines;
+use crate::savepoints::{ask, control_below};
+use millpond_engine::checkpoint::{SavepointFormat, StopMode};
+use millpond_engine::control::Request;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const KEYS: u64 = 7;
+/// How many records the job has altogether; in the savepoint are fewer.
+const RECORDS: u64 = 2000;
+
+fn folder_of(backend: &Backend, format: SavepointFormat) -> PathBuf {
+    let format = match format {
+        SavepointFormat::Native => "native",
+        _ => "canonical",
+    };
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("golden")
+        .join(format!("{}-{format}", backend.name))
+}
+
+const FORMATS: [SavepointFormat; 2] = [SavepointFormat::Canonical, SavepointFormat::Native];
+
+#[test]
+#[ignore = "writes the savepoints that the test beside it restores"]
+fn write_golden_savepoints() {
+    for backend in backends() {
+        for format in FORMATS {
+            let folder = tempfile::tempdir().unwrap();
+            let control = control_below(folder.path());
+            let program = evolving(folder.path(), 1, RECORDS, KEYS)
+                .option("rate", 100)
+                .option("parallelism", 2)
+                .set("pipeline.max-parallelism", 8)
+                .set("execution.checkpointing.interval", "50 ms");
+            let mut running = backend.of(program).start();
+            running.wait_for("checkpoint completed");
+            let request = Request {
+                stop: Some(StopMode::Suspend),
+                format,
+                ..Request::default()
+            };
+            let savepoint = ask(&control, &folder.path().join("savepoints"), request).unwrap();
+            running.wait().expect_code(0);
+            let golden = folder_of(&backend, format);
+            let _ = fs::remove_dir_all(&golden);
+            fs::create_dir_all(&golden).unwrap();
+            for file in fs::read_dir(&savepoint).unwrap() {
+                let file = file.unwrap();
+                fs::copy(file.path(), golden.join(file.file_name())).unwrap();
+            }
+        }
+    }
+}
+
+/// The record that a savepoint begins with, as the lines after it tell: all of them are there, of that record and of those behind it, and each is what it would have been.
+#[track_caller]
+fn begins_with(lines: &[Vec<u8>], what: &str) -> u64 {
+    let timers = lines.iter().filter(|line| line.starts_with(b"timer ")).count() as u64;
+    let begin = RECORDS - (lines.len() as u64 - timers);
+    assert!(
+        begin > 2 * KEYS && begin < RECORDS,
+        "{what}: the savepoint is of record {begin}"
+    );
+    // The last timer that had fired before was of that record at most.
+    let mut expected = lines_of_timers(RECORDS, KEYS);
+    let fired = expected.len() as u64 - timers;
+    assert!(fired + 2 * KEYS <= begin, "{what}: {fired} timers are gone at record {begin}");
+    expected.drain(..usize::try_from(fired).unwrap());
+    expected.extend(lines_of_records(begin, RECORDS, KEYS));
+    crate::harness::assert_exactly(lines, &sorted(expected), what);
+    begin
+}
+
+#[test]
+fn golden_savepoints_of_every_backend_go_on_as_they_are_and_migrate() {
+    for backend in backends() {
+        for format in FORMATS {
+            let golden = folder_of(&backend, format);
+            let name = golden.file_name().unwrap().to_str().unwrap().to_owned();
+            let begin = [1, 2].map(|schema| {
+                let folder = tempfile::tempdir().unwrap();
+                let program = evolving(folder.path(), schema, RECORDS, KEYS)
+                    .option("rate", 1_000_000)
+                    .option("parallelism", 3)
+                    .option("from-savepoint", golden.display());
+                let ended = backend.of(program).run().expect_code(0);
+                assert!(!ended.log.contains("FAULT"), "{name}: {}", ended.log);
+                let lines = finished_lines(&folder.path().join("output"));
+                begins_with(&lines, &format!("{name} by release {schema}"))
+            });
+            assert_eq!(begin[0], begin[1], "{name}");
+        }
+    }
+}
+
+#[test]
+fn golden_canonical_savepoints_go_on_on_every_other_backend() {
+    let backends = backends();
+    for from in &backends {
+        let golden = folder_of(from, SavepointFormat::Canonical);
+        for to in backends.iter().filter(|to| to.name != from.name) {
+            let what = format!("{} restored by {}", from.name, to.name);
+            let folder = tempfile::tempdir().unwrap();
+            let program = evolving(folder.path(), 2, RECORDS, KEYS)
+                .option("rate", 1_000_000)
+                .option("from-savepoint", golden.display());
+            to.of(program).run().expect_code(0);
+            begins_with(&finished_lines(&folder.path().join("output")), &what);
+        }
+    }
+}
