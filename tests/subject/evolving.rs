@@ -43,6 +43,10 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = u64::MAX)]
     stop_after_migrating: u64,
 
+    /// The uid of the sink
+    #[arg(long, default_value = "evolving-files")]
+    sink_uid: String,
+
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -75,7 +79,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .sink_to_2pc(FileSink::new(&args.output, |text: &String, line| {
             let _ = writeln!(line, "{text}"); // a `Vec` takes everything
         }))
-        .uid("evolving-files");
+        .uid(&args.sink_uid);
     say_how_it_went(&env.execute("evolving")?);
     Ok(())
 }

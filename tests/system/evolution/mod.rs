@@ -1,6 +1,7 @@
 //! Two releases of a job, of which the second has other types in its states: what the first has stored migrates, whatever is killed meanwhile.
 
 mod golden;
+mod plan;
 mod releases;
 
 use crate::harness::{FILES, HEAP, Program, ROCKSDB, ROCKSDB_NO_MEMORY, Settings, has_rocksdb};
