@@ -73,6 +73,7 @@ fn checkpoint(root: &Path) -> (PathBuf, PathBuf) {
                 codec: Some(StateCodec {
                     key: CodecId::of::<String>(),
                     map_key: None,
+                    namespace: None,
                     value: CodecId::of::<u64>(),
                     ttl: false,
                 }),

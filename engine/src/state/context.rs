@@ -32,6 +32,8 @@ pub struct KeyedContext {
     pub(crate) timers: Timers,
     pub(crate) ttl: TtlStates,
     pub(crate) watermark: TimestampMs,
+    /// Where each state that has namespaces is at now.
+    namespaces: Namespaces,
     /// While states are registered.
     pub(crate) opening: Option<Opening>,
 }
@@ -55,6 +57,7 @@ impl KeyedContext {
         Self {
             timers: Timers::new(&backend),
             opening: Some(opening),
+            namespaces: Namespaces::default(),
             ttl: TtlStates::new(ttl_clock),
             backend,
             keys: KeyColumn::new(key_width, max_parallelism),
@@ -81,6 +84,18 @@ impl KeyedContext {
             bring_over(opening, &mut self.backend)?;
         }
         self.timers.open(&mut self.backend, codec::to_vec(codec)?)
+    }
+
+    /// Makes `state` one that has namespaces.
+    pub(crate) fn add_namespaces(&mut self, state: StateId) {
+        if !self.namespaces.0.iter().any(|(known, _)| *known == state) {
+            self.namespaces.0.push((state, Vec::new()));
+        }
+    }
+
+    /// The current namespace of a state that has namespaces; nothing of one that has none.
+    pub(crate) fn namespace(&mut self, state: StateId) -> Option<&mut Vec<u8>> {
+        self.namespaces.current(state)
     }
 
     /// Adds the slots of a fixed-width state; returns their number.
@@ -211,22 +226,27 @@ impl KeyedContext {
     /// The bytes at the current key in `state`, and for maps at `map_key`.
     pub(crate) fn get(&mut self, state: StateId, map_key: &[u8]) -> Result<Option<&[u8]>> {
         let Self {
-            backend, keys, at, ..
+            backend,
+            keys,
+            namespaces,
+            at,
+            ..
         } = self;
-        backend.get(state, &keys.cell(*at).with_map_key(map_key))
+        backend.get(state, &namespaces.cell(state, keys.cell(*at).with_map_key(map_key)))
     }
 
     pub(crate) fn put<T: Data>(&mut self, state: StateId, map_key: &[u8], value: &T) -> Result<()> {
         let Self {
             backend,
             keys,
+            namespaces,
             at,
             scratch,
             ..
         } = self;
         scratch.clear();
         codec::encode_into(value, scratch)?;
-        backend.put(state, &keys.cell(*at).with_map_key(map_key), scratch)
+        backend.put(state, &namespaces.cell(state, keys.cell(*at).with_map_key(map_key)), scratch)
     }
 
     /// The same in a state with a TTL: without the time, and only what is to be seen. What has expired is removed.
@@ -239,13 +259,14 @@ impl KeyedContext {
         let Self {
             backend,
             keys,
+            namespaces,
             at,
             scratch,
             ttl,
             ..
         } = self;
         let now = ttl.now();
-        let cell = keys.cell(*at).with_map_key(map_key);
+        let cell = namespaces.cell(state, keys.cell(*at).with_map_key(map_key));
         let Some(stored) = backend.get(state, &cell)? else {
             return Ok(None);
         };
@@ -283,33 +304,50 @@ impl KeyedContext {
 
     fn put_scratch(&mut self, state: StateId, map_key: &[u8]) -> Result<()> {
         let cell = self.keys.cell(self.at).with_map_key(map_key);
+        let cell = self.namespaces.cell(state, cell);
         self.backend.put(state, &cell, &self.scratch)
     }
 
     pub(crate) fn put_bytes(&mut self, state: StateId, bytes: &[u8]) -> Result<()> {
         let Self {
-            backend, keys, at, ..
+            backend,
+            keys,
+            namespaces,
+            at,
+            ..
         } = self;
         backend.put(state, &keys.cell(*at), bytes)
     }
 
     pub(crate) fn append_bytes(&mut self, state: StateId, bytes: &[u8]) -> Result<()> {
         let Self {
-            backend, keys, at, ..
+            backend,
+            keys,
+            namespaces,
+            at,
+            ..
         } = self;
         backend.append(state, &keys.cell(*at), bytes)
     }
 
     pub(crate) fn delete(&mut self, state: StateId, map_key: &[u8]) -> Result<bool> {
         let Self {
-            backend, keys, at, ..
+            backend,
+            keys,
+            namespaces,
+            at,
+            ..
         } = self;
-        backend.delete(state, &keys.cell(*at).with_map_key(map_key))
+        backend.delete(state, &namespaces.cell(state, keys.cell(*at).with_map_key(map_key)))
     }
 
     pub(crate) fn clear_map(&mut self, state: StateId) -> Result<u64> {
         let Self {
-            backend, keys, at, ..
+            backend,
+            keys,
+            namespaces,
+            at,
+            ..
         } = self;
         backend.clear_map(state, &keys.cell(*at))
     }
@@ -319,6 +357,7 @@ impl KeyedContext {
         let Self {
             backend,
             keys,
+            namespaces,
             at,
             entries,
             ..
@@ -371,6 +410,28 @@ impl KeyedContext {
 
     pub(crate) fn notify(&mut self, id: u64, event: CheckpointEvent) -> Result<()> {
         self.backend.notify(id, event)
+    }
+}
+
+/// The current namespaces of the states that have any, encoded.
+#[derive(Debug, Default)]
+struct Namespaces(Vec<(StateId, Vec<u8>)>);
+
+impl Namespaces {
+    fn current(&mut self, state: StateId) -> Option<&mut Vec<u8>> {
+        let mut known = self.0.iter_mut();
+        known
+            .find(|(known, _)| *known == state)
+            .map(|(_, namespace)| namespace)
+    }
+
+    /// The cell in the current namespace of `state`.
+    #[inline]
+    fn cell<'a>(&'a self, state: StateId, cell: Cell<'a>) -> Cell<'a> {
+        match self.0.iter().find(|(known, _)| *known == state) {
+            Some((_, namespace)) => cell.with_namespace(namespace),
+            None => cell,
+        }
     }
 }
 

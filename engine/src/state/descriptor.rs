@@ -3,7 +3,10 @@
 use super::context::KeyedContext;
 use super::ttl::{Expiry, StateTtlConfig, TtlUpdate};
 use super::evolution::{Convert, Evolve, Migration, StateCodec, Verdict, Way, evolved, way};
-use super::{AggregateFunction, AggregatingState, ListState, MapState, ReducingState, ValueState};
+use super::{
+    AggregateFunction, AggregatingState, ListState, MapState, Namespaced, NamespacedRegistry, ReducingState,
+    ValueState,
+};
 use crate::api::Data;
 use crate::codec::{self, CodecId, Compatibility, shape_of};
 use crate::{Error, ErrorKind, Result};
@@ -20,6 +23,8 @@ pub struct StateRegistry<'a> {
     ttl: Option<StateTtlConfig>,
     /// From what was stored to what these states hold.
     migrations: Vec<Migration>,
+    /// Of these states, if they have any.
+    namespace: Option<CodecId>,
 }
 
 /// What of a state the backend has to know.
@@ -35,6 +40,7 @@ impl<'a> StateRegistry<'a> {
             key,
             ttl: None,
             migrations: Vec::new(),
+            namespace: None,
         }
     }
 
@@ -60,6 +66,7 @@ impl<'a> StateRegistry<'a> {
             key: self.key.clone(),
             ttl: Some(*ttl).filter(|ttl| ttl.update_type() != TtlUpdate::Disabled),
             migrations: self.migrations.clone(),
+            namespace: self.namespace.clone(),
         }
     }
 
@@ -105,7 +112,20 @@ impl<'a> StateRegistry<'a> {
             key: self.key.clone(),
             ttl: self.ttl,
             migrations,
+            namespace: self.namespace.clone(),
         }
+    }
+
+    /// Registers states that hold something for each key and namespace, such as a window, and can be [merged](Namespaced::merge). They have no slots: each access is a call of the
+    /// backend.
+    pub fn with_namespaces<N: Data>(&mut self) -> NamespacedRegistry<'_, N> {
+        NamespacedRegistry::new(StateRegistry {
+            context: self.context,
+            key: self.key.clone(),
+            ttl: self.ttl,
+            migrations: self.migrations.clone(),
+            namespace: Some(CodecId::of::<N>()),
+        })
     }
 
     /// The context that states are registered with.
@@ -125,7 +145,7 @@ impl<'a> StateRegistry<'a> {
         let width = width.map(|width| width + time);
         let Registered { state, expiry } = self.register::<T>(name, StateKind::Value, width, None, value)?;
         let column = width
-            .filter(|_| self.context.backend.capabilities().slots)
+            .filter(|_| self.context.backend.capabilities().slots && self.namespace.is_none())
             .map(|width| self.context.add_column(state, width));
         Ok(ValueState::new(state, column, expiry))
     }
@@ -192,6 +212,7 @@ impl<'a> StateRegistry<'a> {
         let codec = StateCodec {
             key: self.key.clone(),
             map_key,
+            namespace: self.namespace.clone(),
             value,
             ttl: self.ttl.is_some(),
         };
@@ -277,6 +298,22 @@ fn judge(
         && let Some(reason) = compare("map key", stored, registered)
     {
         return refuse(reason);
+    }
+    match (&stored.namespace, &registered.namespace) {
+        (Some(stored), Some(registered)) => {
+            if let Some(reason) = compare("namespace", stored, registered) {
+                return refuse(reason);
+            }
+        }
+        (None, None) => {}
+        (stored, _) => {
+            let with = |has: bool| if has { "with namespaces" } else { "without namespaces" };
+            return refuse(format!(
+                "it is stored {}, and registered {}; {WAY_OUT}",
+                with(stored.is_some()),
+                with(stored.is_none())
+            ));
+        }
     }
     if stored.ttl != registered.ttl {
         let with = |ttl: bool| {

@@ -53,6 +53,7 @@ fn sample() -> CheckpointMetadata {
                     codec: Some(StateCodec {
                         key: CodecId::of::<String>(),
                         map_key: None,
+                        namespace: None,
                         value: CodecId::of::<u64>(),
                         ttl: false,
                     }),

@@ -26,6 +26,8 @@ pub struct StateCodec {
     pub key: CodecId,
     /// The map key, of maps.
     pub map_key: Option<CodecId>,
+    /// The namespace, where the state has any.
+    pub namespace: Option<CodecId>,
     /// The value, the element of a list, or the accumulator.
     pub value: CodecId,
     /// Whether each value, element or entry is stored with its time.
@@ -38,6 +40,7 @@ impl StateCodec {
         Self {
             key,
             map_key: None,
+            namespace: None,
             value: CodecId::of::<()>(),
             ttl: false,
         }
@@ -47,6 +50,9 @@ impl StateCodec {
 impl fmt::Display for StateCodec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "key {}, ", self.key.shape)?;
+        if let Some(namespace) = &self.namespace {
+            write!(f, "namespace {}, ", namespace.shape)?;
+        }
         if let Some(map_key) = &self.map_key {
             write!(f, "{} -> ", map_key.shape)?;
         }
