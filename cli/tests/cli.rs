@@ -1,15 +1,15 @@
 //! Runs the `millpond` command.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
-use millpond_engine::codec::CodecId;
 use millpond_engine::checkpoint::metadata::{self, CheckpointMetadata, OperatorMetadata, StateDescription};
 use millpond_engine::checkpoint::storage::{
     CheckpointStorage, FileStorage, FileStorageOptions, Scope, StreamHint,
 };
-use millpond_engine::state::StateCodec;
 use millpond_engine::checkpoint::{
     CheckpointId, CheckpointingMode, FileLocation, JobId, KeyedHandle, OperatorId, SubtaskSnapshot,
 };
+use millpond_engine::codec::CodecId;
+use millpond_engine::state::StateCodec;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

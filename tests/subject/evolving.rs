@@ -3,14 +3,16 @@
 
 use crate::{environment, say, say_how_it_went};
 use millpond_engine::Result;
-use millpond_engine::api::{Collector, KeyedProcessFunction, ProcessContext, Timer, WatermarkStrategy};
+use millpond_engine::api::{Collector, Data, KeyedProcessFunction, ProcessContext, Timer, WatermarkStrategy};
 use millpond_engine::config::CommonArgs;
 use millpond_engine::connectors::sinks::FileSink;
 use millpond_engine::connectors::sources::SequenceSource;
 use millpond_engine::state::{
-    AggregateFunction, AggregatingState, ListState, MapState, ReducingState, StateRegistry, ValueState,
+    AggregateFunction, AggregatingState, ListState, MapState, MergingAggregateFunction, Namespaced,
+    NamespacedRegistry, ReducingState, StateRegistry, ValueState,
 };
 use serde::{Deserialize, Serialize};
+use std::fmt::Display;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The folder for the results: for each record `record visits last total recent kinds sum mean mood`, for each timer `timer time`
+    /// The folder for the results: for each record `record visits last total recent kinds sum mean mood merged`, for each timer `timer time`; see [`Merging`] for the last one
     #[arg(long)]
     output: PathBuf,
 
@@ -55,7 +57,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let env = environment(&args.common, args.parallelism)?;
     let keys = args.keys;
     let events = env
-        .from_source(SequenceSource::generate(0..args.records, |record| record), "events")
+        .from_source(
+            SequenceSource::generate(0..args.records, |record| record),
+            "events",
+        )
         .uid("events")
         .set_parallelism(1)
         .rate_limit(args.rate)
@@ -208,6 +213,7 @@ struct First {
     sum: ReducingState<u64>,
     mean: AggregatingState<FirstMean>,
     mood: ValueState<FirstMood>,
+    merging: Merging<u32, FirstMean>,
     /// The second release does not know of it.
     given_up: ValueState<String>,
 }
@@ -230,6 +236,7 @@ impl Release for First {
             sum: states.reducing_state("sum", |left, right| left + right)?,
             mean: states.aggregating_state("mean", FirstMean)?,
             mood: states.value_state("mood")?,
+            merging: Merging::open(states.with_namespaces(), FirstMean, |left, right| left + right)?,
             given_up: states.value_state("given up")?,
         })
     }
@@ -237,8 +244,11 @@ impl Release for First {
     fn enter(&self, record: u64, number: u64, context: &mut ProcessContext<'_, u64>) -> Result<String> {
         let before = self.visits.value(context)?;
         let count = before.as_ref().map_or(0, |before| before.count) + 1;
-        self.visits.update(context, &FirstVisits { count, last: record })?;
-        let total = self.total.modify(context, |total| total.unwrap_or(0) + narrow(number))?;
+        self.visits
+            .update(context, &FirstVisits { count, last: record })?;
+        let total = self
+            .total
+            .modify(context, |total| total.unwrap_or(0) + narrow(number))?;
         if self.recent.get(context)?.len() == RECENT {
             self.recent.clear(context)?;
         }
@@ -259,7 +269,9 @@ impl Release for First {
         };
         self.mood.update(context, &next)?;
         self.given_up.update(context, &format!("{record}"))?;
+        let merged = self.merging.enter(record, narrow(1), number, context)?;
         Ok(show(Shown {
+            merged,
             count: count.into(),
             last: before.map(|before| before.last),
             total: total.into(),
@@ -308,6 +320,21 @@ struct MeanOf {
     sum: u64,
 }
 
+impl MergingAggregateFunction for FirstMean {
+    fn merge(&self, left: (u64, u64), right: (u64, u64)) -> (u64, u64) {
+        (left.0 + right.0, left.1 + right.1)
+    }
+}
+
+impl MergingAggregateFunction for SecondMean {
+    fn merge(&self, left: MeanOf, right: MeanOf) -> MeanOf {
+        MeanOf {
+            count: left.count + right.count,
+            sum: left.sum + right.sum,
+        }
+    }
+}
+
 #[derive(Clone)]
 struct SecondMean;
 
@@ -342,6 +369,7 @@ struct Second {
     sum: ReducingState<u128>,
     mean: AggregatingState<SecondMean>,
     mood: ValueState<SecondMood>,
+    merging: Merging<u64, SecondMean>,
 }
 
 impl Release for Second {
@@ -349,6 +377,13 @@ impl Release for Second {
         let gate = gate.clone();
         Ok(Self {
             mood: states.value_state("mood")?,
+            merging: Merging::open(
+                states
+                    .with_migration(|(sum, count): (u64, u64)| MeanOf { count, sum })
+                    .with_namespaces(),
+                SecondMean,
+                |left, right| left + right,
+            )?,
             total: states.value_state("total")?,
             kinds: states.map_state("kinds")?,
             sum: states.reducing_state("sum", |left, right| left + right)?,
@@ -413,16 +448,75 @@ impl Release for Second {
         if recent.iter().any(|seen| seen.text != seen.record.to_string()) {
             say(format_args!("FAULT: an element has the text of another one"));
         }
+        let merged = self.merging.enter(record, 1, number, context)?;
         Ok(show(Shown {
+            merged,
             count: count + 1,
             last,
             total,
             recent: recent.into_iter().map(|seen| seen.record).collect(),
-            kinds: kinds.into_iter().map(|(kind, entry)| (kind, entry.count)).collect(),
+            kinds: kinds
+                .into_iter()
+                .map(|(kind, entry)| (kind, entry.count))
+                .collect(),
             sum: self.sum.get(context)?.unwrap_or(0),
             mean: self.mean.get(context)?.unwrap_or(0),
             mood: mood.map_or_else(|| "None".to_owned(), |mood| format!("{mood:?}")),
         }))
+    }
+}
+
+/// States with namespaces: the `number`-th record of a key goes to namespace `number % 4`, and with each fourth record the namespaces 1 to 3 are merged into 0. Then the list is shown and
+/// cleared; the fold and the mean are shown, and go on.
+#[derive(Clone)]
+struct Merging<C, A: AggregateFunction> {
+    list: Namespaced<u64, ListState<u64>>,
+    count: Namespaced<u64, ReducingState<C>>,
+    mean: Namespaced<u64, AggregatingState<A>>,
+}
+
+impl<C: Data + Display, A: MergingAggregateFunction<Input = u64, Output = u64> + Clone> Merging<C, A> {
+    fn open(
+        mut states: NamespacedRegistry<'_, u64>,
+        mean: A,
+        add: impl Fn(C, C) -> C + Send + Sync + 'static,
+    ) -> Result<Self> {
+        Ok(Self {
+            list: states.list_state("merged list")?,
+            count: states.reducing_state("merged count", add)?,
+            mean: states.aggregating_state("merged mean", mean)?,
+        })
+    }
+
+    fn enter(
+        &self,
+        record: u64,
+        one: C,
+        number: u64,
+        context: &mut ProcessContext<'_, u64>,
+    ) -> Result<String> {
+        let namespace = number % 4;
+        self.list.at(context, &namespace)?.add(context, &record)?;
+        self.count.at(context, &namespace)?.add(context, one)?;
+        self.mean.at(context, &namespace)?.add(context, record)?;
+        if namespace != 3 {
+            return Ok("-".to_owned());
+        }
+        self.list.merge(context, &0, &[3, 0, 1, 2])?;
+        self.count.merge(context, &0, &[1, 2, 3])?;
+        self.mean.merge(context, &0, &[1, 2, 3, 7])?;
+        let list = self.list.at(context, &0)?;
+        let records: Vec<String> = list.get(context)?.iter().map(u64::to_string).collect();
+        list.clear(context)?;
+        let count = self.count.at(context, &0)?.get(context)?;
+        let mean = self.mean.at(context, &0)?.get(context)?;
+        for empty in 1..4 {
+            if !self.list.at(context, &empty)?.get(context)?.is_empty() {
+                say(format_args!("FAULT: a list that was merged is not empty"));
+            }
+        }
+        let count = count.map_or_else(String::new, |count| count.to_string());
+        Ok(format!("{}:{count}:{}", records.join(","), mean.unwrap_or(0)))
     }
 }
 
@@ -451,6 +545,7 @@ struct Shown {
     sum: u128,
     mean: u64,
     mood: String,
+    merged: String,
 }
 
 fn show(mut shown: Shown) -> String {
@@ -464,6 +559,7 @@ fn show(mut shown: Shown) -> String {
         sum,
         mean,
         mood,
+        merged,
     } = shown;
     let last = last.map_or_else(|| "-".to_owned(), |last| last.to_string());
     let recent = recent.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
@@ -472,5 +568,5 @@ fn show(mut shown: Shown) -> String {
         .map(|(kind, count)| format!("{kind}:{count}"))
         .collect::<Vec<_>>()
         .join(",");
-    format!("{count} {last} {total} {recent} {kinds} {sum} {mean} {mood}")
+    format!("{count} {last} {total} {recent} {kinds} {sum} {mean} {mood} {merged}")
 }

@@ -5,15 +5,15 @@ use super::data::{Data, TimestampMs};
 use super::function::KeyedProcessFunction;
 use super::sink::{Sink, TwoPhaseCommitSink};
 use super::source::Source;
+use crate::checkpoint::StateDescription;
 use crate::runtime::plan::types::{AnyStage, Schedule};
 use crate::runtime::plan::{OperatorNode, SourceNode, StageBuild, TypeOps, type_ops};
 use crate::runtime::stages::{
     ElementStage, KeySelector, KeyedStage, Outputs, PerRecord, SinkStage, TwoPhaseStage, WatermarkStage,
     WatermarkStrategy, plan_states,
 };
-use crate::checkpoint::StateDescription;
-use crate::state::PlannedState;
 use crate::runtime::{Next, OperatorName, SourcePorts, SourceTask, Stage, TaskContext, Time};
+use crate::state::PlannedState;
 use crate::{Error, ErrorKind, Result, codec};
 use std::any::Any;
 use std::marker::PhantomData;

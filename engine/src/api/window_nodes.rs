@@ -5,12 +5,12 @@ use super::data::Data;
 use super::nodes::{any, outputs};
 use super::windows::{TimeWindow, TumblingEventTimeWindows};
 use crate::Result;
+use crate::checkpoint::StateDescription;
 use crate::runtime::plan::types::AnyStage;
 use crate::runtime::plan::{OperatorNode, StageBuild, TypeOps, type_ops};
-use crate::checkpoint::StateDescription;
 use crate::runtime::stages::{KeySelector, KeyedStage, WindowFold, Windowing, plan_states};
-use crate::state::PlannedState;
 use crate::state::AggregateFunction;
+use crate::state::PlannedState;
 use std::marker::PhantomData;
 use std::sync::Arc;
 

@@ -1,11 +1,11 @@
 //! The keyed state of one subtask while records are processed: which key is current, and the way to the backend.
 
+use super::StateCodec;
 use super::evolution::{Opening, bring_over};
 use super::keys::KeyColumn;
 use super::slots::SlotColumn;
 use super::timers::{TimerDomain, Timers};
 use super::ttl::{Expiry, TtlStates, TtlTimeProvider};
-use super::StateCodec;
 use crate::Result;
 use crate::api::{Data, TimestampMs};
 use crate::backend::KeyedBackend;
@@ -232,7 +232,10 @@ impl KeyedContext {
             at,
             ..
         } = self;
-        backend.get(state, &namespaces.cell(state, keys.cell(*at).with_map_key(map_key)))
+        backend.get(
+            state,
+            &namespaces.cell(state, keys.cell(*at).with_map_key(map_key)),
+        )
     }
 
     pub(crate) fn put<T: Data>(&mut self, state: StateId, map_key: &[u8], value: &T) -> Result<()> {
@@ -246,7 +249,11 @@ impl KeyedContext {
         } = self;
         scratch.clear();
         codec::encode_into(value, scratch)?;
-        backend.put(state, &namespaces.cell(state, keys.cell(*at).with_map_key(map_key)), scratch)
+        backend.put(
+            state,
+            &namespaces.cell(state, keys.cell(*at).with_map_key(map_key)),
+            scratch,
+        )
     }
 
     /// The same in a state with a TTL: without the time, and only what is to be seen. What has expired is removed.
@@ -316,7 +323,7 @@ impl KeyedContext {
             at,
             ..
         } = self;
-        backend.put(state, &keys.cell(*at), bytes)
+        backend.put(state, &namespaces.cell(state, keys.cell(*at)), bytes)
     }
 
     pub(crate) fn append_bytes(&mut self, state: StateId, bytes: &[u8]) -> Result<()> {
@@ -327,7 +334,7 @@ impl KeyedContext {
             at,
             ..
         } = self;
-        backend.append(state, &keys.cell(*at), bytes)
+        backend.append(state, &namespaces.cell(state, keys.cell(*at)), bytes)
     }
 
     pub(crate) fn delete(&mut self, state: StateId, map_key: &[u8]) -> Result<bool> {
@@ -338,7 +345,10 @@ impl KeyedContext {
             at,
             ..
         } = self;
-        backend.delete(state, &namespaces.cell(state, keys.cell(*at).with_map_key(map_key)))
+        backend.delete(
+            state,
+            &namespaces.cell(state, keys.cell(*at).with_map_key(map_key)),
+        )
     }
 
     pub(crate) fn clear_map(&mut self, state: StateId) -> Result<u64> {
@@ -349,7 +359,7 @@ impl KeyedContext {
             at,
             ..
         } = self;
-        backend.clear_map(state, &keys.cell(*at))
+        backend.clear_map(state, &namespaces.cell(state, keys.cell(*at)))
     }
 
     /// Entries of the map at the current key, at most `limit` (0: all), in [`entries`](Self::entries).
@@ -363,7 +373,13 @@ impl KeyedContext {
             ..
         } = self;
         entries.clear();
-        backend.scan(state, &keys.cell(*at), &[], limit, entries)?;
+        backend.scan(
+            state,
+            &namespaces.cell(state, keys.cell(*at)),
+            &[],
+            limit,
+            entries,
+        )?;
         Ok(entries)
     }
 

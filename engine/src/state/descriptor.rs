@@ -1,11 +1,10 @@
 //! How a state is named and registered.
 
 use super::context::KeyedContext;
-use super::ttl::{Expiry, StateTtlConfig, TtlUpdate};
 use super::evolution::{Convert, Evolve, Migration, StateCodec, Verdict, Way, evolved, way};
+use super::ttl::{Expiry, StateTtlConfig, TtlUpdate};
 use super::{
-    AggregateFunction, AggregatingState, ListState, MapState, Namespaced, NamespacedRegistry, ReducingState,
-    ValueState,
+    AggregateFunction, AggregatingState, ListState, MapState, NamespacedRegistry, ReducingState, ValueState,
 };
 use crate::api::Data;
 use crate::codec::{self, CodecId, Compatibility, shape_of};
@@ -116,7 +115,7 @@ impl<'a> StateRegistry<'a> {
         }
     }
 
-    /// Registers states that hold something for each key and namespace, such as a window, and can be [merged](Namespaced::merge). They have no slots: each access is a call of the
+    /// Registers states that hold something for each key and namespace, such as a window, and can be [merged](super::Namespaced::merge). They have no slots: each access is a call of the
     /// backend.
     pub fn with_namespaces<N: Data>(&mut self) -> NamespacedRegistry<'_, N> {
         NamespacedRegistry::new(StateRegistry {
@@ -235,7 +234,9 @@ impl<'a> StateRegistry<'a> {
         let Some(opening) = opening else {
             return Err(Error::new(
                 ErrorKind::State,
-                format!("state '{name}' cannot be registered any more: states are registered when a function is opened"),
+                format!(
+                    "state '{name}' cannot be registered any more: states are registered when a function is opened"
+                ),
             ));
         };
         let stored = opening.stored().iter().find(|stored| stored.name == name);
@@ -283,7 +284,11 @@ fn judge(
     }
     let stored: StateCodec = match codec::decode(&stored.codec) {
         Ok(codec) => codec,
-        Err(error) => return refuse(format!("the codec that it is stored with cannot be read: {error}")),
+        Err(error) => {
+            return refuse(format!(
+                "the codec that it is stored with cannot be read: {error}"
+            ));
+        }
     };
     let compare = |what, stored: &CodecId, registered: &CodecId| match CodecId::check(stored, registered) {
         Compatibility::AsIs => None,
@@ -307,7 +312,13 @@ fn judge(
         }
         (None, None) => {}
         (stored, _) => {
-            let with = |has: bool| if has { "with namespaces" } else { "without namespaces" };
+            let with = |has: bool| {
+                if has {
+                    "with namespaces"
+                } else {
+                    "without namespaces"
+                }
+            };
             return refuse(format!(
                 "it is stored {}, and registered {}; {WAY_OUT}",
                 with(stored.is_some()),

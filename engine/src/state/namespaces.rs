@@ -6,7 +6,8 @@
 use super::context::KeyedContext;
 use super::descriptor::StateRegistry;
 use super::{
-    AggregateFunction, AggregatingState, ListState, MapState, MergingAggregateFunction, ReducingState, ValueState,
+    AggregateFunction, AggregatingState, ListState, MapState, MergingAggregateFunction, ReducingState,
+    ValueState,
 };
 use crate::api::Data;
 use crate::codec;

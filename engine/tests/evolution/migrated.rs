@@ -78,8 +78,16 @@ fn values_elements_and_entries_with_a_ttl_keep_their_times_when_they_migrate() {
         clock.set(BEGIN + 100);
         let job = Job::start(backend, folder.path(), Some(&savepoint), &clock, &second);
         // What was written at the beginning has expired, and the value was written again.
-        assert_eq!(job.ask(1), r#"Some((7, "new")) [(1, "6!")] [(6, 9)]"#, "{backend}");
-        assert_eq!(job.ask(2), r#"Some((7, "new")) [(1, "2!")] [(2, 9)]"#, "{backend}");
+        assert_eq!(
+            job.ask(1),
+            r#"Some((7, "new")) [(1, "6!")] [(6, 9)]"#,
+            "{backend}"
+        );
+        assert_eq!(
+            job.ask(2),
+            r#"Some((7, "new")) [(1, "2!")] [(2, 9)]"#,
+            "{backend}"
+        );
         clock.set(BEGIN + 160);
         assert_eq!(job.ask(2), "None [] []", "{backend}");
         job.end();
@@ -217,7 +225,11 @@ fn an_element_that_becomes_nothing_is_refused_and_the_savepoint_stays_good() {
     let error = Job::start("filesystem", folder.path(), Some(&savepoint), &clock, &second).failure();
     assert_eq!(error.kind(), ErrorKind::Restore, "{error}");
     let shown = error.to_string();
-    for named in ["operator 'Worker' (uid 'worker', subtask 0)", "state 'list'", "at least one byte"] {
+    for named in [
+        "operator 'Worker' (uid 'worker', subtask 0)",
+        "state 'list'",
+        "at least one byte",
+    ] {
         assert!(shown.contains(named), "{named} is not in: {shown}");
     }
     let job = Job::start("filesystem", folder.path(), Some(&savepoint), &clock, &first);

@@ -4,7 +4,7 @@ use crate::job::{Job, Release};
 use millpond_engine::ErrorKind;
 use millpond_engine::api::Data;
 use millpond_engine::state::ttl::ManualTtlTime;
-use millpond_engine::state::{ListState, MapState, ValueState};
+use millpond_engine::state::{ListState, MapState, Namespaced, ValueState};
 
 const BACKENDS: [&str; 2] = ["hashmap", "filesystem"];
 
@@ -24,7 +24,10 @@ fn refuses<K: Data, S: Send + Sync + 'static, L: Data, T: Send + Sync + 'static>
         let error = Job::start(backend, folder.path(), Some(&savepoint), &clock, second).failure();
         assert_eq!(error.kind(), ErrorKind::Restore, "{error}");
         let shown = error.to_string();
-        for text in named.iter().chain(&["operator 'Worker' (uid 'worker', subtask 0)"]) {
+        for text in named
+            .iter()
+            .chain(&["operator 'Worker' (uid 'worker', subtask 0)"])
+        {
             assert!(shown.contains(text), "{text} is not in: {shown}");
         }
         let job = Job::start(backend, folder.path(), Some(&savepoint), &clock, first);
@@ -89,7 +92,11 @@ fn another_kind_of_state_and_map_keys_of_another_type() {
     refuses(
         &VALUE,
         &list,
-        &["list state 'state'", "stored as a value state", "under another name"],
+        &[
+            "list state 'state'",
+            "stored as a value state",
+            "under another name",
+        ],
     );
     let narrow: Release<u64, MapState<u8, u64>> = Release {
         key: |record| *record,
@@ -108,6 +115,42 @@ fn another_kind_of_state_and_map_keys_of_another_type() {
         "a map key cannot migrate",
     ];
     refuses(&narrow, &wide, &named);
+}
+
+#[test]
+fn namespaces_of_another_type_and_none() {
+    let first: Release<u64, Namespaced<u32, ValueState<u64>>> = Release {
+        key: |record| *record,
+        open: |states| states.with_namespaces().value_state("state"),
+        answer: |state, record, context| {
+            state.at(context, &7)?.update(context, &record)?;
+            let other = state.at(context, &8)?.value(context)?;
+            let same = state.at(context, &7)?.value(context)?;
+            Ok(format!("{other:?} {same:?}"))
+        },
+    };
+    let second: Release<u64, Namespaced<u64, ValueState<u64>>> = Release {
+        key: |record| *record,
+        open: |states| states.with_namespaces().value_state("state"),
+        answer: |_, _, _| Ok(String::new()),
+    };
+    let named = [
+        "its namespace is stored as",
+        "`u32`",
+        "`u64`",
+        "a namespace cannot migrate",
+    ];
+    refuses(&first, &second, &named);
+    refuses(
+        &first,
+        &VALUE,
+        &["stored with namespaces", "registered without namespaces"],
+    );
+    refuses(
+        &VALUE,
+        &first,
+        &["stored without namespaces", "registered with namespaces"],
+    );
 }
 
 #[test]

@@ -63,30 +63,41 @@ fn write_golden_savepoints() {
     }
 }
 
-/// The job from a savepoint, with a sink that does not look for the files that it has to commit.
 fn from_golden(folder: &Path, schema: u8, golden: &Path) -> Program {
-    evolving(folder, schema, RECORDS, KEYS)
-        .option("rate", 1_000_000)
-        .option("sink-uid", "other-files")
-        .set("execution.state-recovery.ignore-unclaimed-state", "true")
-        .option("from-savepoint", golden.display())
+    from_stored(folder, schema, golden, RECORDS, KEYS)
 }
 
-/// The record that a savepoint begins with, as the lines after it tell: all of them are there, of that record and of those behind it, and each is what it would have been.
+/// The job from a snapshot, with a sink that does not look for the files that it has to commit.
+pub(super) fn from_stored(folder: &Path, schema: u8, stored: &Path, records: u64, keys: u64) -> Program {
+    evolving(folder, schema, records, keys)
+        .option("rate", 1_000_000)
+        .option("sink-uid", "other-files")
+        .option("from-savepoint", stored.display())
+        .arg("--allow-non-restored-state")
+}
+
 #[track_caller]
 fn begins_with(lines: &[Vec<u8>], what: &str) -> u64 {
+    let begin = rest_of(lines, RECORDS, KEYS, what);
+    assert!(begin > 2 * KEYS, "{what}: the savepoint is of record {begin}");
+    begin
+}
+
+/// The record that a snapshot begins with, as the lines after it tell: all of them are there, of that record and of those behind it, and each is what it would have been.
+#[track_caller]
+pub(super) fn rest_of(lines: &[Vec<u8>], records: u64, keys: u64, what: &str) -> u64 {
     let timers = lines.iter().filter(|line| line.starts_with(b"timer ")).count() as u64;
-    let begin = RECORDS - (lines.len() as u64 - timers);
-    assert!(
-        begin > 2 * KEYS && begin < RECORDS,
-        "{what}: the savepoint is of record {begin}"
-    );
-    // The last timer that had fired before was of that record at most.
-    let mut expected = lines_of_timers(RECORDS, KEYS);
+    let begin = records - (lines.len() as u64 - timers);
+    assert!(begin < records, "{what}: nothing was left to do");
+    let mut expected = lines_of_timers(records, keys);
     let fired = expected.len() as u64 - timers;
-    assert!(fired + 2 * KEYS <= begin, "{what}: {fired} timers are gone at record {begin}");
+    // The last one that had fired before was of a time that had come.
+    assert!(
+        fired == 0 || fired + 2 * keys <= begin,
+        "{what}: {fired} timers are gone at record {begin}"
+    );
     expected.drain(..usize::try_from(fired).unwrap());
-    expected.extend(lines_of_records(begin, RECORDS, KEYS));
+    expected.extend(lines_of_records(begin, records, keys));
     crate::harness::assert_exactly(lines, &sorted(expected), what);
     begin
 }

@@ -3,6 +3,7 @@
 mod golden;
 mod plan;
 mod releases;
+mod rewind;
 
 use crate::harness::{FILES, HEAP, Program, ROCKSDB, ROCKSDB_NO_MEMORY, Settings, has_rocksdb};
 use crate::plugins::redb_library;
@@ -19,7 +20,10 @@ fn evolving(folder: &Path, schema: u8, records: u64, keys: u64) -> Program {
         .option("keys", keys)
         .option("schema", schema)
         .set("control.dir", folder.join("control").display())
-        .set("execution.checkpointing.dir", folder.join("checkpoints").display())
+        .set(
+            "execution.checkpointing.dir",
+            folder.join("checkpoints").display(),
+        )
 }
 
 /// A backend: its name in tests, and its settings.
@@ -96,8 +100,18 @@ fn lines_of_records(from: u64, to: u64, keys: u64) -> Vec<Vec<u8>> {
                 odd if odd % 2 == 1 => format!("Busy({})", odd - 1),
                 _ => "Calm".to_owned(),
             };
+            let merged = if number % 4 == 3 {
+                let [first, .., a, b, c] = &all[all.len() - 4..] else {
+                    unreachable!("a fourth record has three before it");
+                };
+                // In the order in which the namespaces were named.
+                let (count, mean) = (number + 1, sum / (number + 1));
+                format!("{first},{c},{a},{b}:{count}:{mean}")
+            } else {
+                "-".to_owned()
+            };
             format!(
-                "{record} {} {last} {total} {} {} {sum} {} {mood}",
+                "{record} {} {last} {total} {} {} {sum} {} {mood} {merged}",
                 number + 1,
                 recent.join(","),
                 kinds.join(","),

@@ -39,19 +39,21 @@ fn plan(backend: &Backend, schema: u8, savepoint: &Path, more: &[(&str, &str)]) 
 #[test]
 fn a_plan_tells_what_is_found_new_and_migrated_and_starts_nothing() {
     for backend in backends() {
-        plan(&backend, 2, &golden("heap-canonical"), &[]).expect_code(0).expect_output(&[
-            "restore plan: savepoint ",
-            "of job 'evolving'",
-            "operator 'Evolving' (uid 'evolving'): found, ",
-            "parallelism 2 -> 3 of at most 8",
-            "key groups: 3 of 8 go to another subtask: 1 from 0 to 1, 2 from 1 to 2",
-            "keyed state 'visits' (value): found, migrates by a function of the program",
-            "keyed state 'total' (value): found, migrates by field names and defaults",
-            "keyed state 'given up' (value): found, not registered: stays as it is",
-            "keyed state '_timers/event-time' (sorted map): found, as it is",
-            "operator state 'splits'",
-            "The job would start from it.",
-        ]);
+        plan(&backend, 2, &golden("heap-canonical"), &[])
+            .expect_code(0)
+            .expect_output(&[
+                "restore plan: savepoint ",
+                "of job 'evolving'",
+                "operator 'Evolving' (uid 'evolving'): found, ",
+                "parallelism 2 -> 3 of at most 8",
+                "key groups: 3 of 8 go to another subtask: 1 from 0 to 1, 2 from 1 to 2",
+                "keyed state 'visits' (value): found, migrates by a function of the program",
+                "keyed state 'total' (value): found, migrates by field names and defaults",
+                "keyed state 'given up' (value): found, not registered: stays as it is",
+                "keyed state '_timers/event-time' (sorted map): found, as it is",
+                "operator state 'splits'",
+                "The job would start from it.",
+            ]);
     }
 }
 

@@ -1,6 +1,8 @@
 //! One release after the other in one folder.
 
-use super::{Backend, KEYS, backends, backends_and_little_memory, evolving, lines_of_records, lines_of_timers, sorted};
+use super::{
+    Backend, KEYS, backends, backends_and_little_memory, evolving, lines_of_records, lines_of_timers, sorted,
+};
 use crate::harness::{Random, assert_exactly, finished_lines, number};
 use crate::savepoints::{ask, control_below};
 use millpond_engine::checkpoint::{SavepointFormat, StopMode};
@@ -14,7 +16,9 @@ const RECORDS: u64 = 6000;
 /// Every file of a folder, by name.
 fn bytes_of(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+    entries
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect()
 }
 
 /// Runs the first release for a while, and stops it with a savepoint.
@@ -58,7 +62,10 @@ fn a_release_with_other_types_is_exact(backend: &Backend, format: SavepointForma
             .start();
         running.wait_for("waits within the migration");
         assert!(running.kill().was_killed());
-        assert!(bytes_of(&savepoint) == before, "{name}: the savepoint was changed");
+        assert!(
+            bytes_of(&savepoint) == before,
+            "{name}: the savepoint was changed"
+        );
     }
     // After it, before and after its first checkpoints.
     let mut has_ended = false;
@@ -91,7 +98,10 @@ fn a_release_with_other_types_is_exact(backend: &Backend, format: SavepointForma
     let expected = [lines_of_records(0, RECORDS, KEYS), lines_of_timers(RECORDS, KEYS)].concat();
     let found = finished_lines(&folder.path().join("output"));
     assert_exactly(&found, &sorted(expected), &name);
-    assert!(bytes_of(&savepoint) == before, "{name}: the savepoint was changed");
+    assert!(
+        bytes_of(&savepoint) == before,
+        "{name}: the savepoint was changed"
+    );
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! What would become of a snapshot if a job started from it: told before anything starts.
 
 use super::assign::{OperatorPlan, assign};
-use crate::checkpoint::{CheckpointMetadata, KeyedHandle, OperatorMetadata, Redistribution, StateDescription, SubtaskSnapshot};
+use crate::checkpoint::{
+    CheckpointMetadata, KeyedHandle, OperatorMetadata, Redistribution, StateDescription, SubtaskSnapshot,
+};
 use crate::state::{PlannedState, Verdict};
 use millpond_backend_api::{KeyGroupRange, canonical, owner};
 use std::collections::BTreeMap;
@@ -248,7 +250,10 @@ fn moves(stored: &OperatorMetadata, parallelism: u32) -> Vec<(u32, u32, u32)> {
         ranges.sort_unstable();
         ranges.dedup();
         for (first, last) in ranges {
-            for group in KeyGroupRange::new(first, last).iter().flat_map(KeyGroupRange::iter) {
+            for group in KeyGroupRange::new(first, last)
+                .iter()
+                .flat_map(KeyGroupRange::iter)
+            {
                 let new = owner(group, parallelism, stored.max_parallelism);
                 if new != subtask.subtask {
                     *moves.entry((subtask.subtask, new)).or_default() += 1;
@@ -270,7 +275,10 @@ impl fmt::Display for RestoreReport {
         }
         let problems: Vec<&str> = self.all_problems().collect();
         if problems.is_empty() {
-            return write!(f, "\nThe job would start from it. Nothing was started or changed.");
+            return write!(
+                f,
+                "\nThe job would start from it. Nothing was started or changed."
+            );
         }
         writeln!(f, "\nThe job would not start from it:")?;
         for problem in problems {
@@ -296,9 +304,17 @@ impl fmt::Display for OperatorReport {
         writeln!(f, " of at most {}", self.max_parallelism)?;
         if self.fate == OperatorFate::Restored && self.states.iter().any(|state| !is_new(state)) {
             let moved: u32 = self.moves.iter().map(|(_, _, groups)| groups).sum();
-            write!(f, "  key groups: {moved} of {} go to another subtask", self.max_parallelism)?;
+            write!(
+                f,
+                "  key groups: {moved} of {} go to another subtask",
+                self.max_parallelism
+            )?;
             for (index, (from, to, groups)) in self.moves.iter().enumerate() {
-                write!(f, "{} {groups} from {from} to {to}", if index == 0 { ":" } else { "," })?;
+                write!(
+                    f,
+                    "{} {groups} from {from} to {to}",
+                    if index == 0 { ":" } else { "," }
+                )?;
             }
             writeln!(f)?;
         }

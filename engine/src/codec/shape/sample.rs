@@ -95,7 +95,9 @@ impl Maker {
                     self.put(element, inner, to)?;
                 }
             }
-            TypeShape::Struct { fields, .. } => self.all(fields.iter().map(|field| &field.shape), inner, to)?,
+            TypeShape::Struct { fields, .. } => {
+                self.all(fields.iter().map(|field| &field.shape), inner, to)?
+            }
             TypeShape::Enum { variants, .. } => {
                 let turn = self
                     .turns
@@ -123,7 +125,9 @@ impl Maker {
         around: Option<&Around<'_>>,
         to: &mut Vec<u8>,
     ) -> Option<()> {
-        shapes.into_iter().try_for_each(|shape| self.put(shape, around, to))
+        shapes
+            .into_iter()
+            .try_for_each(|shape| self.put(shape, around, to))
     }
 
     fn content(

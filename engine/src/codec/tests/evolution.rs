@@ -106,7 +106,11 @@ fn fields_and_variants_are_found_by_name_at_any_depth() {
     };
     let inner = vec![
         person("b", before::Mood::Of(2), Vec::new()),
-        person("c", since, vec![person("d", before::Mood::Both(3, "x".into()), Vec::new())]),
+        person(
+            "c",
+            since,
+            vec![person("d", before::Mood::Both(3, "x".into()), Vec::new())],
+        ),
     ];
     let outer = person("a", before::Mood::Plain, inner);
     let new = |name: &str, mood, friends| Person {

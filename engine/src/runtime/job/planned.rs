@@ -22,7 +22,9 @@ pub(super) fn tell(spec: JobSpec) -> Result<JobClient> {
     let report = report(&prepared)?;
     println!("{report}");
     if prepared.ha != HaSettings::None {
-        println!("High availability is on: a job that has a checkpoint of its own there goes on from that one.");
+        println!(
+            "High availability is on: a job that has a checkpoint of its own there goes on from that one."
+        );
     }
     if !report.would_work() {
         return Err(Error::new(

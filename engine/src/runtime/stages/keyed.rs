@@ -4,6 +4,7 @@ use super::keyed_storage::{StorageSink, keyed_handle, restore_handles};
 use super::outputs::Outputs;
 use crate::api::{Data, TimestampMs, WATERMARK_MIN};
 use crate::backend::adapter::OpenSubtask;
+use crate::backend::blank;
 use crate::checkpoint::{CheckpointId, StateDescription};
 use crate::codec::{CodecId, TypeShape, shape_of};
 use crate::runtime::batch::{BATCH_RECORDS, Batch};
@@ -11,12 +12,11 @@ use crate::runtime::port::Prepare;
 use crate::runtime::snapshot::{OperatorName, SnapshotContext};
 use crate::runtime::stage::{Stage, StageControl};
 use crate::runtime::task::{TaskContext, now_ms};
+use crate::state::ttl::SystemTtlTime;
 use crate::state::{
     DueTimer, Hasher, KeyedContext, Opening, PlannedState, StateCodec, StateRegistry, TimerDomain, check_keys,
 };
 use crate::{Error, ErrorKind, Result, codec};
-use crate::state::ttl::SystemTtlTime;
-use crate::backend::blank;
 use millpond_backend_api::{CheckpointEvent, KeyGroupRange, StateDescriptor, StateKind};
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -94,7 +94,12 @@ pub(crate) fn plan_states<T, U>(
 
 /// What was stored with a state, as far as metadata tells.
 fn descriptor(state: &StateDescription) -> Option<StateDescriptor> {
-    let kinds = [StateKind::Value, StateKind::List, StateKind::Map, StateKind::SortedMap];
+    let kinds = [
+        StateKind::Value,
+        StateKind::List,
+        StateKind::Map,
+        StateKind::SortedMap,
+    ];
     let kind = kinds.into_iter().find(|kind| kind.name() == state.kind)?;
     let mut descriptor = StateDescriptor::new(&*state.name, kind, state.width.unwrap_or(0));
     if let Some(codec) = &state.codec {
@@ -171,11 +176,11 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> KeyedStage<T, U, L> {
         );
         let shape = self.logic.key_shape();
         let clock = Arc::clone(&task.job.ttl_clock);
-        let mut context =
-            KeyedContext::new(backend, key_width(&shape), self.max_parallelism, clock, opening);
+        let mut context = KeyedContext::new(backend, key_width(&shape), self.max_parallelism, clock, opening);
         let key = CodecId::of_shape(&shape);
         check_keys(&context, &key)?;
-        self.logic.open(&mut StateRegistry::new(&mut context, key.clone()))?;
+        self.logic
+            .open(&mut StateRegistry::new(&mut context, key.clone()))?;
         context.opened(&StateCodec::of_timers(key))?;
         context.watermark = WATERMARK_MIN;
         self.context = Some(context);

@@ -115,7 +115,10 @@ impl Opening {
 
 fn place(operator: &str, backend: &KeyedBackend) -> String {
     let place = backend.place();
-    format!("operator '{operator}' (uid '{}', subtask {})", place.operator, place.subtask)
+    format!(
+        "operator '{operator}' (uid '{}', subtask {})",
+        place.operator, place.subtask
+    )
 }
 
 /// Brings everything over to `backend` that was restored, if an empty backend took the place of that.
@@ -154,8 +157,9 @@ pub(crate) fn bring_over(opening: Opening, backend: &mut KeyedBackend) -> Result
                     let value = match conversion {
                         Some(convert) => {
                             scratch.clear();
-                            convert_entry(convert, old.kind, is_timed, entry, &mut scratch)
-                                .map_err(|error| error.context(format_args!("a value of key group {group}")))?;
+                            convert_entry(convert, old.kind, is_timed, entry, &mut scratch).map_err(
+                                |error| error.context(format_args!("a value of key group {group}")),
+                            )?;
                             &scratch
                         }
                         None => entry.value,
@@ -170,10 +174,7 @@ pub(crate) fn bring_over(opening: Opening, backend: &mut KeyedBackend) -> Result
             Ok(())
         };
         bring().map_err(|error| {
-            error.context(format_args!(
-                "{place}: state '{}' cannot be migrated",
-                old.name
-            ))
+            error.context(format_args!("{place}: state '{}' cannot be migrated", old.name))
         })?;
         tracing::info!(
             operator,
