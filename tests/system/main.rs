@@ -24,6 +24,8 @@ mod dataflow;
 #[cfg(test)]
 mod event_time;
 #[cfg(test)]
+mod evolution;
+#[cfg(test)]
 mod expiring;
 #[cfg(test)]
 mod faults_of_storage;
