@@ -28,6 +28,14 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<Outcome, Failure>
     writeln!(out, "{what} {} of job '{}'", metadata.id, metadata.job_name)?;
     writeln!(out, "  folder      {}", checkpoint.folder.display())?;
     writeln!(out, "  job id      {}", metadata.job_id)?;
+    writeln!(out, "  lineage     {}", metadata.lineage.id())?;
+    if let Some(left) = metadata.lineage.before().last() {
+        writeln!(
+            out,
+            "              behind checkpoint {} of {}",
+            left.id, left.lineage
+        )?;
+    }
     writeln!(out, "  attempt     {}", metadata.attempt)?;
     writeln!(out, "  mode        {}", metadata.mode)?;
     writeln!(out, "  epoch       {}", metadata.epoch)?;

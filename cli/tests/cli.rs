@@ -55,6 +55,7 @@ fn checkpoint(root: &Path) -> (PathBuf, PathBuf) {
         job_name: "word count".to_owned(),
         job_id: job,
         id,
+        lineage: millpond_engine::checkpoint::Lineage::new(),
         attempt: 2,
         mode: CheckpointingMode::ExactlyOnce,
         epoch: 7,

@@ -24,6 +24,8 @@ mod faults_of_storage;
 #[cfg(test)]
 mod flipped_bytes;
 #[cfg(test)]
+mod going_back;
+#[cfg(test)]
 mod increments;
 #[cfg(test)]
 mod kill_loop;

@@ -67,6 +67,7 @@ fn take_checkpoint(
         job_name: "job".into(),
         job_id: session.job_id().clone(),
         id,
+        lineage: crate::checkpoint::Lineage::new(),
         attempt: 1,
         mode: CheckpointingMode::ExactlyOnce,
         epoch: id.0,

@@ -24,6 +24,7 @@ pub mod ha;
 mod handle;
 pub(crate) mod hold;
 mod id;
+mod lineage;
 pub mod metadata;
 pub mod restore;
 mod settings;
@@ -39,5 +40,6 @@ pub use handle::{
     SubtaskSnapshot,
 };
 pub use id::{CheckpointId, CheckpointingMode, JobId, OperatorId};
+pub use lineage::{CheckpointKey, Lineage, LineageId};
 pub use metadata::{CheckpointMetadata, OperatorMetadata, StateDescription};
 pub use settings::{CheckpointSettings, Retention};

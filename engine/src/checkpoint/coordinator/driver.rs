@@ -22,7 +22,7 @@ use crate::checkpoint::ha::{HaSession, JobEnd};
 use crate::checkpoint::restore;
 use crate::checkpoint::storage::CheckpointStorage;
 use crate::checkpoint::store::{CompletedCheckpoint, CompletedStore};
-use crate::checkpoint::{Ack, CheckpointId, CheckpointSettings, Command, JobId, SnapshotKind};
+use crate::checkpoint::{Ack, CheckpointId, CheckpointSettings, Command, JobId, Lineage, SnapshotKind};
 use crate::{Error, ErrorKind, Result};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -68,6 +68,8 @@ pub struct AttemptStart {
     pub attempt: u64,
     /// What to restore; none: start empty.
     pub restored: Option<CompletedCheckpoint>,
+    /// The line of checkpoints that it goes on with.
+    pub lineage: Lineage,
     /// The epoch that sources begin in.
     pub first_epoch: u64,
 }
@@ -105,7 +107,7 @@ pub fn spawn(
     config: CoordinatorConfig,
     output: impl FnMut(Output) + Send + 'static,
 ) -> Result<CoordinatorHandle> {
-    let session = config.session;
+    let mut session = config.session;
     let job_id = session.job_id().clone();
     let recovered = session.recovered().iter().cloned().map(Into::into).collect();
     let holds = Holds::new(
@@ -114,6 +116,10 @@ pub fn spawn(
         config.initial.as_ref(),
         config.claimed.as_deref(),
     )?;
+    if let Some(initial) = config.initial.as_ref().filter(|_| session.recovered().is_empty()) {
+        // Whoever took it may have gone on.
+        session.set_lineage(initial.metadata.lineage.branch(initial.id()));
+    }
     let claimed = config.claimed.as_ref().map(|path| path.display().to_string());
     let store = CompletedStore::new(config.settings.num_retained, recovered, config.initial)
         .map_err(|conflict| Error::new(ErrorKind::Restore, conflict.to_string()))?
@@ -122,6 +128,7 @@ pub fn spawn(
         config.settings,
         config.job_name,
         job_id.clone(),
+        session.lineage().clone(),
         session.next_id(),
         store,
     )
@@ -462,6 +469,7 @@ impl Driver {
         let restored = self.core.latest().cloned();
         Ok(AttemptStart {
             attempt,
+            lineage: self.core.lineage().clone(),
             first_epoch: restored
                 .as_ref()
                 .map_or(CheckpointId::FIRST.0, |latest| latest.id().next().0),
@@ -514,17 +522,14 @@ impl Driver {
         let Some(to) = found else {
             return Ok(None);
         };
-        if is_own {
-            let retained: Vec<_> = kept
-                .iter()
-                .map(CompletedCheckpoint::id)
-                .filter(|id| *id <= to.id())
-                .collect();
-            // The pointer goes first: a crash from here on goes on from the older one, too.
-            self.with_session(move |session| session.go_back(&retained))
-                .await?;
-        }
-        self.core.go_back(to.clone());
+        let lineage = to.metadata.lineage.branch(to.id());
+        let own = kept.iter().filter(|_| is_own).map(CompletedCheckpoint::id);
+        let retained: Vec<_> = own.filter(|id| *id <= to.id()).collect();
+        let recorded = lineage.clone();
+        // The pointer goes first: a crash from here on goes on from the older one, too.
+        self.with_session(move |session| session.go_back(&retained, recorded))
+            .await?;
+        self.core.go_back(to.clone(), lineage);
         Ok(Some(to))
     }
 

@@ -6,7 +6,7 @@ use super::lock::JobLock;
 use super::pointer::Pointer;
 use super::{HaSession, JobEnd, PublishError, RecoveredCheckpoint};
 use crate::checkpoint::storage::durable::{self, PublishFailed, create_dirs};
-use crate::checkpoint::{CheckpointId, CheckpointMetadata, JobId, metadata};
+use crate::checkpoint::{CheckpointId, CheckpointMetadata, JobId, Lineage, metadata};
 use crate::config::OnDamage;
 use crate::{Error, ErrorKind, Result};
 use std::fs;
@@ -87,6 +87,11 @@ impl FilesystemHa {
             }
         }
         let (recovered, unreadable) = recover_all(&folder, &pointer, on_damage)?;
+        if let (Some(passed_over), Some(latest)) = (unreadable.last(), recovered.last())
+            && *passed_over > latest.metadata.id
+        {
+            pointer.lineage = latest.metadata.lineage.branch(latest.metadata.id);
+        }
         pointer.retained = recovered.iter().map(|recovered| recovered.metadata.id).collect();
         let session = Self {
             folder,
@@ -148,6 +153,14 @@ impl HaSession for FilesystemHa {
 
     fn unreadable(&self) -> &[CheckpointId] {
         &self.unreadable
+    }
+
+    fn lineage(&self) -> &Lineage {
+        &self.pointer.lineage
+    }
+
+    fn set_lineage(&mut self, lineage: Lineage) {
+        self.pointer.lineage = lineage;
     }
 
     fn next_id(&self) -> CheckpointId {
@@ -218,9 +231,10 @@ impl HaSession for FilesystemHa {
         }
     }
 
-    fn go_back(&mut self, retained: &[CheckpointId]) -> Result<()> {
+    fn go_back(&mut self, retained: &[CheckpointId], lineage: Lineage) -> Result<()> {
         let pointer = Pointer {
             retained: retained.to_vec(),
+            lineage,
             ..self.pointer.clone()
         };
         self.publish_pointer(pointer).map_err(|failed| failed.error)?;

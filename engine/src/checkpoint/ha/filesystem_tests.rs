@@ -12,6 +12,7 @@ fn metadata(session: &FilesystemHa, id: u64) -> CheckpointMetadata {
         job_name: JOB.into(),
         job_id: session.job_id().clone(),
         id: CheckpointId(id),
+        lineage: crate::checkpoint::Lineage::new(),
         attempt: 1,
         mode: CheckpointingMode::ExactlyOnce,
         epoch: id,

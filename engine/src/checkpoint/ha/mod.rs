@@ -11,7 +11,7 @@ mod pointer;
 pub use filesystem::FilesystemHa;
 pub use none::NoHa;
 
-use super::{CheckpointId, CheckpointMetadata, JobId};
+use super::{CheckpointId, CheckpointMetadata, JobId, Lineage};
 use crate::config::OnDamage;
 use crate::{Error, ErrorKind, Result};
 use std::fmt;
@@ -123,6 +123,12 @@ pub trait HaSession: fmt::Debug + Send {
     /// The checkpoints that should have been found and could not be read; they and those newer than them are left out, for good as soon as an attempt begins.
     fn unreadable(&self) -> &[CheckpointId];
 
+    /// The line of checkpoints that the job's next one is on.
+    fn lineage(&self) -> &Lineage;
+
+    /// Has the job begin a line of its own, before its first attempt: it starts from a snapshot of somebody else. Recorded when the attempt begins.
+    fn set_lineage(&mut self, lineage: Lineage);
+
     /// The first checkpoint number that nobody has used.
     fn next_id(&self) -> CheckpointId;
 
@@ -155,11 +161,11 @@ pub trait HaSession: fmt::Debug + Send {
         next_id: CheckpointId,
     ) -> Result<(), PublishError>;
 
-    /// Names exactly `retained` from now on, which were all named before: the newer ones are damaged, or build on one that is.
+    /// Names exactly `retained` from now on, which were all named before: the newer ones are damaged, or build on one that is. What follows is on the line `lineage`.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Storage`]; then nobody knows which are named, and the call is to be repeated.
-    fn go_back(&mut self, retained: &[CheckpointId]) -> Result<()>;
+    fn go_back(&mut self, retained: &[CheckpointId], lineage: Lineage) -> Result<()>;
 
     /// Records how the job ended; no checkpoint is named any more.
     ///

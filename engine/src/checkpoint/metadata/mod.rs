@@ -4,13 +4,13 @@
 //! handles of every subtask. The bytes are described in `FORMAT.md` beside this file: a header with its own checksum, then two
 //! checksummed sections. Whatever is wrong with a file is an error that names file, section, offset, expected and found.
 
-mod v1;
+mod v2;
 
 use crate::{Error, ErrorKind, Result};
 use std::path::Path;
 
 use super::envelope::Format;
-use super::{CheckpointId, CheckpointingMode, JobId, OperatorId, SubtaskSnapshot};
+use super::{CheckpointId, CheckpointingMode, JobId, Lineage, OperatorId, SubtaskSnapshot};
 use serde::{Deserialize, Serialize};
 
 /// A completed checkpoint, as stored.
@@ -22,7 +22,9 @@ pub struct CheckpointMetadata {
     pub job_id: JobId,
     /// The checkpoint.
     pub id: CheckpointId,
-    /// The attempt of the job that took it, from 1.
+    /// The line of checkpoints that it is on.
+    pub lineage: Lineage,
+    /// The attempt of the job that took it, from 1. Attempts have rising numbers, whichever process leads, so this also tells which one did.
     pub attempt: u64,
     /// The guarantee that it was taken under.
     pub mode: CheckpointingMode,
@@ -102,9 +104,9 @@ impl OperatorMetadata {
 }
 
 /// The version that [`encode`] writes.
-pub const VERSION_CURRENT: u32 = 1;
+pub const VERSION_CURRENT: u32 = 2;
 /// The oldest version that [`decode`] reads.
-pub const VERSION_OLDEST: u32 = 1;
+pub const VERSION_OLDEST: u32 = 2;
 
 const FORMAT: Format<2> = Format {
     what: "checkpoint metadata",
@@ -118,7 +120,7 @@ const FORMAT: Format<2> = Format {
 /// # Errors
 /// [`ErrorKind::Bug`] when the metadata cannot be encoded.
 pub fn encode(metadata: &CheckpointMetadata) -> Result<Vec<u8>> {
-    v1::encode(metadata)
+    v2::encode(metadata)
 }
 
 /// Reads the bytes of a `_metadata` file; `source` is its path, for errors.
@@ -126,9 +128,9 @@ pub fn encode(metadata: &CheckpointMetadata) -> Result<Vec<u8>> {
 /// # Errors
 /// [`ErrorKind::Restore`] when the bytes are no metadata, of an unknown version, cut or damaged anywhere.
 pub fn decode(bytes: &[u8], source: &Path) -> Result<CheckpointMetadata> {
-    // One arm a version, once there is a second.
+    // One arm a version, once there is more than one that can be read.
     FORMAT.version(bytes, source)?;
-    v1::decode(bytes, source)
+    v2::decode(bytes, source)
 }
 
 /// Reads a `_metadata` file.

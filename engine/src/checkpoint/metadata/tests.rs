@@ -35,6 +35,10 @@ fn sample() -> CheckpointMetadata {
         job_name: "word count".into(),
         job_id: JobId::parse("0123456789abcdef0123456789abcdef").unwrap(),
         id: CheckpointId(17),
+        lineage: serde_json::from_str(
+            r#"{"id": 1234605616436508552, "before": [{"lineage": 1234605616436508553, "id": 9}]}"#,
+        )
+        .unwrap(),
         attempt: 3,
         mode: CheckpointingMode::ExactlyOnce,
         epoch: 17,
@@ -146,11 +150,11 @@ fn damage_names_the_section_that_it_is_in() {
 
 #[test]
 fn unknown_version_is_refused_by_its_number() {
-    let bytes = FORMAT.seal(2, [b"", b""]);
+    let bytes = FORMAT.seal(3, [b"", b""]);
     let error = decode(&bytes, &source()).unwrap_err();
-    assert_names_the_place(&error, "version 2");
+    assert_names_the_place(&error, "version 3");
     assert!(
-        error.to_string().contains("format version 2 is unknown"),
+        error.to_string().contains("format version 3 is unknown"),
         "{error}"
     );
 }
@@ -158,7 +162,7 @@ fn unknown_version_is_refused_by_its_number() {
 #[test]
 fn length_beyond_any_memory_is_refused_without_allocating() {
     // A well formed header that promises 2^63 bytes.
-    let mut bytes = FORMAT.seal(1, [b"", b""]);
+    let mut bytes = FORMAT.seal(2, [b"", b""]);
     bytes[12..20].copy_from_slice(&(1u64 << 63).to_le_bytes());
     let crc = crc32fast::hash(&bytes[..36]);
     bytes[36..40].copy_from_slice(&crc.to_le_bytes());
@@ -173,7 +177,7 @@ fn job_id_that_is_a_path_is_refused() {
     let at = job.windows(id.len()).position(|window| window == id).unwrap();
     let mut forged = job.to_vec();
     forged[at..at + 12].copy_from_slice(b"../../../etc");
-    let error = decode(&FORMAT.seal(1, [&forged, operators]), &source()).unwrap_err();
+    let error = decode(&FORMAT.seal(2, [&forged, operators]), &source()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Restore);
     assert!(error.to_string().contains("is not a job id"), "{error}");
 }
@@ -187,8 +191,8 @@ fn missing_file_is_named() {
 
 /// Bytes written by every released version are read for ever. A change that breaks this asks for a new version.
 #[test]
-fn golden_file_of_version_1_reads_and_is_still_what_is_written() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/checkpoint/metadata/testdata/v1.metadata");
+fn golden_file_of_version_2_reads_and_is_still_what_is_written() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/checkpoint/metadata/testdata/v2.metadata");
     if std::env::var_os("MILLPOND_WRITE_GOLDEN").is_some() {
         std::fs::write(&path, encode(&sample()).unwrap()).unwrap();
     }
@@ -214,7 +218,7 @@ proptest! {
             }
         }
         operators.truncate(cut.index(operators.len()) + 1);
-        if let Err(error) = decode(&FORMAT.seal(1, [&job, &operators]), &source()) {
+        if let Err(error) = decode(&FORMAT.seal(2, [&job, &operators]), &source()) {
             prop_assert_eq!(error.kind(), ErrorKind::Restore);
         }
     }

@@ -318,6 +318,7 @@ fn run_attempt(
             .collect::<HashMap<_, _>>(),
         tokio: runtime.handle().clone(),
         first_epoch: extra.first_epoch,
+        lineage: extra.lineage,
         local_dir: local_dir.clone(),
         metrics: Arc::clone(&shared.metrics),
         ttl_clock: Arc::clone(&prepared.ttl_clock),
@@ -382,7 +383,7 @@ fn restored(prepared: &Prepared, bytes: &[u8]) -> Result<RestoredJob> {
     let metadata = metadata::decode(bytes, Path::new("the checkpoint that the attempt starts from"))?;
     let plan: RestorePlan = prepared.restore_plan(&metadata)?;
     Ok(RestoredJob {
-        checkpoint: CheckpointId(metadata.id.0),
+        checkpoint: metadata.lineage.checkpoint(metadata.id),
         plan,
     })
 }

@@ -59,6 +59,7 @@ impl Coordinator {
                     job_name: self.job_name.clone(),
                     job_id: self.job_id.clone(),
                     id,
+                    lineage: self.lineage.clone(),
                     attempt: pending.attempt,
                     mode: self.settings.mode,
                     epoch: id.0,

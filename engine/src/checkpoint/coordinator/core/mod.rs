@@ -10,7 +10,7 @@ use super::{Action, CheckpointFailure, CheckpointStats, Event, OperatorInfo, Req
 use crate::checkpoint::ha::JobEnd;
 use crate::checkpoint::store::{CompletedCheckpoint, CompletedStore, Unused};
 use crate::checkpoint::{
-    CheckpointId, CheckpointMetadata, CheckpointSettings, JobId, SnapshotKind, SnapshotOptions,
+    CheckpointId, CheckpointMetadata, CheckpointSettings, JobId, Lineage, SnapshotKind, SnapshotOptions,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -38,6 +38,7 @@ pub struct Coordinator {
     settings: CheckpointSettings,
     job_name: String,
     job_id: JobId,
+    lineage: Lineage,
     attempt: Option<Attempt>,
     next_id: CheckpointId,
     /// Numbers below are recorded as used.
@@ -112,12 +113,13 @@ enum Phase {
 }
 
 impl Coordinator {
-    /// A coordinator for one job. `next_id` is the first number that was never used, `store` has the checkpoints found at start.
+    /// A coordinator for one job. `lineage` is the line that its next checkpoint is on, `next_id` the first number that was never used, `store` has the checkpoints found at start.
     #[must_use]
     pub fn new(
         settings: CheckpointSettings,
         job_name: impl Into<String>,
         job_id: JobId,
+        lineage: Lineage,
         next_id: CheckpointId,
         store: CompletedStore,
     ) -> Self {
@@ -128,6 +130,7 @@ impl Coordinator {
             settings,
             job_name: job_name.into(),
             job_id,
+            lineage,
             attempt: None,
             next_id,
             reserved_below: next_id,
@@ -162,6 +165,12 @@ impl Coordinator {
     #[must_use]
     pub fn store(&self) -> &CompletedStore {
         &self.store
+    }
+
+    /// The line that the next checkpoint is on.
+    #[must_use]
+    pub fn lineage(&self) -> &Lineage {
+        &self.lineage
     }
 
     /// The first number that was never used.
@@ -267,9 +276,10 @@ impl Coordinator {
         }
     }
 
-    /// A checkpoint is damaged: the job goes on from `to`, an older one that is kept, or a snapshot of somebody else in the place of the one it was started from.
+    /// A checkpoint is damaged: the job goes on, on the line `lineage`, from `to`, an older one that is kept, or a snapshot of somebody else in the place of the one it was started from.
     /// Everything newer is dropped, and no number is used a second time. To be called between attempts, after high availability has forgotten the newer ones.
-    pub fn go_back(&mut self, to: CompletedCheckpoint) {
+    pub fn go_back(&mut self, to: CompletedCheckpoint, lineage: Lineage) {
+        self.lineage = lineage;
         if self.store.contains(to.id()) {
             self.left_behind.extend(self.store.go_back(to.id()));
         } else {

@@ -28,7 +28,14 @@ fn store(settings: &CheckpointSettings) -> CompletedStore {
 
 fn coordinator(settings: CheckpointSettings) -> Coordinator {
     let store = store(&settings);
-    Coordinator::new(settings, "job", JobId::random(), CheckpointId::FIRST, store)
+    Coordinator::new(
+        settings,
+        "job",
+        JobId::random(),
+        Lineage::new(),
+        CheckpointId::FIRST,
+        store,
+    )
 }
 
 fn operator() -> OperatorId {
@@ -794,6 +801,7 @@ fn started_from_foreign_snapshot_the_first_checkpoint_is_full() {
         job_name: "other".into(),
         job_id: JobId::random(),
         id: CheckpointId(40),
+        lineage: crate::checkpoint::Lineage::new(),
         attempt: 1,
         mode: settings.mode,
         epoch: 40,
@@ -813,7 +821,14 @@ fn started_from_foreign_snapshot_the_first_checkpoint_is_full() {
         path: None,
     };
     let store = CompletedStore::new(1, Vec::new(), Some(initial)).unwrap();
-    let mut coordinator = Coordinator::new(settings, "job", JobId::random(), CheckpointId::FIRST, store);
+    let mut coordinator = Coordinator::new(
+        settings,
+        "job",
+        JobId::random(),
+        Lineage::new(),
+        CheckpointId::FIRST,
+        store,
+    );
     run(
         &mut coordinator,
         &[
