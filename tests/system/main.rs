@@ -30,6 +30,8 @@ mod increments;
 #[cfg(test)]
 mod kill_loop;
 #[cfg(test)]
+mod leadership;
+#[cfg(test)]
 mod numbered_events;
 #[cfg(test)]
 mod pipeline;
@@ -53,6 +55,8 @@ mod rocksdb;
 mod savepoints;
 #[cfg(test)]
 mod state_limit;
+#[cfg(test)]
+mod sweep;
 #[cfg(test)]
 mod user_failures;
 #[cfg(test)]

@@ -12,6 +12,7 @@
 //! | [`store`] | completed checkpoints: how many are kept, which files are still in use |
 //! | [`ha`] | finding the latest checkpoint again when the program was killed |
 //! | [`restore`] | who gets which part of a snapshot, at any parallelism |
+//! | [`sweep`] | what no checkpoint needs, of jobs that nobody starts again |
 //!
 //! What may be deleted is decided by one rule: a file named by a *relative* path belongs to this job, one named by an absolute path
 //! belongs to somebody else (the checkpoint that the job was started from) and is never deleted.
@@ -30,6 +31,7 @@ pub mod restore;
 mod settings;
 pub mod storage;
 pub mod store;
+pub mod sweep;
 
 #[cfg(test)]
 mod crash_tests;

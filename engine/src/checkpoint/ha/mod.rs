@@ -7,6 +7,8 @@ mod filesystem;
 mod lock;
 mod none;
 mod pointer;
+mod recover;
+mod term;
 
 pub use filesystem::FilesystemHa;
 pub use none::NoHa;
@@ -30,6 +32,8 @@ pub enum HaSettings {
         storage_dir: PathBuf,
         /// `high-availability.cluster-id`; separates programs that share a storage folder. `/default` in Flink.
         cluster_id: String,
+        /// `high-availability.filesystem.take-over`: go on with the job although another program holds it.
+        take_over: bool,
     },
 }
 
@@ -44,11 +48,13 @@ pub fn open(settings: &HaSettings, job_name: &str, on_damage: OnDamage) -> Resul
         HaSettings::Filesystem {
             storage_dir,
             cluster_id,
+            take_over,
         } => Box::new(FilesystemHa::open_or_go_back(
             storage_dir,
             cluster_id,
             job_name,
             on_damage,
+            *take_over,
         )?),
     })
 }
@@ -61,12 +67,13 @@ pub fn refuse_if_named(settings: &HaSettings, metadata: &CheckpointMetadata) -> 
     let HaSettings::Filesystem {
         storage_dir,
         cluster_id,
+        ..
     } = settings
     else {
         return Ok(());
     };
     let folder = filesystem::job_folder(storage_dir, cluster_id, &metadata.job_name);
-    let pointer = filesystem::read_pointer(&folder)?;
+    let pointer = recover::read_pointer(&folder)?;
     if pointer.job_id == metadata.job_id && pointer.end.is_none() && pointer.retained.contains(&metadata.id) {
         return Err(Error::new(
             ErrorKind::Restore,
@@ -112,7 +119,8 @@ pub struct PublishError {
     pub unknown_outcome: bool,
 }
 
-/// One program's hold on one job. No other program gets one for the same job until this is dropped.
+/// One program's hold on one job. No other program gets one for the same job until this is dropped, unless it takes the job over: then everything that writes
+/// fails here with [`ErrorKind::Fenced`], and nothing that was written counts.
 pub trait HaSession: fmt::Debug + Send {
     /// The run to go on with.
     fn job_id(&self) -> &JobId;
@@ -131,6 +139,12 @@ pub trait HaSession: fmt::Debug + Send {
 
     /// The first checkpoint number that nobody has used.
     fn next_id(&self) -> CheckpointId;
+
+    /// That this program still leads the job.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Fenced`] when another one has taken it over.
+    fn check(&self) -> Result<()>;
 
     /// The job has processed all its input already, and must not run again. (A job that failed for good, was cancelled or was stopped may: as a new run.)
     fn finished(&self) -> bool;

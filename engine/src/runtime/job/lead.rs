@@ -63,7 +63,7 @@ fn sweep(session: &dyn ha::HaSession, storage: &dyn CheckpointStorage) -> bool {
     let kept = session.recovered();
     let retained: Vec<CheckpointId> = kept.iter().map(|recovered| recovered.metadata.id).collect();
     let shared = shared_files(kept.iter().map(|recovered| &*recovered.metadata));
-    let swept = storage.delete_orphans(&retained, CheckpointId(u64::MAX), &shared);
+    let swept = storage.delete_orphans(&retained, CheckpointId(u64::MAX), &shared, &|| session.check());
     if let Err(error) = &swept {
         tracing::warn!(%error, "what an earlier run has left could not be deleted");
     }

@@ -67,7 +67,8 @@ pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExec
                 .storage
                 .storage(session.job_id(), runtime.handle())
                 .and_then(|storage| {
-                    storage.delete_orphans(&[], CheckpointId(u64::MAX), &HashSet::new())?;
+                    storage
+                        .delete_orphans(&[], CheckpointId(u64::MAX), &HashSet::new(), &|| session.check())?;
                     storage.remove_empty_folders()
                 });
             if let Err(error) = swept {
@@ -245,7 +246,7 @@ fn end_in_failure(lead: Option<&Lead>, runtime: &Runtime, session: &ClusterSessi
 fn is_refusal(error: &Error) -> bool {
     matches!(
         error.kind(),
-        ErrorKind::Configuration | ErrorKind::Plugin | ErrorKind::Restore
+        ErrorKind::Configuration | ErrorKind::Plugin | ErrorKind::Restore | ErrorKind::Fenced
     )
 }
 

@@ -117,7 +117,11 @@ impl Coordinator {
             Err(PersistFailure {
                 reason,
                 unknown_outcome,
+                fenced,
             }) => {
+                if fenced {
+                    self.lost_the_job(reason.clone(), out);
+                }
                 if unknown_outcome {
                     self.uncertain.insert(id);
                 }
