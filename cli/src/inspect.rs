@@ -1,15 +1,17 @@
 //! `millpond inspect`: what is in a checkpoint.
 
 use crate::checkpoint::Checkpoint;
+use crate::checkpoints::list;
 use crate::output::{Bytes, Moment};
 use crate::{Failure, Outcome};
+use millpond_engine::checkpoint::storage::{CheckpointPaths, parse_location};
 use millpond_engine::checkpoint::{KeyedHandle, OperatorMetadata, SubtaskSnapshot};
 use std::io::Write;
 
 /// Arguments of `millpond inspect`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The folder of the checkpoint (`chk-<n>`) or savepoint, or its _metadata file
+    /// The folder of the checkpoint (`chk-<n>`) or savepoint, or its _metadata file; or a folder of them, whose checkpoints are listed
     path: String,
     /// Show every subtask and file as well
     #[arg(long, short)]
@@ -18,6 +20,10 @@ pub(crate) struct Args {
 
 /// Shows the checkpoint.
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<Outcome, Failure> {
+    let path = parse_location("the path of the checkpoint", &args.path).map_err(Failure::Arguments)?;
+    if path.is_dir() && !path.join(CheckpointPaths::METADATA).exists() && list(&path, out)? {
+        return Ok(Outcome::Well);
+    }
     let checkpoint = Checkpoint::read(&args.path)?;
     let metadata = &checkpoint.metadata;
     let what = if metadata.is_savepoint {
@@ -28,6 +34,14 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<Outcome, Failure>
     writeln!(out, "{what} {} of job '{}'", metadata.id, metadata.job_name)?;
     writeln!(out, "  folder      {}", checkpoint.folder.display())?;
     writeln!(out, "  job id      {}", metadata.job_id)?;
+    writeln!(out, "  lineage     {}", metadata.lineage.id())?;
+    if let Some(left) = metadata.lineage.before().last() {
+        writeln!(
+            out,
+            "              behind checkpoint {} of {}",
+            left.id, left.lineage
+        )?;
+    }
     writeln!(out, "  attempt     {}", metadata.attempt)?;
     writeln!(out, "  mode        {}", metadata.mode)?;
     writeln!(out, "  epoch       {}", metadata.epoch)?;
@@ -59,29 +73,39 @@ fn write_operator(out: &mut impl Write, operator: &OperatorMetadata, files: bool
             .width
             .map(|width| format!(", {width} bytes a value"))
             .unwrap_or_default();
+        let codec = state
+            .codec
+            .as_ref()
+            .map(|codec| format!(", codec {codec}"))
+            .unwrap_or_default();
         writeln!(
             out,
-            "  keyed state '{}': {}{width}, codec {}",
-            state.name, state.kind, state.codec
+            "  keyed state '{}': {}{width}{codec}",
+            state.name, state.kind
         )?;
     }
-    let mut names: Vec<&str> = operator
+    let states = operator
         .subtasks
         .iter()
-        .flat_map(|subtask| &subtask.operator_state)
-        .map(|state| state.name.as_str())
+        .flat_map(|subtask| &subtask.operator_state);
+    let mut kinds: Vec<_> = states
+        .clone()
+        .map(|state| (state.name.as_str(), state.redistribution, &state.codec.shape))
         .collect();
-    names.sort_unstable();
-    names.dedup();
-    for name in names {
-        let items: usize = operator
-            .subtasks
-            .iter()
-            .flat_map(|subtask| &subtask.operator_state)
-            .filter(|state| state.name == name)
-            .map(|state| state.items.len())
-            .sum();
-        writeln!(out, "  operator state '{name}': {items} items")?;
+    kinds.sort_unstable();
+    kinds.dedup();
+    for (name, redistribution, codec) in kinds {
+        let elements = states
+            .clone()
+            .filter(|state| state.name == name && state.redistribution == redistribution);
+        let (count, bytes) = elements.fold((0, 0), |(count, bytes), state| {
+            (count + state.offsets.len(), bytes + state.elements.size)
+        });
+        writeln!(
+            out,
+            "  operator state '{name}': {redistribution}, {count} elements, {}, codec {codec}",
+            Bytes(bytes)
+        )?;
     }
     if files {
         for subtask in &operator.subtasks {

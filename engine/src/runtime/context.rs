@@ -3,8 +3,11 @@
 use crate::backend::Backend;
 use crate::checkpoint::restore::{RestorePlan, SubtaskRestore};
 use crate::checkpoint::storage::{CheckpointStorage, FileStorageOptions, SavepointStorage};
-use crate::checkpoint::{CheckpointId, CheckpointingMode, OperatorId, SnapshotKind};
+use crate::checkpoint::{CheckpointKey, CheckpointingMode, Lineage, OperatorId, SnapshotKind};
+use crate::codec::CodecId;
 use crate::state::ttl::TtlTimeProvider;
+use crate::{Result, codec};
+use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,6 +40,8 @@ pub(crate) struct JobContext {
     pub(crate) tokio: tokio::runtime::Handle,
     /// The epoch that the attempt begins in: the same for all its tasks, above that of any checkpoint before.
     pub(crate) first_epoch: u64,
+    /// The line of checkpoints that the attempt goes on with.
+    pub(crate) lineage: Lineage,
     /// A folder for the working files of this attempt in this process.
     pub(crate) local_dir: PathBuf,
     /// Counters for people.
@@ -50,18 +55,9 @@ pub(crate) struct JobContext {
 /// The checkpoint that an attempt starts from, dealt out to the subtasks of this job.
 pub(crate) struct RestoredJob {
     /// The checkpoint.
-    pub(crate) checkpoint: CheckpointId,
+    pub(crate) checkpoint: CheckpointKey,
     /// Each subtask's share.
     pub(crate) plan: RestorePlan,
-}
-
-/// The items of the operator state `name` in a subtask's share; none if it is not there.
-pub(crate) fn items<'a>(share: &'a SubtaskRestore, name: &str) -> &'a [Vec<u8>] {
-    share
-        .operator_state
-        .iter()
-        .find(|state| state.name == name)
-        .map_or(&[], |state| &state.items)
 }
 
 impl JobContext {
@@ -77,6 +73,19 @@ impl JobContext {
         )
     }
 
+    /// The elements of the operator state `name` in a subtask's share; none if it is not there.
+    pub(crate) fn elements<T: DeserializeOwned>(&self, share: &SubtaskRestore, name: &str) -> Result<Vec<T>> {
+        let mut elements = Vec::new();
+        for state in share.operator_state.iter().filter(|state| state.name == name) {
+            state.check_codec(&CodecId::of::<T>())?;
+            state.read(self.storage.as_ref(), &mut |element| {
+                elements.push(codec::decode(element)?);
+                Ok(())
+            })?;
+        }
+        Ok(elements)
+    }
+
     /// Where a snapshot of this kind goes.
     pub(crate) fn storage_of(&self, kind: &SnapshotKind) -> Arc<dyn CheckpointStorage> {
         match kind.savepoint() {
@@ -86,7 +95,7 @@ impl JobContext {
     }
 
     /// The checkpoint that the attempt starts from.
-    pub(crate) fn restored_checkpoint(&self) -> Option<CheckpointId> {
+    pub(crate) fn restored_checkpoint(&self) -> Option<CheckpointKey> {
         self.restored.as_ref().map(|restored| restored.checkpoint)
     }
 }
