@@ -150,7 +150,7 @@ impl SortedState {
         self.bring_in(group)?;
         let address = Address::of_cell(cell);
         let hides = |group: &Group| group.hides(&address);
-        if !self.groups.get(group).is_some_and(hides) {
+        if self.may_lie_below(group, &address) && !self.groups.get(group).is_some_and(hides) {
             self.fetch(group, &address)?;
         }
         let group = self.groups.get(group);
@@ -185,7 +185,7 @@ impl SortedState {
         let index = group;
         let hides = |group: &Group| group.hides(&address);
         // What may lie below is not looked for, as timers are new most often. Then it is counted twice.
-        let is_blind = !self.groups.get(index).is_some_and(hides) && self.may_lie_below(index, &address);
+        let is_blind = self.may_lie_below(index, &address) && !self.groups.get(index).is_some_and(hides);
         self.counts_too_much |= is_blind;
         if let (Some(group), Some(counters)) = (self.groups.get_mut(index), self.counters.get_mut(index)) {
             let noted = group.deleted.find(&address);
@@ -213,7 +213,7 @@ impl SortedState {
         self.bring_in(group)?;
         let address = Address::of_cell(cell);
         let hides = |group: &Group| group.hides(&address);
-        if self.groups.get(group).is_some_and(hides) {
+        if !self.may_lie_below(group, &address) || self.groups.get(group).is_some_and(hides) {
             return Ok(self.remove(group, &address, None));
         }
         let Some(below) = self.look_below(group, &address)?.map(|value| value.len()) else {
