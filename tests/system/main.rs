@@ -60,6 +60,8 @@ mod savepoints;
 #[cfg(test)]
 mod soak;
 #[cfg(test)]
+mod state_api;
+#[cfg(test)]
 mod state_limit;
 #[cfg(test)]
 mod user_failures;
