@@ -18,9 +18,13 @@ mod cluster;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod connected;
+#[cfg(test)]
 mod dataflow;
 #[cfg(test)]
 mod event_time;
+#[cfg(test)]
+mod evolution;
 #[cfg(test)]
 mod expiring;
 #[cfg(test)]
@@ -55,6 +59,8 @@ mod restore;
 mod retained;
 #[cfg(test)]
 mod rocksdb;
+#[cfg(test)]
+mod rules;
 #[cfg(test)]
 mod savepoints;
 #[cfg(test)]

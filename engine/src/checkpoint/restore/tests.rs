@@ -1,14 +1,18 @@
 use super::*;
 use crate::ErrorKind;
 use crate::checkpoint::storage::{
-    CheckpointPaths, CheckpointStorage, FileStorage, FileStorageOptions, Scope, StreamHint, read_all,
+    CheckpointPaths, CheckpointStorage, FileStorage, FileStorageOptions, JobManagerStorage, Scope,
+    StreamHint, read_all,
 };
 use crate::checkpoint::{
     CheckpointId, CheckpointMetadata, CheckpointingMode, FileRef, JobId, KeyedHandle, OperatorId,
     OperatorMetadata, OperatorStateSnapshot, Redistribution, SubtaskSnapshot, metadata,
 };
+use crate::codec::CodecId;
 use std::fs;
 
+#[path = "tests/operator_state.rs"]
+mod operator_state;
 #[path = "tests/snapshots_on_disk.rs"]
 mod snapshots_on_disk;
 
@@ -35,11 +39,12 @@ fn operator(uid: &str, parallelism: u32, max_parallelism: u32, items: &[&[&str]]
                 ("union", Redistribution::Union),
                 ("broadcast", Redistribution::Broadcast),
             ] {
-                subtask.operator_state.push(OperatorStateSnapshot {
-                    name: name.into(),
+                subtask.operator_state.push(OperatorStateSnapshot::inline(
+                    name,
                     redistribution,
-                    items: own.iter().map(|item| item.as_bytes().to_vec()).collect(),
-                });
+                    CodecId::of::<String>(),
+                    own.iter().map(|item| item.as_bytes().to_vec()),
+                ));
             }
             subtask
         })
@@ -89,11 +94,13 @@ fn dealt(plan: &RestorePlan, uid: &str, name: &str) -> String {
                 .iter()
                 .find(|state| state.name == name)
                 .unwrap();
-            let items: Vec<_> = state
-                .items
-                .iter()
-                .map(|item| String::from_utf8(item.clone()).unwrap())
-                .collect();
+            let mut items = Vec::new();
+            let storage = JobManagerStorage::new(1024, 1024);
+            let read = state.read(&storage, &mut |item| {
+                items.push(String::from_utf8(item.to_vec()).unwrap());
+                Ok(())
+            });
+            read.unwrap();
             items.join(" ")
         })
         .collect();
@@ -106,7 +113,7 @@ fn operator_state_is_dealt_out_by_its_kind() {
     for (new, split, union, broadcast) in [
         (1, "a b c d", "a b c d", "a b c"),
         (2, "a b c|d", "a b c d|a b c d", "a b c|d"),
-        (3, "a d|b|c", "a b c d|a b c d|a b c d", "a b c|d|a b c"),
+        (3, "a b|c|d", "a b c d|a b c d|a b c d", "a b c|d|a b c"),
         (
             5,
             "a|b|c|d|",
