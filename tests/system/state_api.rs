@@ -7,8 +7,10 @@ use millpond_engine::config::Configuration;
 use millpond_engine::connectors::sinks::CollectSink;
 use millpond_engine::connectors::sources::SequenceSource;
 use millpond_engine::state::{
-    AggregateFunction, AggregatingState, ListState, MapState, ReducingState, StateRegistry, ValueState,
+    AggregateFunction, AggregatingState, ListState, MapState, MergingAggregateFunction, Namespaced,
+    ReducingState, StateRegistry, StateTtlConfig, ValueState,
 };
+use std::time::Duration;
 
 const RECORDS: u64 = 60;
 /// Each key comes several times, after the others.
@@ -37,6 +39,13 @@ impl AggregateFunction for Words {
     }
 }
 
+impl MergingAggregateFunction for Words {
+    fn merge(&self, mut left: Vec<String>, right: Vec<String>) -> Vec<String> {
+        left.extend(right);
+        left
+    }
+}
+
 #[derive(Clone)]
 struct States {
     fixed: ValueState<u64>,
@@ -45,6 +54,12 @@ struct States {
     map: MapState<String, u64>,
     greatest: ReducingState<u64>,
     words: AggregatingState<Words>,
+    /// With namespaces.
+    lists: Namespaced<u8, ListState<u64>>,
+    sums: Namespaced<u8, ReducingState<u64>>,
+    texts: Namespaced<u8, AggregatingState<Words>>,
+    /// With namespaces and a TTL that does not end.
+    kept: Namespaced<u8, ListState<u64>>,
 }
 
 type Check = fn(&States, u64, &mut ProcessContext<'_, u64>) -> Result<()>;
@@ -58,6 +73,7 @@ struct Checked {
 
 impl KeyedProcessFunction<u64, u64, u64> for Checked {
     fn open(&mut self, states: &mut StateRegistry<'_>) -> Result<()> {
+        let for_ever = StateTtlConfig::new_builder(Duration::from_secs(1 << 30)).build()?;
         self.states = Some(States {
             fixed: states.value_state("fixed")?,
             text: states.value_state("text")?,
@@ -65,6 +81,12 @@ impl KeyedProcessFunction<u64, u64, u64> for Checked {
             map: states.map_state("map")?,
             greatest: states.reducing_state("greatest", |a: u64, b: u64| a.max(b))?,
             words: states.aggregating_state("words", Words)?,
+            lists: states.with_namespaces().list_state("lists")?,
+            sums: states
+                .with_namespaces()
+                .reducing_state("sums", |a: u64, b: u64| a + b)?,
+            texts: states.with_namespaces().aggregating_state("texts", Words)?,
+            kept: states.with_ttl(&for_ever).with_namespaces().list_state("kept")?,
         });
         Ok(())
     }
@@ -128,6 +150,7 @@ fn check_every_handle(states: &States, number: u64, context: &mut ProcessContext
         map,
         greatest,
         words,
+        ..
     } = states;
     assert_eq!(fixed.value(context)?, None);
     fixed.update(context, &number)?;
@@ -267,4 +290,77 @@ fn check_changes_underway(states: &States, number: u64, context: &mut ProcessCon
 #[test]
 fn a_map_is_changed_while_its_entries_are_gone_through() {
     on_each_backend(check_changes_underway);
+}
+
+/// Merges two sources into a target, where each of the three has something or nothing: bit 0 of `full` is the target.
+fn check_merging(states: &States, number: u64, context: &mut ProcessContext<'_, u64>) -> Result<()> {
+    const TARGET: u8 = 7;
+    const SOURCES: [u8; 2] = [9, 4];
+    // What another namespace has is not touched.
+    states.lists.at(context, &1)?.update(context, &[number])?;
+    for full in 0..8u8 {
+        let mut expected = Vec::new();
+        for (bit, namespace) in [TARGET, SOURCES[0], SOURCES[1]].into_iter().enumerate() {
+            if full & (1 << bit) == 0 {
+                continue;
+            }
+            let elements = [u64::from(namespace), number];
+            expected.extend(elements);
+            states.lists.at(context, &namespace)?.update(context, &elements)?;
+            states.kept.at(context, &namespace)?.update(context, &elements)?;
+            for element in elements {
+                states.sums.at(context, &namespace)?.add(context, element)?;
+                let texts = states.texts.at(context, &namespace)?;
+                texts.add(context, element.to_string())?;
+            }
+        }
+        // The target may be among the sources.
+        let sources = if full & 1 == 0 {
+            SOURCES.to_vec()
+        } else {
+            vec![SOURCES[0], TARGET, SOURCES[1]]
+        };
+        states.lists.merge(context, &TARGET, &sources)?;
+        states.kept.merge(context, &TARGET, &sources)?;
+        states.sums.merge(context, &TARGET, &sources)?;
+        states.texts.merge(context, &TARGET, &sources)?;
+        let text = expected.iter().map(u64::to_string).collect::<Vec<_>>().join(" ");
+        let (sum, text) = match expected.is_empty() {
+            true => (None, None),
+            false => (Some(expected.iter().sum::<u64>()), Some(text)),
+        };
+        assert_eq!(
+            states.lists.at(context, &TARGET)?.get(context)?,
+            expected,
+            "{full:03b}"
+        );
+        assert_eq!(
+            states.kept.at(context, &TARGET)?.get(context)?,
+            expected,
+            "{full:03b}"
+        );
+        assert_eq!(states.sums.at(context, &TARGET)?.get(context)?, sum, "{full:03b}");
+        assert_eq!(
+            states.texts.at(context, &TARGET)?.get(context)?,
+            text,
+            "{full:03b}"
+        );
+        for source in SOURCES {
+            assert_eq!(states.lists.at(context, &source)?.get(context)?, []);
+            assert_eq!(states.kept.at(context, &source)?.get(context)?, []);
+            assert_eq!(states.sums.at(context, &source)?.get(context)?, None);
+            assert_eq!(states.texts.at(context, &source)?.get(context)?, None);
+        }
+        states.lists.at(context, &TARGET)?.clear(context)?;
+        states.kept.at(context, &TARGET)?.clear(context)?;
+        states.sums.at(context, &TARGET)?.clear(context)?;
+        states.texts.at(context, &TARGET)?.clear(context)?;
+    }
+    assert_eq!(states.lists.at(context, &1)?.get(context)?, [number]);
+    Ok(())
+}
+
+#[test]
+fn namespaces_are_merged_whether_they_have_anything_or_not() {
+    on_each_backend(check_merging);
 }
