@@ -3,7 +3,7 @@
 use super::arena::{Arena, ArenaFigures};
 use super::entry::{DEAD, EntryMut, EntryView, HEAD, Layout, PRESENT, STORED};
 use super::frozen::{FrozenPages, SnapshotEra};
-use super::index::Index;
+use super::index::{Entries, Index};
 use super::page::Location;
 use super::parts::Parts;
 
@@ -28,9 +28,16 @@ pub struct Placed {
     pub location: Location,
 }
 
-/// The low half of the hash of the entry at a location.
-fn hash_in(arena: &Arena) -> impl Fn(Location) -> u32 {
-    |location| super::entry::u32_at(arena.read(location), 0)
+impl Entries for Arena {
+    fn hash(&self, location: Location) -> u32 {
+        super::entry::u32_at(self.read(location), 0)
+    }
+
+    fn fetch(&self, location: Location) {
+        if let Some(page) = self.pages.get(location.page()) {
+            super::batch::fetch(page.address(location.offset()));
+        }
+    }
 }
 
 impl GroupTable {
@@ -81,7 +88,7 @@ impl GroupTable {
 
     /// Makes room for `entries` in all.
     pub fn reserve(&mut self, entries: usize) {
-        self.index.reserve(entries, hash_in(&self.arena));
+        self.index.reserve(entries, &self.arena);
     }
 
     /// The entry that `parts` addresses.
@@ -117,7 +124,7 @@ impl GroupTable {
 
     fn add(&mut self, layout: Layout, parts: &Parts<'_>, capacity: usize, epoch: u32, flags: u8) -> Location {
         let location = self.place(layout, parts, capacity, epoch, flags);
-        self.index.insert(parts.hash, location, hash_in(&self.arena));
+        self.index.insert(parts.hash, location, &self.arena);
         location
     }
 
@@ -234,7 +241,7 @@ impl GroupTable {
     pub fn insert_as_it_was(&mut self, layout: Layout, entry: &EntryView<'_>) -> Location {
         let parts = entry.parts();
         let location = self.place(layout, &parts, entry.value_len(), entry.epoch(), entry.flags());
-        self.index.insert(parts.hash, location, hash_in(&self.arena));
+        self.index.insert(parts.hash, location, &self.arena);
         self.change(layout, location).set_value(0, entry.value());
         if entry.is_deletion() {
             self.arena.note_deletion(location);
@@ -346,7 +353,7 @@ impl GroupTable {
     /// Removes an entry.
     pub fn remove(&mut self, layout: Layout, placed: Placed) {
         let size = self.view(layout, placed.location).size();
-        self.index.remove(placed.word, hash_in(&self.arena));
+        self.index.remove(placed.word, &self.arena);
         self.release(layout, placed.location, size);
     }
 

@@ -20,6 +20,7 @@ mod page;
 mod parts;
 mod pool;
 mod undo;
+mod words;
 
 pub use arena::ArenaFigures;
 pub(crate) use batch::slot_has_value;

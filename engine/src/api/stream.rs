@@ -210,19 +210,18 @@ impl<T: Data> DataStream<T> {
     /// Spreads the records evenly over the subtasks of the next operator.
     #[must_use]
     pub fn rebalance(&self) -> DataStream<T> {
-        Self {
-            rule: EdgeRule::Rebalance,
-            ..self.clone()
-        }
+        self.with_rule(EdgeRule::Rebalance)
     }
 
     /// Sends every record to every subtask of the next operator.
     #[must_use]
     pub fn broadcast(&self) -> DataStream<T> {
-        Self {
-            rule: EdgeRule::Broadcast,
-            ..self.clone()
-        }
+        self.with_rule(EdgeRule::Broadcast)
+    }
+
+    /// The stream, with what is next reading it by `rule`.
+    pub(super) fn with_rule(&self, rule: EdgeRule) -> Self {
+        Self { rule, ..self.clone() }
     }
 
     /// Writes the records to a sink without transactions.

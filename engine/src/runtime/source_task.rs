@@ -347,14 +347,18 @@ impl<S: Source> SourceTask<S> {
                 }
             }
         }
-        let status = {
-            let _entered = self.task.enter(&self.name.name);
-            let Some(reader) = &mut self.reader else {
-                return Ok(());
-            };
-            reader.poll(usize::try_from(most).unwrap_or(BATCH_RECORDS), &mut self.output)?
+        let mut emitted = 0;
+        let status = loop {
+            let asked = (most - emitted).min(BATCH_RECORDS as u64);
+            let status = self.poll(asked)?;
+            let records = self.emit(now)?;
+            emitted += records;
+            // Less than was asked for is all that there is for now.
+            if status != ReaderStatus::More || records < asked || emitted >= most {
+                break status;
+            }
         };
-        let emitted = self.emit(now)?;
+        self.end_round(emitted, now);
         match status {
             ReaderStatus::More => {
                 self.flow.goes_on(emitted, now);
@@ -368,6 +372,14 @@ impl<S: Source> SourceTask<S> {
             self.set_idle(true)?;
         }
         Ok(())
+    }
+
+    fn poll(&mut self, most: u64) -> Result<ReaderStatus> {
+        let _entered = self.task.enter(&self.name.name);
+        match &mut self.reader {
+            Some(reader) => reader.poll(usize::try_from(most).unwrap_or(BATCH_RECORDS), &mut self.output),
+            None => Ok(ReaderStatus::Idle),
+        }
     }
 
     /// Hands on what the reader has emitted, and returns how many records it was.
@@ -388,7 +400,12 @@ impl<S: Source> SourceTask<S> {
         if let Some(watermark) = self.output.watermark.take() {
             self.chain.watermark(watermark, &self.task)?;
         }
-        if records > 0 {
+        Ok(records as u64)
+    }
+
+    /// Begins the next tick if anything was emitted in this one.
+    fn end_round(&mut self, emitted: u64, now: Instant) {
+        if emitted > 0 {
             self.outlets.flush();
             self.tick += 1;
             self.outlets.downgrade(self.time());
@@ -400,7 +417,6 @@ impl<S: Source> SourceTask<S> {
                 self.tell_tick(now);
             }
         }
-        Ok(records as u64)
     }
 
     fn set_idle(&mut self, idle: bool) -> Result<()> {

@@ -8,6 +8,7 @@ mod context;
 mod descriptor;
 mod evolution;
 mod folding;
+mod key_hashes;
 mod keys;
 mod list;
 mod map;
@@ -33,5 +34,6 @@ pub use value::ValueState;
 
 pub(crate) use descriptor::check_keys;
 pub(crate) use evolution::{Opening, PlannedState};
+pub(crate) use key_hashes::group_hashes;
 pub(crate) use keys::Hasher;
 pub(crate) use window_keys::WindowKeys;
