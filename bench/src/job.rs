@@ -87,7 +87,7 @@ pub(crate) fn run(
         Work::WordCount { ref text } => {
             let lines = TextFileSource::new(text).bytes();
             env.from_source(TimedSource::new(lines, probe()), "Source: Text")
-                .process(|line: Vec<u8>, out| split(&line, out))
+                .try_flat_map(|line: Vec<u8>, out| split(&line, out))
                 .key_by(CompactString::clone)
                 .count()
                 .sink_to(TallySink::new(probe(), args.emit));

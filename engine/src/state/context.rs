@@ -3,6 +3,7 @@
 use super::StateCodec;
 use super::evolution::{Opening, bring_over};
 use super::keys::KeyColumn;
+use super::operator::OperatorStates;
 use super::slots::SlotColumn;
 use super::timers::{TimerDomain, Timers};
 use super::ttl::{Expiry, TtlStates, TtlTimeProvider};
@@ -32,6 +33,8 @@ pub struct KeyedContext {
     pub(crate) timers: Timers,
     pub(crate) ttl: TtlStates,
     pub(crate) watermark: TimestampMs,
+    /// What belongs to the subtask and to no key.
+    pub(crate) operator: OperatorStates,
     /// Where each state that has namespaces is at now.
     namespaces: Namespaces,
     /// While states are registered.
@@ -66,6 +69,7 @@ impl KeyedContext {
             scratch: Vec::new(),
             entries: EntryBuffer::new(),
             watermark: crate::api::WATERMARK_MIN,
+            operator: OperatorStates::default(),
         }
     }
 

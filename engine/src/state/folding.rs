@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// A state that folds what is added into one value of the same type, for each key.
 #[derive(Clone)]
 pub struct ReducingState<T> {
-    value: ValueState<T>,
+    pub(super) value: ValueState<T>,
     reduce: Arc<dyn Fn(T, T) -> T + Send + Sync>,
 }
 
@@ -84,7 +84,7 @@ pub trait MergingAggregateFunction: AggregateFunction {
 
 /// A state that folds what is added into an accumulator, for each key.
 pub struct AggregatingState<A: AggregateFunction> {
-    accumulator: ValueState<A::Accumulator>,
+    pub(super) accumulator: ValueState<A::Accumulator>,
     function: Arc<A>,
 }
 

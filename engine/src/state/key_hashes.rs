@@ -87,7 +87,7 @@ mod tests {
     fn a_batch_has_the_hashes_and_groups_that_its_keys_have_one_by_one() {
         let numbers = (0..1000_u64).chain([u64::MAX, u64::MAX - 1, 1 << 63, 0x0123_4567_89ab_cdef]);
         let keys: Vec<[u8; 8]> = numbers
-            .map(|n| (n * 0x9e37_79b9 % (1 << 40) ^ n).to_le_bytes())
+            .map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ n).to_le_bytes())
             .collect();
         for len in [0, 1, 3, 4, 7, 8, 9, keys.len()] {
             let keys = &keys[keys.len() - len..];

@@ -125,7 +125,7 @@ pub(crate) fn report(
 fn unclaimed_operator(stored: &OperatorMetadata, ignore_unclaimed: bool) -> OperatorReport {
     let mut report = of_stored(stored);
     report.fate = OperatorFate::Dropped;
-    report.states = stored.states.iter().map(|state| unregistered(state)).collect();
+    report.states = stored.states.iter().map(unregistered).collect();
     if !ignore_unclaimed {
         report.problems.push(format!(
             "operator '{}' (uid '{}') has state, and the job does not have it: give an operator its uid, or set \
@@ -142,7 +142,7 @@ fn of_stored(stored: &OperatorMetadata) -> OperatorReport {
         let known = operator_states
             .entry(&state.name)
             .or_insert((state.redistribution, 0));
-        known.1 += state.items.len();
+        known.1 += usize::try_from(state.offsets.len()).unwrap_or(usize::MAX);
     }
     OperatorReport {
         name: stored.name.clone(),

@@ -1,6 +1,6 @@
 //! The nodes of a plan.
 
-use super::types::{AnyStage, Schedule, TypeOps};
+use super::types::{AnyStage, PairOps, Schedule, TypeOps};
 use crate::Result;
 use crate::checkpoint::StateDescription;
 use crate::runtime::snapshot::OperatorName;
@@ -59,6 +59,8 @@ pub(crate) struct EdgePlan {
     pub(crate) rule: EdgeRule,
     /// The records.
     pub(crate) types: Arc<dyn TypeOps>,
+    /// Whether it belongs to the second input of an operator that has two. Those of the first come before.
+    pub(crate) is_second: bool,
 }
 
 /// How records find their subtask, before parallelism is known.
@@ -92,6 +94,10 @@ pub(crate) trait OperatorNode: Send + Sync {
     fn output(&self) -> Arc<dyn TypeOps>;
     /// The operator of one subtask.
     fn stage(&self, build: StageBuild) -> Result<AnyStage>;
+    /// The types of its inputs, if it has two.
+    fn pair(&self) -> Option<Arc<dyn PairOps>> {
+        None
+    }
     /// What would become of the keyed states that it registers if `stored` was restored, by an operator of this name and uid. None for one without keyed state.
     fn plan_states(
         &self,

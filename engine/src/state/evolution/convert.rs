@@ -155,7 +155,7 @@ mod tests {
     fn functions_go_before_what_serde_would_do_and_lead_over_types_between() {
         let from_u8 = Migration::new(|number: u8| number.to_string());
         let from_text = Migration::new(|name: String| Named { name, count: 7 });
-        let back = Migration::new(|name: String| name.len() as u8);
+        let back = Migration::new(|name: String| u8::try_from(name.len()).unwrap());
         let all = [back, from_text, from_u8];
         let registered = CodecId::of::<Named>();
         let named = codec::to_vec(&Named {
