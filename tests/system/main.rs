@@ -32,9 +32,13 @@ mod faults_of_storage;
 #[cfg(test)]
 mod flipped_bytes;
 #[cfg(test)]
+mod going_back;
+#[cfg(test)]
 mod increments;
 #[cfg(test)]
 mod kill_loop;
+#[cfg(test)]
+mod leadership;
 #[cfg(test)]
 mod many_timers;
 #[cfg(test)]
@@ -67,6 +71,8 @@ mod savepoints;
 mod soak;
 #[cfg(test)]
 mod state_limit;
+#[cfg(test)]
+mod sweep;
 #[cfg(test)]
 mod user_failures;
 #[cfg(test)]

@@ -87,7 +87,7 @@ impl Left {
 }
 
 /// The lines of the finished files of a folder that may have unfinished ones, which a killed program leaves.
-fn finished_lines_only(folder: &Path) -> Vec<Vec<u8>> {
+pub(crate) fn finished_lines_only(folder: &Path) -> Vec<Vec<u8>> {
     let mut lines = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
