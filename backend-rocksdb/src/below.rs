@@ -37,7 +37,8 @@ impl StateBelow {
         keep_in_cache: bool,
         each: &mut VisitEntry<'_>,
     ) -> BackendResult<()> {
-        let Some(part) = self.store.part_of(group) else {
+        let parts = self.store.parts();
+        let Some(part) = parts.of(group) else {
             return Ok(());
         };
         part.database
@@ -59,7 +60,8 @@ impl StateBelow {
 
 impl Lower for StateBelow {
     fn get(&self, group: KeyGroup, parts: &Parts<'_>) -> BackendResult<Option<Cow<'_, [u8]>>> {
-        let Some(part) = self.store.part_of(group) else {
+        let parts_of_store = self.store.parts();
+        let Some(part) = parts_of_store.of(group) else {
             return Ok(None);
         };
         let mut name = Vec::with_capacity(64);
@@ -68,14 +70,11 @@ impl Lower for StateBelow {
     }
 
     fn get_many(&self, cells: &[(KeyGroup, Parts<'_>)]) -> BackendResult<Vec<Option<Cow<'_, [u8]>>>> {
+        let parts_of_store = self.store.parts();
         let mut names = Vec::new();
         let mut asked = Vec::with_capacity(cells.len());
         for (place, (group, parts)) in cells.iter().enumerate() {
-            let part = self
-                .store
-                .parts()
-                .iter()
-                .position(|part| part.groups.contains(*group));
+            let part = parts_of_store.position(*group);
             let from = names.len();
             put_cell(&mut names, *group, parts);
             asked.extend(part.map(|part| Asked {
@@ -87,7 +86,7 @@ impl Lower for StateBelow {
         let name = |asked: &Asked| names.get(asked.name.clone()).unwrap_or_default();
         asked.sort_unstable_by(|left, right| (left.part, name(left)).cmp(&(right.part, name(right))));
         let mut values: Vec<Option<Cow<'_, [u8]>>> = vec![None; cells.len()];
-        for (number, part) in self.store.parts().iter().enumerate() {
+        for (number, part) in parts_of_store.iter().enumerate() {
             let from = asked.partition_point(|asked| asked.part < number);
             let to = asked.partition_point(|asked| asked.part <= number);
             let asked = asked.get(from..to).unwrap_or_default();

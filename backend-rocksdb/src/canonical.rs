@@ -14,6 +14,7 @@ use millpond_backend_api::{
 use millpond_backend_memory::kinds::Counters;
 use rocksdb::SstFileWriter;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// A file that is brought in ends with the section that makes it this long: RocksDB cuts its own at as much.
 const FILE_BYTES: u64 = 64 << 20;
@@ -29,13 +30,8 @@ pub(crate) fn write(
 ) -> BackendResult<Vec<SnapshotHandle>> {
     let mut databases = Vec::new();
     for checkpoint in checkpoints {
-        let Some(part) = snapshot.store.parts().get(checkpoint.part) else {
-            continue;
-        };
-        databases.push((
-            checkpoint.groups,
-            part.database.open_checkpoint(checkpoint.folder)?,
-        ));
+        let LocalCheckpoint { part, folder } = checkpoint;
+        databases.push((part.groups, part.database.open_checkpoint(folder)?));
     }
     let states = &snapshot.states;
     let descriptors = states.iter().map(|state| state.descriptor.clone()).collect();
@@ -140,6 +136,7 @@ pub(crate) fn bring_in(
     let mut reader = CanonicalReader::open(handle, range, files)?;
     let states = reader.states().to_vec();
     let mut counters = vec![vec![Counters::default(); handle.key_groups.len()]; states.len()];
+    let parts = store.parts();
     let mut open: BTreeMap<usize, OpenFile<'_>> = BTreeMap::new();
     let mut sorted = Sorted::default();
     while let Some(section) = reader.next_section()? {
@@ -154,7 +151,11 @@ pub(crate) fn bring_in(
             Some(file) if file.goes_on_with(&sorted, section.group()) => file,
             full => {
                 full.map(OpenFile::bring_in).transpose()?;
-                OpenFile::begin(store, section.descriptor().name.as_str(), section.group())?
+                let Some(part) = parts.of(section.group()) else {
+                    return Err(no_database(section.group()));
+                };
+                let path = store.new_path("restored");
+                OpenFile::begin(part, section.descriptor().name.as_str(), path)?
             }
         };
         open.insert(state, file.append(&sorted)?);
@@ -179,6 +180,14 @@ fn count(section: &CanonicalSection<'_>, groups: KeyGroupRange, counters: &mut [
     }
 }
 
+#[cold]
+fn no_database(group: KeyGroup) -> BackendError {
+    BackendError::new(
+        BackendErrorKind::Misuse,
+        format!("there is no database for key group {group}"),
+    )
+}
+
 /// A sorted file of entries of one state.
 struct OpenFile<'s> {
     state: String,
@@ -189,14 +198,8 @@ struct OpenFile<'s> {
 }
 
 impl<'s> OpenFile<'s> {
-    fn begin(store: &'s Store, state: &str, group: KeyGroup) -> BackendResult<Self> {
-        let Some(part) = store.part_of(group) else {
-            return Err(BackendError::new(
-                BackendErrorKind::Misuse,
-                format!("there is no database for key group {group}"),
-            ));
-        };
-        let path = Leftover(store.new_path("restored"));
+    fn begin(part: &'s Part, state: &str, path: PathBuf) -> BackendResult<Self> {
+        let path = Leftover(path);
         let file = SstFileWriter::create(part.database.options_of_new_files());
         let opened = file.open(&path.0);
         opened.map_err(|error| not_written(error, state, &path.0))?;

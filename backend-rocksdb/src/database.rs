@@ -1,18 +1,20 @@
 //! One RocksDB database, with a column family a state.
 
-use crate::error::failed;
+use crate::error::{failed, failed_with};
 use crate::expiry::Expiries;
 use crate::folder::Folder;
 use crate::keys::behind;
+use crate::merge::{LiveFile, import, live_files, refuse_compactions};
 use crate::options::figures::Figures;
 use crate::options::{Memory, Options};
 use crate::origins::Origins;
 use millpond_backend_api::{BackendError, BackendErrorKind, BackendResult, KeyGroup, KeyGroupRange};
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
-    BoundColumnFamily, ColumnFamilyDescriptor, DB, DBRawIteratorWithThreadMode, DBWithThreadMode,
-    IngestExternalFileOptions, MultiThreaded, ReadOptions,
+    BottommostLevelCompaction, BoundColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB,
+    DBRawIteratorWithThreadMode, DBWithThreadMode, IngestExternalFileOptions, MultiThreaded, ReadOptions,
 };
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -141,6 +143,14 @@ impl Database {
             origins: self.origins.clone(),
             folder,
         })
+    }
+
+    pub(crate) fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    pub(crate) fn origins(&self) -> &Origins {
+        &self.origins
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -296,24 +306,9 @@ impl Database {
     /// # Errors
     /// RocksDB's.
     pub(crate) fn clip(&self, range: KeyGroupRange) -> BackendResult<()> {
-        let bound = |group: u32| {
-            u16::try_from(group)
-                .ok()
-                .map(|group| KeyGroup(group).0.to_be_bytes())
-        };
-        let first = range.first.0.to_be_bytes();
-        // The highest group there can be has no successor, and nothing behind it.
-        let behind = bound(u32::from(range.last.0) + 1);
-        let mut outside = Vec::new();
-        if range.first.0 > 0 {
-            outside.push(([0; 2], first));
-        }
-        if let Some(behind) = behind {
-            outside.push((behind, [u8::MAX; 2]));
-        }
         let unlogged = Options::write();
         for family in self.families() {
-            for (from, to) in &outside {
+            for (from, to) in &outside(range) {
                 self.db
                     .delete_file_in_range_cf(&family, from, to)
                     .and_then(|()| self.db.delete_range_cf_opt(&family, from, to, &unlogged))
@@ -321,6 +316,66 @@ impl Database {
             }
         }
         Ok(())
+    }
+
+    /// Has RocksDB drop for good what [`clip`](Self::clip) left of other groups than those of `range`, in the files that have some of both.
+    ///
+    /// Costs the rewriting of these files and of those that overlap them in the level below.
+    pub(crate) fn drop_outside(&self, range: KeyGroupRange) {
+        let mut options = CompactOptions::default();
+        options.set_exclusive_manual_compaction(false);
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
+        for family in self.families() {
+            for (from, to) in outside(range) {
+                self.db
+                    .compact_range_cf_opt(&family, Some(from), Some(to), &options);
+            }
+        }
+    }
+
+    /// Ends [`drop_outside`](Self::drop_outside), now and for ever.
+    pub(crate) fn refuse_compactions(&self) {
+        refuse_compactions(&self.db);
+    }
+
+    /// The files that the database consists of.
+    pub(crate) fn live_files(&self) -> Vec<LiveFile> {
+        live_files(&self.db, self.folder())
+    }
+
+    /// Whether there is nothing of other groups than those of `range`, nor anything that says that they are deleted.
+    pub(crate) fn is_within(&self, range: KeyGroupRange) -> bool {
+        self.live_files().iter().all(|file| is_within(file, range))
+    }
+
+    /// A database in `folder`, which is empty, of the files `files` of other ones, which it takes from there.
+    ///
+    /// # Errors
+    /// RocksDB's. Those about damage are told with what `origins` knows of the files.
+    pub(crate) fn of_files(
+        folder: Folder,
+        files: Vec<LiveFile>,
+        origins: &Origins,
+        setup: &Setup,
+    ) -> BackendResult<Folder> {
+        let path = folder.path();
+        let options = setup.options.database(&setup.memory, path);
+        let column_family = setup.options.column_family(&setup.memory);
+        let what = || format!("no database can be made in {}", path.display());
+        let default = ColumnFamilyDescriptor::new(DEFAULT, column_family.clone());
+        let db = Db::open_cf_descriptors(&options, path, [default]);
+        let db = db.map_err(|error| failed(error, what()))?;
+        let mut families = BTreeMap::<String, Vec<LiveFile>>::new();
+        for file in files {
+            families.entry(file.column_family.clone()).or_default().push(file);
+        }
+        for (name, files) in families {
+            let options = with_filter(&column_family, &name, setup);
+            import(&db, &name, &options, &files)
+                .map_err(|error| origins.tell(failed_with(&error, what())))?;
+        }
+        drop(db);
+        Ok(folder)
     }
 
     /// Takes RocksDB's checkpoint of everything, which shares the files, into `folder`, which is not there yet.
@@ -358,6 +413,30 @@ impl Database {
             format_args!("{} cannot be cut to its key groups", self.folder().display()),
         )
     }
+}
+
+/// Where the names of all cells lie that are of no group of `range`: from the first to before the second.
+fn outside(range: KeyGroupRange) -> Vec<([u8; 2], [u8; 2])> {
+    let mut outside = Vec::new();
+    if range.first.0 > 0 {
+        outside.push(([0; 2], range.first.0.to_be_bytes()));
+    }
+    // The highest group there can be has no successor, and nothing behind it.
+    if let Some(behind) = range.last.0.checked_add(1) {
+        outside.push((behind.to_be_bytes(), [u8::MAX; 2]));
+    }
+    outside
+}
+
+/// Whether all that `file` has is of groups of `range`.
+fn is_within(file: &LiveFile, range: KeyGroupRange) -> bool {
+    let is_in = |name: &[u8]| {
+        let group = name
+            .first_chunk()
+            .map(|group| KeyGroup(u16::from_be_bytes(*group)));
+        group.is_some_and(|group| range.contains(group))
+    };
+    is_in(&file.smallest) && is_in(&file.largest)
 }
 
 /// The cells of a state in the order of their names.

@@ -9,6 +9,7 @@
 //! - `snapshots`, `writer`, `upload`, `payload`: what is done at a checkpoint, on the worker and beside it, and how a handle tells of it.
 //! - `canonical`: the form of snapshots that all backends share, out of a database and into one.
 //! - `restore`, `sweep`, `origins`: from handles to databases, the verification of their files, and what these are in the snapshot.
+//! - `merge`: one database in place of several, after the parallelism was changed.
 //! - `room`, `spill`, `memory`: what the tables may take, and what gives way.
 //! - [`mod@options`]: what the configuration says, the memory of the process, folders, figures.
 //! - [`RocksDbStateBackendFactory`]: the backend that the engine finds under `rocksdb`.
@@ -23,6 +24,7 @@ mod folder;
 mod ingest;
 mod keys;
 mod memory;
+mod merge;
 pub mod options;
 mod origins;
 mod payload;

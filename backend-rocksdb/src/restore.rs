@@ -13,7 +13,7 @@ use crate::origins::Origins;
 use crate::payload::{FORMAT, NamedFile, Payload};
 use crate::store::{Part, Store};
 use crate::sweep::LocalFile;
-use crate::upload::{FileName, Known};
+use crate::upload::{FileName, Known, Renamed};
 use millpond_backend_api::canonical::is_canonical;
 use millpond_backend_api::{
     BackendError, BackendErrorKind, BackendResult, FileRef, KeyGroupRange, RestoreFiles, SnapshotHandle,
@@ -72,7 +72,12 @@ pub(crate) fn restore(
         if groups != handle.key_groups {
             database.clip(groups)?;
         }
-        parts.push(Part { groups, database });
+        parts.push(Part {
+            number: parts.len(),
+            groups,
+            database,
+            renamed: Renamed::new(),
+        });
         payloads.push((handle.key_groups, payload));
     }
     parts.extend(fresh_parts(range, &parts, &folder, setup)?);
@@ -126,7 +131,9 @@ fn fresh_parts(
     numbered
         .map(|(groups, number)| {
             Ok(Part {
+                number,
                 groups,
+                renamed: Renamed::new(),
                 database: Database::open(
                     Folder::make(folder.path().join(format!("db-{number}")))?,
                     Origins::default(),

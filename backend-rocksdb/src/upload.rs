@@ -17,7 +17,7 @@ const STEP_BYTES: usize = 256 << 10;
 /// The largest file that can ride in the metadata.
 const IN_METADATA_BYTES_MAX: u64 = 1 << 20;
 
-/// A file of a database: which part of the store it is of, and its name there. RocksDB gives a name once and never changes a file of sorted entries.
+/// A file of a database: the number of the part of the store that it is of, and its name there. RocksDB gives a name once and never changes a file of sorted entries.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FileName {
     pub(crate) part: usize,
@@ -33,6 +33,9 @@ impl FileName {
 
 /// The files of checkpoints, by their names.
 pub(crate) type Known = BTreeMap<FileName, FileRef>;
+
+/// What files are called now, and what they were called in the database that they were taken from.
+pub(crate) type Renamed = BTreeMap<FileName, FileName>;
 
 /// A file of a checkpoint, on its way.
 struct Transfer {
@@ -75,7 +78,7 @@ impl Upload<'_> {
         let mut uploaded = Uploaded::default();
         let mut transfers = Vec::new();
         for transfer in files_of(checkpoint)? {
-            match self.known.get(&transfer.name) {
+            match self.known_as(checkpoint, &transfer.name) {
                 Some(known) if known.size == transfer.size => {
                     uploaded.files.push((transfer.name, known.clone()));
                 }
@@ -88,6 +91,12 @@ impl Upload<'_> {
         }
         uploaded.files.sort_by(|left, right| left.0.cmp(&right.0));
         Ok(uploaded)
+    }
+
+    /// The file of an earlier checkpoint that is the file `name` of `checkpoint`.
+    fn known_as(&self, checkpoint: &LocalCheckpoint, name: &FileName) -> Option<&FileRef> {
+        let known = self.known.get(name);
+        known.or_else(|| self.known.get(checkpoint.part.renamed.get(name)?))
     }
 
     /// Brings `transfers`, several at once, and gives their files in the same order.
@@ -182,7 +191,7 @@ fn files_of(checkpoint: &LocalCheckpoint) -> BackendResult<Vec<Transfer>> {
         if metadata.is_file() && !name.starts_with("LOG") && !name.ends_with(".log") {
             transfers.push(Transfer {
                 name: FileName {
-                    part: checkpoint.part,
+                    part: checkpoint.part.number,
                     name,
                 },
                 path: entry.path(),

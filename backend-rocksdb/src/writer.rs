@@ -118,7 +118,7 @@ impl Snapshot {
         let uploaded = upload.run(checkpoint)?;
         let counters = |outline: &Outline| {
             let groups = self.range.iter().zip(&outline.counters);
-            let groups = groups.filter(|(group, _)| checkpoint.groups.contains(*group));
+            let groups = groups.filter(|(group, _)| checkpoint.part.groups.contains(*group));
             groups.map(|(_, counters)| *counters).collect::<Vec<_>>()
         };
         let named = uploaded.files.iter().map(|(name, file)| NamedFile {
@@ -138,7 +138,7 @@ impl Snapshot {
             .map(|group| group.encoded_bytes)
             .sum();
         let handle = SnapshotHandle {
-            key_groups: checkpoint.groups,
+            key_groups: checkpoint.part.groups,
             format: FORMAT.into(),
             payload: payload.to_bytes().into(),
             files: uploaded.files.iter().map(|(_, file)| file.clone()).collect(),
