@@ -41,6 +41,27 @@ pub trait Lower: fmt::Debug + Send + Sync + 'static {
         false
     }
 
+    /// Whether what is appended to a list may come without the list: the tables then hold [suffixes](crate::table::EntryView::suffix) and hand them on as such
+    /// ([`Changed::appended`](crate::kinds::Changed::appended)), and ask by [`may_have`](Self::may_have) and [`get_as_of`](Self::get_as_of). Always the
+    /// same for a layer.
+    fn takes_suffixes(&self) -> bool {
+        false
+    }
+
+    /// Whether there may be an entry; false only if there is none. Takes no time worth speaking of: rather true than a read.
+    fn may_have(&self, _group: KeyGroup, _parts: &Parts<'_>) -> bool {
+        true
+    }
+
+    /// The value of an entry, which the tables may have appended to, and the epoch up to which it has what was appended: all that was until then, and nothing
+    /// later. To be overridden by a layer that [takes suffixes](Self::takes_suffixes).
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    fn get_as_of(&self, group: KeyGroup, parts: &Parts<'_>) -> BackendResult<(Option<Cow<'_, [u8]>>, u32)> {
+        Ok((self.get(group, parts)?, 0))
+    }
+
     /// Calls `each` with the entries of the map that the head `map` addresses, in no order.
     ///
     /// # Errors

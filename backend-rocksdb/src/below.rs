@@ -1,7 +1,7 @@
 //! A state in RocksDB as what lies below its tables.
 
 use crate::keys::{entry_of, put_cell, put_group, put_map};
-use crate::store::Store;
+use crate::store::{Part, Store};
 use millpond_backend_api::{BackendError, BackendErrorKind, BackendResult, KeyGroup};
 use millpond_backend_memory::lower::{Lower, VisitEntry};
 use millpond_backend_memory::table::Parts;
@@ -28,6 +28,17 @@ impl StateBelow {
             store,
             state: state.into(),
         }
+    }
+
+    fn get_from<'a>(
+        &self,
+        part: &Part,
+        group: KeyGroup,
+        parts: &Parts<'_>,
+    ) -> BackendResult<Option<Cow<'a, [u8]>>> {
+        let mut name = Vec::with_capacity(64);
+        put_cell(&mut name, group, parts);
+        Ok(part.database.get(&self.state, &name)?.map(Cow::Owned))
     }
 
     fn visit_prefix(
@@ -64,9 +75,7 @@ impl Lower for StateBelow {
         let Some(part) = parts_of_store.of(group) else {
             return Ok(None);
         };
-        let mut name = Vec::with_capacity(64);
-        put_cell(&mut name, group, parts);
-        Ok(part.database.get(&self.state, &name)?.map(Cow::Owned))
+        self.get_from(part, group, parts)
     }
 
     fn get_many(&self, cells: &[(KeyGroup, Parts<'_>)]) -> BackendResult<Vec<Option<Cow<'_, [u8]>>>> {
@@ -106,6 +115,28 @@ impl Lower for StateBelow {
 
     fn is_costly(&self) -> bool {
         true
+    }
+
+    fn takes_suffixes(&self) -> bool {
+        true
+    }
+
+    fn may_have(&self, group: KeyGroup, parts: &Parts<'_>) -> bool {
+        self.store.parts().of(group).is_some_and(|part| {
+            let mut name = Vec::with_capacity(64);
+            put_cell(&mut name, group, parts);
+            part.database.may_have(&self.state, &name)
+        })
+    }
+
+    fn get_as_of(&self, group: KeyGroup, parts: &Parts<'_>) -> BackendResult<(Option<Cow<'_, [u8]>>, u32)> {
+        let parts_of_store = self.store.parts();
+        let Some(part) = parts_of_store.of(group) else {
+            return Ok((None, 0));
+        };
+        let contents = part.database.contents(&self.state);
+        // From the same database, if another one takes its place meanwhile.
+        contents.read(|| self.get_from(part, group, parts))
     }
 
     fn visit_map(&self, group: KeyGroup, map: &Parts<'_>, each: &mut VisitEntry<'_>) -> BackendResult<()> {

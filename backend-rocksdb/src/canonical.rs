@@ -3,7 +3,7 @@
 use crate::database::Database;
 use crate::ingest::{Leftover, Sorted, not_written};
 use crate::keys::entry_of;
-use crate::payload::Payload;
+use crate::payload::{Accuracy, Payload};
 use crate::store::{LocalCheckpoint, Part, Store};
 use crate::writer::{Outline, Snapshot};
 use millpond_backend_api::canonical::{CanonicalReader, CanonicalSection, CanonicalWriter, Totals};
@@ -15,9 +15,6 @@ use millpond_backend_memory::kinds::Counters;
 use rocksdb::SstFileWriter;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-
-/// A file that is brought in ends with the section that makes it this long: RocksDB cuts its own at as much.
-const FILE_BYTES: u64 = 64 << 20;
 
 /// Writes `checkpoints`, the databases at the snapshot, into which all changes were brought before.
 ///
@@ -37,7 +34,10 @@ pub(crate) fn write(
     let descriptors = states.iter().map(|state| state.descriptor.clone()).collect();
     let sizes = states.iter().map(Outline::bytes).collect();
     let writer = CanonicalWriter::new(streams, snapshot.range, descriptors);
-    let mut writer = if states.iter().all(Outline::is_written_as_counted) {
+    let mut writer = if states
+        .iter()
+        .all(|state| state.accuracy_alone() == Accuracy::Exact)
+    {
         writer.with_exact_sizes(sizes)
     } else {
         writer.with_rough_sizes(sizes)
@@ -86,7 +86,7 @@ fn write_run(
             }
             let index = group.index() - snapshot.range.first.index();
             let counted = state.counters.get(index).copied().unwrap_or_default();
-            check(writer.end()?, counted, state.is_written_as_counted()).map_err(context)?;
+            check(writer.end()?, counted, state.accuracy_alone()).map_err(context)?;
         }
     }
     Ok(())
@@ -104,11 +104,16 @@ fn no_cell(database: &Database, name: &[u8]) -> BackendError {
 }
 
 /// An error if the database had something else than was counted: a snapshot that lacks something must not be one.
-fn check(found: Totals, counted: Counters, is_exact: bool) -> BackendResult<()> {
+fn check(found: Totals, counted: Counters, accuracy: Accuracy) -> BackendResult<()> {
     let is_it = found.entries == counted.cells && found.bytes == counted.encoded_bytes;
     // What has expired may be gone.
     let is_less = found.entries <= counted.cells && found.bytes <= counted.encoded_bytes;
-    if is_it || is_less && !is_exact {
+    let is_possible = match accuracy {
+        Accuracy::Exact => is_it,
+        Accuracy::AtMost => is_less,
+        Accuracy::About => true,
+    };
+    if is_possible {
         return Ok(());
     }
     Err(BackendError::new(
@@ -144,7 +149,7 @@ pub(crate) fn bring_in(
         count(&section, handle.key_groups, &mut counters);
         sorted.clear();
         for entry in section.entries() {
-            sorted.push(section.group(), &entry, false);
+            sorted.put(section.group(), &entry);
         }
         sorted.sort();
         let file = match open.remove(&state) {
@@ -164,7 +169,7 @@ pub(crate) fn bring_in(
         file.bring_in()?;
     }
     Ok(Payload {
-        exact: vec![true; states.len()],
+        accuracy: vec![Accuracy::Exact; states.len()],
         states,
         counters,
         files: Vec::new(),
@@ -217,7 +222,9 @@ impl<'s> OpenFile<'s> {
         let follows = sorted
             .ends()
             .is_some_and(|(first, _)| self.last.as_slice() < first);
-        follows && self.part.groups.contains(group) && self.file.file_size() < FILE_BYTES
+        follows
+            && self.part.groups.contains(group)
+            && self.file.file_size() < self.part.database.setup().options.target_file_bytes()
     }
 
     fn append(mut self, sorted: &Sorted) -> BackendResult<Self> {
@@ -234,6 +241,6 @@ impl<'s> OpenFile<'s> {
         let written = self.file.finish();
         written.map_err(|error| not_written(error, &self.state, &self.path.0))?;
         drop(self.file);
-        self.part.database.ingest(&self.state, &self.path.0)
+        self.part.database.ingest(&self.state, &[&self.path.0])
     }
 }

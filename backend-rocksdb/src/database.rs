@@ -1,5 +1,6 @@
 //! One RocksDB database, with a column family a state.
 
+use crate::contents::Contents;
 use crate::error::{failed, failed_with};
 use crate::expiry::Expiries;
 use crate::folder::Folder;
@@ -41,6 +42,8 @@ pub(crate) struct Database {
     setup: Setup,
     /// The names of the column families.
     names: Mutex<Vec<String>>,
+    /// What there is of each state.
+    contents: Mutex<BTreeMap<String, Arc<Contents>>>,
     origins: Origins,
     // Dropped after the database.
     folder: Folder,
@@ -111,6 +114,7 @@ impl Database {
             figures: setup.options.figures.clone(),
             setup: setup.clone(),
             names: Mutex::new(names),
+            contents: Mutex::default(),
             origins,
             folder,
         })
@@ -140,6 +144,7 @@ impl Database {
             figures: self.figures.clone(),
             setup: self.setup.clone(),
             names: Mutex::new(names),
+            contents: Mutex::default(),
             origins: self.origins.clone(),
             folder,
         })
@@ -188,6 +193,51 @@ impl Database {
         let found = self.db.get_pinned_cf(&family, name);
         let found = found.map_err(|error| self.read_failed(error, state))?;
         Ok(found.map(|value| value.to_vec()))
+    }
+
+    /// Up to which epoch this has the changes of a state.
+    pub(crate) fn contents(&self, state: &str) -> Arc<Contents> {
+        let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
+        match contents.get(state) {
+            Some(of_state) => Arc::clone(of_state),
+            None => Arc::clone(contents.entry(state.to_owned()).or_default()),
+        }
+    }
+
+    /// Takes over up to which epochs `parts` have the changes of their states.
+    ///
+    /// # Errors
+    /// [`BackendErrorKind::Other`] when they differ: an ingestion came into one of them and not into another, and is to be tried again.
+    pub(crate) fn take_over_contents<'p>(&self, parts: impl Iterator<Item = &'p Self>) -> BackendResult<()> {
+        let locked = |database: &Self| {
+            let contents = database.contents.lock().unwrap_or_else(PoisonError::into_inner);
+            let contents = contents.iter();
+            contents
+                .map(|(state, contents)| (state.clone(), contents.up_to()))
+                .filter(|(_, up_to)| *up_to > 0)
+                .collect::<BTreeMap<_, _>>()
+        };
+        let mut all = parts.map(locked);
+        let first = all.next().unwrap_or_default();
+        if all.any(|other| other != first) {
+            return Err(BackendError::new(
+                BackendErrorKind::Other,
+                format!(
+                    "{}: not all databases have the same changes",
+                    self.folder().display()
+                ),
+            ));
+        }
+        for (state, up_to) in first {
+            self.contents(&state).advance(up_to, || Ok(()))?;
+        }
+        Ok(())
+    }
+
+    /// Whether there may be a cell with the name `name`, as far as can be told without a read of the disk.
+    pub(crate) fn may_have(&self, state: &str, name: &[u8]) -> bool {
+        self.family(state)
+            .is_some_and(|family| self.db.key_may_exist_cf(&family, name))
     }
 
     /// The values of the cells with the names `names`, which are in order; each is given to `each` with its place in `names`.
@@ -257,11 +307,11 @@ impl Database {
         })
     }
 
-    /// Brings the file at `path`, which was written for this, into a state. The file is moved.
+    /// Brings the files at `paths`, which were written for this and follow each other, into a state: all of them or none. The files are moved.
     ///
     /// # Errors
     /// RocksDB's.
-    pub(crate) fn ingest(&self, state: &str, path: &Path) -> BackendResult<()> {
+    pub(crate) fn ingest(&self, state: &str, paths: &[&Path]) -> BackendResult<()> {
         let name = column_family_of(state);
         let what = || {
             format!(
@@ -286,7 +336,7 @@ impl Database {
         let mut options = IngestExternalFileOptions::default();
         options.set_move_files(true);
         self.db
-            .ingest_external_file_cf_opts(&family, &options, vec![path])
+            .ingest_external_file_cf_opts(&family, &options, paths.to_vec())
             .map_err(|error| self.failed(error, what()))
     }
 

@@ -17,6 +17,7 @@ pub(crate) struct Ingestion<'a> {
     state: &'a FrozenState,
     range: KeyGroupRange,
     since: u32,
+    to: u32,
     changes: Sorted,
 }
 
@@ -32,7 +33,16 @@ struct Place {
     name: usize,
     value: usize,
     end: usize,
-    deleted: bool,
+    change: Change,
+}
+
+/// What is done with an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Put,
+    Delete,
+    /// What there is goes on with the value.
+    Append,
 }
 
 impl Sorted {
@@ -42,19 +52,27 @@ impl Sorted {
         self.entries.clear();
     }
 
-    /// Adds an entry of `group`, or that it is deleted.
-    pub(crate) fn push(&mut self, group: KeyGroup, entry: &Entry<'_>, deleted: bool) {
+    /// Adds an entry of `group`.
+    pub(crate) fn put(&mut self, group: KeyGroup, entry: &Entry<'_>) {
+        self.push(group, entry, std::iter::once(entry.value), Change::Put);
+    }
+
+    fn push<'v>(
+        &mut self,
+        group: KeyGroup,
+        entry: &Entry<'_>,
+        value: impl Iterator<Item = &'v [u8]>,
+        change: Change,
+    ) {
         let name = self.bytes.len();
         put_entry(&mut self.bytes, group, entry);
-        let value = self.bytes.len();
-        if !deleted {
-            self.bytes.extend_from_slice(entry.value);
-        }
+        let value_at = self.bytes.len();
+        value.for_each(|part| self.bytes.extend_from_slice(part));
         self.entries.push(Place {
             name,
-            value,
+            value: value_at,
             end: self.bytes.len(),
-            deleted,
+            change,
         });
     }
 
@@ -75,22 +93,34 @@ impl Sorted {
 
     /// Appends all of it to `file`, whose last name is lower than the first here.
     pub(crate) fn write(&self, file: &mut SstFileWriter<'_>) -> Result<(), rocksdb::Error> {
-        for place in &self.entries {
-            let name = self.bytes.get(place.name..place.value).unwrap_or_default();
-            if place.deleted {
-                file.delete(name)?;
-            } else {
-                file.put(name, self.bytes.get(place.value..place.end).unwrap_or_default())?;
-            }
+        self.entries
+            .iter()
+            .try_for_each(|place| self.write_one(place, file))
+    }
+
+    fn write_one(&self, place: &Place, file: &mut SstFileWriter<'_>) -> Result<(), rocksdb::Error> {
+        let name = self.bytes.get(place.name..place.value).unwrap_or_default();
+        let value = self.bytes.get(place.value..place.end).unwrap_or_default();
+        match place.change {
+            Change::Put => file.put(name, value),
+            Change::Delete => file.delete(name),
+            Change::Append => file.merge(name, value),
         }
-        Ok(())
     }
 
     /// Takes what was changed in `group` after the epoch `since`, instead of what there was.
     fn read(&mut self, group: KeyGroup, frozen: &FrozenGroup, since: u32) -> BackendResult<()> {
         self.clear();
         frozen.try_for_each_changed(Some(since), |changed| {
-            self.push(group, &changed.entry, changed.deleted);
+            match changed.appended {
+                // All of it came into the database before.
+                Some(appended) if appended.is_empty() => {}
+                Some(appended) => self.push(group, &changed.entry, appended.iter(), Change::Append),
+                None if changed.deleted => {
+                    self.push(group, &changed.entry, std::iter::empty(), Change::Delete);
+                }
+                None => self.put(group, &changed.entry),
+            }
             Ok::<_, BackendError>(())
         })?;
         self.sort();
@@ -99,51 +129,111 @@ impl Sorted {
 }
 
 impl<'a> Ingestion<'a> {
-    /// What was changed of `state`, the tables of the groups of `range`, after the epoch `since`.
-    pub(crate) fn new(state: &'a FrozenState, range: KeyGroupRange, since: u32) -> Self {
+    /// What was changed of `state`, the tables of the groups of `range` as they were when the epoch `to` ended. What was changed in the epoch `since` or before
+    /// is in the databases.
+    pub(crate) fn new(state: &'a FrozenState, range: KeyGroupRange, since: u32, to: u32) -> Self {
         Self {
             state,
             range,
             since,
+            to,
             changes: Sorted::default(),
         }
     }
 
-    /// Brings the changes in the groups of `part` into its database, by a file at `path` if there are any.
+    /// Brings the changes in the groups of `part` into its database, by files at paths that `path` gives. All or nothing of them is in it then, and it
+    /// knows which: what is appended must not come twice.
     pub(crate) fn run(
         &mut self,
         part: &Part,
-        path: impl FnOnce() -> PathBuf,
+        path: &dyn Fn() -> PathBuf,
         check: &dyn Fn() -> BackendResult<()>,
     ) -> BackendResult<()> {
         let name = self.state.descriptor.name.as_str();
+        let contents = part.database.contents(name);
+        // Where something else went wrong after this state was done, it is there.
+        let since = self.since.max(contents.up_to());
+        if since >= self.to {
+            return Ok(());
+        }
         let groups = self.range.iter().zip(&self.state.groups);
-        let mut groups = groups.filter(|(group, _)| part.groups.contains(*group));
-        // Most states of most jobs are changed all the time, but an idle one must not make a file a checkpoint.
-        let first = loop {
-            let Some((group, frozen)) = groups.next() else {
-                return Ok(());
-            };
-            check()?;
-            self.changes.read(group, frozen, self.since)?;
-            if !self.changes.entries.is_empty() {
-                break path();
-            }
+        let groups = groups.filter(|(group, _)| part.groups.contains(*group));
+        let mut files = NewFiles {
+            state: name,
+            options: part.database.options_of_new_files(),
+            file_bytes: part.database.setup().options.target_file_bytes(),
+            path,
+            open: None,
+            written: Vec::new(),
         };
-        let in_file = |error| not_written(error, name, &first);
-        let written = Leftover(first.clone());
-        let mut file = SstFileWriter::create(part.database.options_of_new_files());
-        file.open(&first).map_err(in_file)?;
-        self.changes.write(&mut file).map_err(in_file)?;
         for (group, frozen) in groups {
             check()?;
-            self.changes.read(group, frozen, self.since)?;
-            self.changes.write(&mut file).map_err(in_file)?;
+            self.changes.read(group, frozen, since)?;
+            files.append(&self.changes)?;
         }
-        file.finish().map_err(in_file)?;
-        drop(file);
-        part.database.ingest(name, &first)?;
-        drop(written);
+        files.end()?;
+        let paths: Vec<_> = files.written.iter().map(|file| file.0.as_path()).collect();
+        contents.advance(self.to, || {
+            // Most states of most jobs are changed all the time, but an idle one must not make a file a checkpoint.
+            if paths.is_empty() {
+                return Ok(());
+            }
+            part.database.ingest(name, &paths)
+        })
+    }
+}
+
+/// Sorted files of changes, of which each is about as long as those that RocksDB writes itself: it compacts and drops files as a whole.
+struct NewFiles<'p> {
+    state: &'p str,
+    options: &'p rocksdb::Options,
+    /// The length at which a file ends.
+    file_bytes: u64,
+    path: &'p dyn Fn() -> PathBuf,
+    open: Option<(SstFileWriter<'p>, Leftover)>,
+    /// Removed, unless they were moved into the database.
+    written: Vec<Leftover>,
+}
+
+impl<'p> NewFiles<'p> {
+    /// How many entries are written before the file's length is looked at.
+    const STEP: usize = 64;
+
+    fn append(&mut self, changes: &Sorted) -> BackendResult<()> {
+        for places in changes.entries.chunks(Self::STEP) {
+            let (mut file, path) = match self.open.take() {
+                Some(open) => open,
+                None => self.begin()?,
+            };
+            let written = places
+                .iter()
+                .try_for_each(|place| changes.write_one(place, &mut file));
+            written.map_err(|error| not_written(error, self.state, &path.0))?;
+            let is_full = file.file_size() >= self.file_bytes;
+            self.open = Some((file, path));
+            if is_full {
+                self.end()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&self) -> BackendResult<(SstFileWriter<'p>, Leftover)> {
+        let path = Leftover((self.path)());
+        let file = SstFileWriter::create(self.options);
+        let opened = file.open(&path.0);
+        opened.map_err(|error| not_written(error, self.state, &path.0))?;
+        Ok((file, path))
+    }
+
+    /// Ends the open file, if there is one.
+    fn end(&mut self) -> BackendResult<()> {
+        let Some((mut file, path)) = self.open.take() else {
+            return Ok(());
+        };
+        let finished = file.finish();
+        finished.map_err(|error| not_written(error, self.state, &path.0))?;
+        self.written.push(path);
         Ok(())
     }
 }

@@ -225,3 +225,33 @@ fn a_snapshot_from_before_the_merge_that_is_written_behind_it_is_whole() {
         job.close();
     }
 }
+
+#[test]
+fn much_that_was_changed_comes_in_files_that_a_cut_drops_as_a_whole() {
+    let small_files = (
+        "state.backend.rocksdb.compaction.level.target-file-size-base",
+        "64 kb",
+    );
+    let suite = Suite::new(millpond_backend_rocksdb::factory, &[small_files]);
+    let storage = suite.storage_on_disk();
+    let mut random = suite.random();
+    let mut model = model();
+    let mut job = Job::restored(&suite, &storage, 1, &[]);
+    job.change(&mut model, &mut random, 40_000, 40_000);
+    let all = job.checkpoint(&storage);
+    let files = tokens(&job.handles).len();
+    assert!(files > 8, "{files} files of {all} bytes");
+    let handles = job.close();
+
+    let mut job = Job::restored(&suite, &storage, 2, &handles);
+    job.checkpoint(&storage);
+    let sizes = job.handles.iter().map(|handle| {
+        let files = handle.files.iter().filter(|file| file.shared);
+        files.map(|file| file.size).sum::<u64>()
+    });
+    for bytes in sizes.collect::<Vec<_>>() {
+        assert!(bytes < all * 7 / 10, "{bytes} of {all} bytes are still there");
+    }
+    job.check(&model);
+    job.close();
+}

@@ -19,6 +19,7 @@ mod index;
 mod page;
 mod parts;
 mod pool;
+mod segments;
 mod undo;
 
 pub use arena::ArenaFigures;
@@ -29,6 +30,7 @@ pub use frozen::{EraOfOwner, FrozenPages, SnapshotEra};
 pub use group::{GroupTable, Placed};
 pub use page::{Location, PAGE_BYTES, pages_in_use_bytes};
 pub use parts::{Parts, cell_hash, map_entry_hash};
+pub use segments::Segments;
 
 /// The low 32 bits of `number`.
 #[inline]

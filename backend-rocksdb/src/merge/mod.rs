@@ -143,10 +143,12 @@ fn merged(store: &Store, parts: &Parts, range: KeyGroupRange) -> BackendResult<P
         }
         renamed.insert(FileName { part: number, name }, old.clone());
     }
+    let database = Database::open(folder, origins, &setup)?;
+    database.take_over_contents(parts.iter().map(|part| &part.database))?;
     Ok(Part {
         number,
         groups: range,
-        database: Database::open(folder, origins, &setup)?,
+        database,
         renamed,
     })
 }

@@ -182,6 +182,12 @@ fn option<T>(
 }
 
 impl Options {
+    /// The length at which files of sorted entries end.
+    #[must_use]
+    pub fn target_file_bytes(&self) -> u64 {
+        self.target_file_bytes
+    }
+
     /// Reads the options from `config`.
     ///
     /// # Errors
