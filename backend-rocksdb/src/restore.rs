@@ -13,6 +13,7 @@ use crate::origins::Origins;
 use crate::payload::{Accuracy, FORMAT, NamedFile, Payload};
 use crate::store::{Part, Store};
 use crate::sweep::LocalFile;
+use crate::transfers::Transfers;
 use crate::upload::{FileName, Known, Renamed};
 use millpond_backend_api::canonical::is_canonical;
 use millpond_backend_api::{
@@ -202,9 +203,14 @@ impl Restoring<'_> {
     ) -> BackendResult<Database> {
         let database = Folder::make(folder.path().join(format!("db-{number}")))?;
         let mut origins = Origins::default();
-        for (NamedFile { name, .. }, file) in payload.files.iter().zip(&handle.files) {
-            let to = database.path().join(name);
-            self.bring(file, &to)?;
+        let files: Vec<_> = payload.files.iter().zip(&handle.files).collect();
+        // What is copied from far away takes its time, most of which is waiting.
+        let transfers = Transfers::of(setup.options.transfer_threads);
+        let unread = transfers.run(&files, |(named, file)| {
+            self.bring(file, &database.path().join(&named.name))
+        })?;
+        self.unread.extend(unread.into_iter().flatten());
+        for (NamedFile { name, .. }, file) in files {
             origins.note(name, &file.token);
             if file.shared {
                 let name = FileName {
@@ -234,8 +240,8 @@ impl Restoring<'_> {
         })
     }
 
-    /// Brings a file of the snapshot to `to`.
-    fn bring(&mut self, file: &FileRef, to: &Path) -> BackendResult<()> {
+    /// Brings a file of the snapshot to `to`; gives it where it was linked and not read.
+    fn bring(&self, file: &FileRef, to: &Path) -> BackendResult<Option<LocalFile>> {
         // RocksDB never changes a file of sorted entries, and may change the others.
         if to.extension().is_some_and(|extension| extension == "sst")
             && let Some(path) = self.files.local_path(file)?
@@ -243,13 +249,12 @@ impl Restoring<'_> {
         {
             let local = LocalFile::new(file.clone(), to.to_owned());
             if file.size <= VERIFIED_AT_ONCE_BYTES {
-                return local.verify();
+                return local.verify().map(|()| None);
             }
             local.check_size()?;
-            self.unread.push(local);
-            return Ok(());
+            return Ok(Some(local));
         }
-        self.copy(file, to)
+        self.copy(file, to).map(|()| None)
     }
 
     fn copy(&self, file: &FileRef, to: &Path) -> BackendResult<()> {

@@ -11,6 +11,7 @@ use crate::room::Room;
 use crate::spill::Spill;
 use crate::store::Store;
 use crate::sweep::Sweep;
+use crate::transfers::Transfers;
 use crate::upload::Known;
 use crate::writer::{Outline, RocksDbWriter, Snapshot, Written};
 use millpond_backend_api::{BackendResult, CheckpointEvent, SnapshotForm, SnapshotRequest, StateDescriptor};
@@ -217,7 +218,7 @@ impl Snapshots for RocksDbSnapshots {
                 Arc::default()
             },
             shared,
-            threads: self.options.transfer_threads.count(),
+            transfers: Transfers::of(self.options.transfer_threads),
             written,
         }))
     }

@@ -3,13 +3,13 @@
 
 use crate::error::io_failed;
 use crate::store::LocalCheckpoint;
+use crate::transfers::Transfers;
 use millpond_backend_api::{BackendResult, FileRef, SnapshotStreams, StreamHint};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What is read at once.
 const STEP_BYTES: usize = 256 << 10;
@@ -54,8 +54,7 @@ pub(crate) struct Upload<'a> {
     pub(crate) known: &'a Known,
     /// Whether later snapshots may name what is brought.
     pub(crate) shared: bool,
-    /// How many files are on their way at once.
-    pub(crate) threads: usize,
+    pub(crate) transfers: &'a Transfers,
     /// Whether the storage may take links; false once it took none.
     pub(crate) links: &'a AtomicBool,
 }
@@ -85,7 +84,8 @@ impl Upload<'_> {
                 _ => transfers.push(transfer),
             }
         }
-        for (transfer, file) in transfers.iter().zip(self.bring_all(&transfers)?) {
+        let brought = self.transfers.run(&transfers, |transfer| self.bring(transfer))?;
+        for (transfer, file) in transfers.iter().zip(brought) {
             uploaded.new_bytes += file.size;
             uploaded.files.push((transfer.name.clone(), file));
         }
@@ -97,37 +97,6 @@ impl Upload<'_> {
     fn known_as(&self, checkpoint: &LocalCheckpoint, name: &FileName) -> Option<&FileRef> {
         let known = self.known.get(name);
         known.or_else(|| self.known.get(checkpoint.part.renamed.get(name)?))
-    }
-
-    /// Brings `transfers`, several at once, and gives their files in the same order.
-    fn bring_all(&self, transfers: &[Transfer]) -> BackendResult<Vec<FileRef>> {
-        let next = AtomicUsize::new(0);
-        let brought = Mutex::new(Vec::new());
-        let work = || {
-            while let number = next.fetch_add(1, Ordering::Relaxed)
-                && let Some(transfer) = transfers.get(number)
-            {
-                let file = self.bring(transfer);
-                let failed = file.is_err();
-                brought
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push((number, file));
-                if failed {
-                    // The others need not begin any more.
-                    next.store(transfers.len(), Ordering::Relaxed);
-                }
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 1..self.threads.min(transfers.len()) {
-                scope.spawn(work);
-            }
-            work();
-        });
-        let mut brought = brought.into_inner().unwrap_or_else(PoisonError::into_inner);
-        brought.sort_unstable_by_key(|(number, _)| *number);
-        brought.into_iter().map(|(_, file)| file).collect()
     }
 
     fn bring(&self, transfer: &Transfer) -> BackendResult<FileRef> {
