@@ -7,6 +7,7 @@ use crate::backend::adapter::OpenSubtask;
 use crate::checkpoint::{CheckpointId, StateDescription};
 use crate::codec::{CodecId, TypeShape, shape_of};
 use crate::runtime::batch::{BATCH_RECORDS, Batch};
+use crate::runtime::metrics::BackendFigures;
 use crate::runtime::port::Prepare;
 use crate::runtime::snapshot::{OperatorName, SnapshotContext};
 use crate::runtime::stage::{Stage, StageControl};
@@ -260,6 +261,13 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> StageControl for KeyedStage<T, U, L>
     fn complete(&mut self, id: CheckpointId, task: &TaskContext) -> Result<()> {
         if let Some(context) = &mut self.context {
             context.notify(id.0, CheckpointEvent::Completed)?;
+            let said = BackendFigures {
+                operator: self.name.name.to_string(),
+                subtask: task.subtask,
+                checkpoint: id.0,
+                figures: context.backend.metrics()?,
+            };
+            task.job.metrics.note_backend(&self.name.id, said);
         }
         self.outputs.complete(id, task)
     }
