@@ -179,7 +179,7 @@ impl JobProgress {
 #[cfg(test)]
 mod tests {
     use crate::api::{JobProgress, StreamExecutionEnvironment};
-    use crate::connectors::DiscardSink;
+    use crate::connectors::sinks::DiscardSink;
     use std::time::Duration;
 
     #[test]
