@@ -68,6 +68,39 @@ pub trait Lower: fmt::Debug + Send + Sync + 'static {
     /// As [`get`](Self::get), and those of `each`.
     fn visit_map(&self, group: KeyGroup, map: &Parts<'_>, each: &mut VisitEntry<'_>) -> BackendResult<()>;
 
+    /// Calls `each` with the entries of the sorted map that the head `map` addresses, in order, from the map key `from` on, until it returns false.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), and those of `each`.
+    fn visit_from(
+        &self,
+        group: KeyGroup,
+        map: &Parts<'_>,
+        from: &[u8],
+        each: &mut VisitWhile<'_>,
+    ) -> BackendResult<()> {
+        let mut entries: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        self.visit_map(group, map, &mut |entry| {
+            if entry.map_key >= from {
+                entries.push((entry.map_key.to_vec(), entry.value.to_vec()));
+            }
+            Ok(())
+        })?;
+        entries.sort_unstable();
+        for (map_key, value) in &entries {
+            let (key, namespace) = (map.key, map.namespace);
+            if !each(Entry {
+                key,
+                namespace,
+                map_key,
+                value,
+            })? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Calls `each` with every entry of a group; those of a sorted map in order.
     ///
     /// # Errors
@@ -80,6 +113,9 @@ pub trait Lower: fmt::Debug + Send + Sync + 'static {
 
 /// What is done with each entry of a visit.
 pub type VisitEntry<'f> = dyn for<'e> FnMut(Entry<'e>) -> BackendResult<()> + 'f;
+
+/// What is done with each entry of a visit, and whether it goes on.
+pub type VisitWhile<'f> = dyn for<'e> FnMut(Entry<'e>) -> BackendResult<bool> + 'f;
 
 /// A lower layer, if there is one.
 pub type LowerLayer = Option<Arc<dyn Lower>>;

@@ -3,7 +3,7 @@
 use crate::keys::{entry_of, put_cell, put_group, put_map};
 use crate::store::{Part, Store};
 use millpond_backend_api::{BackendError, BackendErrorKind, BackendResult, KeyGroup};
-use millpond_backend_memory::lower::{Lower, VisitEntry};
+use millpond_backend_memory::lower::{Lower, VisitEntry, VisitWhile};
 use millpond_backend_memory::table::Parts;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -56,16 +56,21 @@ impl StateBelow {
             .scan(&self.state, prefix, keep_in_cache, |name, value| {
                 match entry_of(name, value) {
                     Some(entry) => each(entry),
-                    None => Err(BackendError::new(
-                        BackendErrorKind::Corrupted,
-                        format!(
-                            "state {:?}, key group {group}: {} has a key that no cell has: {name:02x?}",
-                            self.state,
-                            part.database.folder().display()
-                        ),
-                    )),
+                    None => Err(self.no_cell(group, part, name)),
                 }
             })
+    }
+
+    #[cold]
+    fn no_cell(&self, group: KeyGroup, part: &Part, name: &[u8]) -> BackendError {
+        BackendError::new(
+            BackendErrorKind::Corrupted,
+            format!(
+                "state {:?}, key group {group}: {} has a key that no cell has: {name:02x?}",
+                self.state,
+                part.database.folder().display()
+            ),
+        )
     }
 }
 
@@ -143,6 +148,28 @@ impl Lower for StateBelow {
         let mut prefix = Vec::with_capacity(64);
         put_map(&mut prefix, group, map.key, map.namespace);
         self.visit_prefix(group, &prefix, true, each)
+    }
+
+    fn visit_from(
+        &self,
+        group: KeyGroup,
+        map: &Parts<'_>,
+        from: &[u8],
+        each: &mut VisitWhile<'_>,
+    ) -> BackendResult<()> {
+        let parts = self.store.parts();
+        let Some(part) = parts.of(group) else {
+            return Ok(());
+        };
+        let mut prefix = Vec::with_capacity(64);
+        put_map(&mut prefix, group, map.key, map.namespace);
+        let start = [&prefix, from].concat();
+        let visited = |name: &[u8], value: &[u8]| match entry_of(name, value) {
+            Some(entry) => each(entry),
+            None => Err(self.no_cell(group, part, name)),
+        };
+        part.database
+            .scan_from(&self.state, &prefix, &start, true, visited)
     }
 
     fn visit(&self, group: KeyGroup, each: &mut VisitEntry<'_>) -> BackendResult<()> {

@@ -14,6 +14,7 @@ use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     BottommostLevelCompaction, BoundColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB,
     DBRawIteratorWithThreadMode, DBWithThreadMode, IngestExternalFileOptions, MultiThreaded, ReadOptions,
+    ReadTier,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -236,8 +237,13 @@ impl Database {
 
     /// Whether there may be a cell with the name `name`, as far as can be told without a read of the disk.
     pub(crate) fn may_have(&self, state: &str, name: &[u8]) -> bool {
-        self.family(state)
-            .is_some_and(|family| self.db.key_may_exist_cf(&family, name))
+        let Some(family) = self.family(state) else {
+            return false;
+        };
+        let mut options = ReadOptions::default();
+        options.set_read_tier(ReadTier::BlockCache);
+        // An error is mostly that it would have to read. Any other one comes again, and is told, when the list is read.
+        !matches!(self.db.get_pinned_cf_opt(&family, name, &options), Ok(None))
     }
 
     /// The values of the cells with the names `names`, which are in order; each is given to `each` with its place in `names`.
@@ -273,19 +279,38 @@ impl Database {
         keep_in_cache: bool,
         mut each: impl FnMut(&[u8], &[u8]) -> BackendResult<()>,
     ) -> BackendResult<()> {
+        self.scan_from(state, prefix, prefix, keep_in_cache, |name, value| {
+            each(name, value).map(|()| true)
+        })
+    }
+
+    /// The same from the name `from` on, which begins with `prefix`, until `each` fails or returns false.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub(crate) fn scan_from(
+        &self,
+        state: &str,
+        prefix: &[u8],
+        from: &[u8],
+        keep_in_cache: bool,
+        mut each: impl FnMut(&[u8], &[u8]) -> BackendResult<bool>,
+    ) -> BackendResult<()> {
         let Some(family) = self.family(state) else {
             return Ok(());
         };
         let mut options = ReadOptions::default();
-        options.set_iterate_lower_bound(prefix);
+        options.set_iterate_lower_bound(from);
         if let Some(end) = behind(prefix) {
             options.set_iterate_upper_bound(end);
         }
         options.fill_cache(keep_in_cache);
         let mut cursor = self.db.raw_iterator_cf_opt(&family, options);
-        cursor.seek(prefix);
+        cursor.seek(from);
         while let Some((name, value)) = cursor.item() {
-            each(name, value)?;
+            if !each(name, value)? {
+                return Ok(());
+            }
             cursor.next();
         }
         cursor.status().map_err(|error| self.read_failed(error, state))

@@ -17,7 +17,7 @@ pub enum FrozenGroup {
         /// The entries that are deleted and noted as such.
         deleted: Arc<Run>,
     },
-    /// A sorted map that is as it lies below: nothing of it was looked at, or all was evicted.
+    /// Sorted maps that are as they lie below: nothing of them was looked at, or all was evicted.
     Below,
 }
 

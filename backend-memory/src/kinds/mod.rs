@@ -225,7 +225,7 @@ impl KindState {
     /// back.
     ///
     /// Nothing is dropped where nothing lies below, while slots of the state are out, and where less than an eighth of a group's bytes would go,
-    /// since the rest is moved to new pages. A sorted map's group goes whole, if it is clean, or stays. Takes time in proportion to the group.
+    /// since the rest is moved to new pages. The first entries of sorted maps stay as long as there are others, unless `up_to` leaves nothing out. Takes time in proportion to the group.
     pub fn evict(&mut self, group: usize, up_to: u32) -> usize {
         let Some(up_to) = self.deletions_mut().clean_up_to(up_to) else {
             return 0;
@@ -236,7 +236,7 @@ impl KindState {
         match self {
             Self::Value(state) => state.evict(group, up_to),
             Self::Map(state) => state.evict(group, up_to),
-            Self::Sorted(state) => state.evict(group, up_to),
+            Self::Sorted(state) => state.evict_clean(group, up_to),
         }
     }
 

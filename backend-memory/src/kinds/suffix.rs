@@ -125,7 +125,6 @@ impl ValueState {
             return Ok(());
         };
         parts.check(whole.len())?;
-        let clean = appended.is_empty().then_some(self.deletions.below);
         if base.is_some() {
             self.below.took(group);
         } else {
@@ -136,7 +135,7 @@ impl ValueState {
             counters.grow(bytes.saturating_sub(whole.len() as u64));
         }
         self.footprint += base.map_or(0, |base| base.len());
-        table.make_whole(layout, placed, parts, &whole, clean);
+        table.make_whole(layout, placed, parts, &whole, self.deletions.below);
         if table.wants_rebuild() {
             rebuild(table, layout, table.len(), |_| true);
         }

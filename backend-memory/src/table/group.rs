@@ -3,7 +3,7 @@
 use super::arena::{Arena, ArenaFigures};
 use super::entry::{DEAD, EntryMut, EntryView, HEAD, Layout, PRESENT, STORED, SUFFIX};
 use super::frozen::{FrozenPages, SnapshotEra};
-use super::index::Index;
+use super::index::{Entries, Index};
 use super::page::Location;
 use super::parts::Parts;
 use super::segments::Segments;
@@ -29,9 +29,16 @@ pub struct Placed {
     pub location: Location,
 }
 
-/// The low half of the hash of the entry at a location.
-fn hash_in(arena: &Arena) -> impl Fn(Location) -> u32 {
-    |location| super::entry::u32_at(arena.read(location), 0)
+impl Entries for Arena {
+    fn hash(&self, location: Location) -> u32 {
+        super::entry::u32_at(self.read(location), 0)
+    }
+
+    fn fetch(&self, location: Location) {
+        if let Some(page) = self.pages.get(location.page()) {
+            super::batch::fetch(page.address(location.offset()));
+        }
+    }
 }
 
 impl GroupTable {
@@ -82,7 +89,7 @@ impl GroupTable {
 
     /// Makes room for `entries` in all.
     pub fn reserve(&mut self, entries: usize) {
-        self.index.reserve(entries, hash_in(&self.arena));
+        self.index.reserve(entries, &self.arena);
     }
 
     /// The entry that `parts` addresses.
@@ -118,7 +125,7 @@ impl GroupTable {
 
     fn add(&mut self, layout: Layout, parts: &Parts<'_>, capacity: usize, epoch: u32, flags: u8) -> Location {
         let location = self.place(layout, parts, capacity, epoch, flags);
-        self.index.insert(parts.hash, location, hash_in(&self.arena));
+        self.index.insert(parts.hash, location, &self.arena);
         location
     }
 
@@ -259,17 +266,17 @@ impl GroupTable {
         self.write_value(layout, placed, parts, (0, &value), marks)
     }
 
-    /// Makes a suffix that `parts` addresses the whole `value`, which is changed in this epoch, or lies below as it is, where everything is that
-    /// was changed in the epoch `clean`. The entry moves if it must; the result is where it is then.
+    /// Makes a suffix that `parts` addresses the whole `value`. It was changed last when something was appended, or is as it lies below, where everything is
+    /// that was changed in the epoch `below` or before. The entry moves if it must; the result is where it is then.
     pub fn make_whole(
         &mut self,
         layout: Layout,
         placed: Placed,
         parts: &Parts<'_>,
         value: &[u8],
-        clean: Option<u32>,
+        below: u32,
     ) -> Location {
-        let epoch = clean.unwrap_or(self.arena.epoch);
+        let epoch = self.view(layout, placed.location).epoch().max(below);
         self.write_value(layout, placed, parts, (0, value), (epoch, PRESENT | STORED))
     }
 
@@ -296,7 +303,7 @@ impl GroupTable {
     pub fn insert_as_it_was(&mut self, layout: Layout, entry: &EntryView<'_>) -> Location {
         let parts = entry.parts();
         let location = self.place(layout, &parts, entry.value_len(), entry.epoch(), entry.flags());
-        self.index.insert(parts.hash, location, hash_in(&self.arena));
+        self.index.insert(parts.hash, location, &self.arena);
         self.change(layout, location).set_value(0, entry.value());
         if entry.is_deletion() {
             self.arena.note_deletion(location);
@@ -408,7 +415,7 @@ impl GroupTable {
     /// Removes an entry.
     pub fn remove(&mut self, layout: Layout, placed: Placed) {
         let size = self.view(layout, placed.location).size();
-        self.index.remove(placed.word, hash_in(&self.arena));
+        self.index.remove(placed.word, &self.arena);
         self.release(layout, placed.location, size);
     }
 

@@ -21,6 +21,7 @@ mod parts;
 mod pool;
 mod segments;
 mod undo;
+mod words;
 
 pub use arena::ArenaFigures;
 pub(crate) use batch::slot_has_value;

@@ -3,15 +3,18 @@
 use super::Collector;
 use super::data::{Data, TimestampMs};
 use super::function::KeyedProcessFunction;
+use super::process_function::ProcessFunction;
 use super::sink::{Sink, TwoPhaseCommitSink};
 use super::source::Source;
+use crate::checkpoint::StateDescription;
 use crate::runtime::plan::types::{AnyStage, Schedule};
-use crate::runtime::plan::{OperatorNode, SourceNode, StageBuild, TypeOps, type_ops};
+use crate::runtime::plan::{OperatorNode, PairOps, SourceNode, StageBuild, TypeOps, pair_ops, type_ops};
 use crate::runtime::stages::{
-    ElementStage, KeySelector, KeyedStage, Outputs, PerRecord, SinkStage, TwoPhaseStage, WatermarkStage,
-    WatermarkStrategy,
+    ElementStage, FunctionStage, KeySelector, KeyedPair, KeyedStage, Outputs, PerRecord, Process, SinkStage,
+    TwoPhaseStage, WatermarkStage, WatermarkStrategy, plan_states,
 };
-use crate::runtime::{Next, OperatorName, SourcePorts, SourceTask, Stage, TaskContext, Time};
+use crate::runtime::{CoStage, Next, OperatorName, SourcePorts, SourceTask, Stage, TaskContext, Time};
+use crate::state::PlannedState;
 use crate::{Error, ErrorKind, Result, codec};
 use std::any::Any;
 use std::marker::PhantomData;
@@ -38,6 +41,11 @@ pub(super) fn outputs<T: Data>(build: StageBuild) -> Result<(OperatorName, u32, 
 
 pub(super) fn any<T: Data>(stage: impl Stage<T>) -> AnyStage {
     let stage: Box<dyn Stage<T>> = Box::new(stage);
+    Box::new(stage)
+}
+
+pub(super) fn any_pair<A: Data, B: Data>(stage: impl CoStage<A, B>) -> AnyStage {
+    let stage: Box<dyn CoStage<A, B>> = Box::new(stage);
     Box::new(stage)
 }
 
@@ -110,6 +118,32 @@ impl<T: Data, U: Data, F: FnMut(T, &mut Collector<U>) -> Result<()> + Clone + Se
     }
 }
 
+pub(crate) struct ProcessNode<T, U, F> {
+    function: F,
+    types: PhantomData<fn(T) -> U>,
+}
+
+impl<T: Data, U: Data, F: ProcessFunction<T, U>> ProcessNode<T, U, F> {
+    pub(crate) fn new(function: F) -> Self {
+        Self {
+            function,
+            types: PhantomData,
+        }
+    }
+}
+
+impl<T: Data, U: Data, F: ProcessFunction<T, U>> OperatorNode for ProcessNode<T, U, F> {
+    fn output(&self) -> Arc<dyn TypeOps> {
+        type_ops::<U>()
+    }
+
+    fn stage(&self, build: StageBuild) -> Result<AnyStage> {
+        let (name, _, outputs) = outputs::<U>(build)?;
+        let logic = Process::<T, F>::new(self.function.clone());
+        Ok(any::<T>(FunctionStage::new(name, logic, outputs)))
+    }
+}
+
 pub(crate) struct WatermarkNode<T, F> {
     strategy: WatermarkStrategy,
     timestamp: F,
@@ -160,6 +194,11 @@ impl<T: Data, K: Data, U: Data, S: KeySelector<T, K>, F: KeyedProcessFunction<K,
             types: PhantomData,
         }
     }
+
+    /// What one subtask does.
+    fn logic(&self) -> PerRecord<K, S, F> {
+        PerRecord::new(self.select.clone(), self.function.clone())
+    }
 }
 
 impl<T: Data, K: Data, U: Data, S: KeySelector<T, K>, F: KeyedProcessFunction<K, T, U>> OperatorNode
@@ -169,16 +208,102 @@ impl<T: Data, K: Data, U: Data, S: KeySelector<T, K>, F: KeyedProcessFunction<K,
         type_ops::<U>()
     }
 
+    fn plan_states(
+        &self,
+        name: &str,
+        uid: &str,
+        stored: &[StateDescription],
+    ) -> Result<Option<Vec<PlannedState>>> {
+        plan_states::<T, U>(self.logic(), name, uid, stored).map(Some)
+    }
+
     fn stage(&self, build: StageBuild) -> Result<AnyStage> {
         let (name, max_parallelism, outputs) = outputs::<U>(build)?;
-        let (select, function) = (self.select.clone(), self.function.clone());
-        let logic = PerRecord::<K, S, F>::new(select, function);
+        let logic = self.logic();
         Ok(any::<T>(KeyedStage::<T, U, _>::new(
             name,
             max_parallelism,
             logic,
             outputs,
         )))
+    }
+}
+
+/// An operator of two inputs; `M` makes that of one subtask.
+pub(crate) struct PairNode<A, B, U, M> {
+    make: M,
+    types: PhantomData<fn(A, B) -> U>,
+}
+
+impl<A, B, U, M: Fn(StageBuild) -> Result<AnyStage> + Send + Sync> PairNode<A, B, U, M> {
+    pub(super) fn new(make: M) -> Self {
+        Self {
+            make,
+            types: PhantomData,
+        }
+    }
+}
+
+impl<A: Data, B: Data, U: Data, M: Fn(StageBuild) -> Result<AnyStage> + Send + Sync> OperatorNode
+    for PairNode<A, B, U, M>
+{
+    fn output(&self) -> Arc<dyn TypeOps> {
+        type_ops::<U>()
+    }
+
+    fn stage(&self, build: StageBuild) -> Result<AnyStage> {
+        (self.make)(build)
+    }
+
+    fn pair(&self) -> Option<Arc<dyn PairOps>> {
+        Some(pair_ops::<A, B>())
+    }
+}
+
+/// A keyed operator of two inputs; `M` makes what one subtask does.
+pub(crate) struct KeyedPairNode<A, B, U, L, M> {
+    logic: M,
+    types: PhantomData<fn(A, B, L) -> U>,
+}
+
+impl<A, B, U, L: KeyedPair<A, B, U>, M: Fn() -> L + Send + Sync> KeyedPairNode<A, B, U, L, M> {
+    pub(super) fn new(logic: M) -> Self {
+        Self {
+            logic,
+            types: PhantomData,
+        }
+    }
+}
+
+impl<A: Data, B: Data, U: Data, L: KeyedPair<A, B, U>, M: Fn() -> L + Send + Sync> OperatorNode
+    for KeyedPairNode<A, B, U, L, M>
+{
+    fn output(&self) -> Arc<dyn TypeOps> {
+        type_ops::<U>()
+    }
+
+    fn plan_states(
+        &self,
+        name: &str,
+        uid: &str,
+        stored: &[StateDescription],
+    ) -> Result<Option<Vec<PlannedState>>> {
+        plan_states::<(A, B), U>((self.logic)(), name, uid, stored).map(Some)
+    }
+
+    fn stage(&self, build: StageBuild) -> Result<AnyStage> {
+        let (name, max_parallelism, outputs) = outputs::<U>(build)?;
+        let logic = (self.logic)();
+        Ok(any_pair::<A, B>(KeyedStage::<(A, B), U, _>::new(
+            name,
+            max_parallelism,
+            logic,
+            outputs,
+        )))
+    }
+
+    fn pair(&self) -> Option<Arc<dyn PairOps>> {
+        Some(pair_ops::<A, B>())
     }
 }
 

@@ -25,6 +25,7 @@ mod handle;
 pub(crate) mod hold;
 mod id;
 pub mod metadata;
+mod operator_state;
 pub mod restore;
 mod settings;
 pub mod storage;
@@ -34,10 +35,10 @@ pub mod store;
 mod crash_tests;
 
 pub use command::{Command, SavepointFormat, SavepointOptions, SnapshotKind, SnapshotOptions, StopMode};
-pub use handle::{
-    Ack, AckMessage, DeclineKind, FileLocation, FileRef, KeyedHandle, OperatorStateSnapshot, Redistribution,
-    SubtaskSnapshot,
-};
+pub use handle::{Ack, AckMessage, DeclineKind, FileLocation, FileRef, KeyedHandle, SubtaskSnapshot};
 pub use id::{CheckpointId, CheckpointingMode, JobId, OperatorId};
 pub use metadata::{CheckpointMetadata, OperatorMetadata, StateDescription};
+pub use operator_state::{
+    ElementOffsets, ElementRun, OperatorStateShare, OperatorStateSnapshot, Redistribution,
+};
 pub use settings::{CheckpointSettings, Retention};

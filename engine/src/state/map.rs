@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 
 /// A state that holds a map for each key, entry by entry: what is not touched is not read.
 pub struct MapState<K, V> {
-    state: StateId,
+    pub(super) state: StateId,
     /// If entries expire.
     expiry: Option<Expiry>,
     entry: PhantomData<fn() -> (K, V)>,
@@ -22,6 +22,11 @@ impl<K: Data, V: Data> MapState<K, V> {
             expiry,
             entry: PhantomData,
         }
+    }
+
+    /// The state's number.
+    pub(super) fn id(&self) -> StateId {
+        self.state
     }
 
     /// The value at `key` in the current key's map.

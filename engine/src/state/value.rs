@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 ///
 /// Values of a fixed width (numbers, tuples, arrays and structs of such) are read and written in place.
 pub struct ValueState<T> {
-    state: StateId,
+    pub(super) state: StateId,
     /// The slots of the state, where it has some.
     column: Option<usize>,
     /// If values expire.
@@ -27,6 +27,11 @@ impl<T: Data> ValueState<T> {
             expiry,
             value: PhantomData,
         }
+    }
+
+    /// The state's number.
+    pub(super) fn id(&self) -> StateId {
+        self.state
     }
 
     /// The value of the current key; `None` if there is none.

@@ -4,8 +4,9 @@
 //! handles of every subtask. The bytes are described in `FORMAT.md` beside this file: a header with its own checksum, then two
 //! checksummed sections. Whatever is wrong with a file is an error that names file, section, offset, expected and found.
 
-mod v1;
+mod v2;
 
+use crate::state::StateCodec;
 use crate::{Error, ErrorKind, Result};
 use std::path::Path;
 
@@ -60,8 +61,8 @@ pub struct StateDescription {
     pub name: String,
     /// Kind of state, such as `value`, `list`, `map`.
     pub kind: String,
-    /// What wrote the values: name, version and shape of the codec.
-    pub codec: String,
+    /// What wrote keys and values: names, versions and shapes of the codecs. None for what the engine keeps in a form of its own.
+    pub codec: Option<StateCodec>,
     /// Size of a value in bytes where all are of one size.
     pub width: Option<u32>,
 }
@@ -96,15 +97,19 @@ impl OperatorMetadata {
     #[must_use]
     pub fn has_state(&self) -> bool {
         self.subtasks.iter().any(|subtask| {
-            !subtask.keyed.is_empty() || subtask.operator_state.iter().any(|state| !state.items.is_empty())
+            !subtask.keyed.is_empty()
+                || subtask
+                    .operator_state
+                    .iter()
+                    .any(|state| !state.offsets.is_empty())
         })
     }
 }
 
 /// The version that [`encode`] writes.
-pub const VERSION_CURRENT: u32 = 1;
+pub const VERSION_CURRENT: u32 = 2;
 /// The oldest version that [`decode`] reads.
-pub const VERSION_OLDEST: u32 = 1;
+pub const VERSION_OLDEST: u32 = 2;
 
 const FORMAT: Format<2> = Format {
     what: "checkpoint metadata",
@@ -118,7 +123,7 @@ const FORMAT: Format<2> = Format {
 /// # Errors
 /// [`ErrorKind::Bug`] when the metadata cannot be encoded.
 pub fn encode(metadata: &CheckpointMetadata) -> Result<Vec<u8>> {
-    v1::encode(metadata)
+    v2::encode(metadata)
 }
 
 /// Reads the bytes of a `_metadata` file; `source` is its path, for errors.
@@ -128,7 +133,7 @@ pub fn encode(metadata: &CheckpointMetadata) -> Result<Vec<u8>> {
 pub fn decode(bytes: &[u8], source: &Path) -> Result<CheckpointMetadata> {
     // One arm a version, once there is a second.
     FORMAT.version(bytes, source)?;
-    v1::decode(bytes, source)
+    v2::decode(bytes, source)
 }
 
 /// Reads a `_metadata` file.

@@ -1,7 +1,9 @@
 use super::*;
 use crate::checkpoint::{
-    FileLocation, FileRef, KeyedHandle, OperatorStateSnapshot, Redistribution, SubtaskSnapshot,
+    ElementOffsets, FileLocation, FileRef, KeyedHandle, OperatorStateSnapshot, Redistribution,
+    SubtaskSnapshot,
 };
+use crate::codec::CodecId;
 use proptest::prelude::*;
 use std::path::PathBuf;
 
@@ -24,10 +26,26 @@ fn sample() -> CheckpointMetadata {
         state_bytes: 200_000,
         new_bytes: 123_461,
     });
+    subtask.operator_state.push(OperatorStateSnapshot::inline(
+        "positions",
+        Redistribution::Split,
+        CodecId::of::<String>(),
+        [b"a".to_vec(), Vec::new()],
+    ));
     subtask.operator_state.push(OperatorStateSnapshot {
-        name: "positions".into(),
-        redistribution: Redistribution::Split,
-        items: vec![b"a".to_vec(), Vec::new()],
+        name: "rules".into(),
+        redistribution: Redistribution::Broadcast,
+        codec: CodecId::of::<(u64, u64)>(),
+        elements: FileRef {
+            location: FileLocation::File("chk-17/0011223344556677".into()),
+            size: 32_000,
+            crc32: 0xfeed_beef,
+            shared: false,
+        },
+        offsets: ElementOffsets::Even {
+            count: 2000,
+            width: 16,
+        },
     });
     subtask.finished = true;
     subtask.sync_ms = 0.5;
@@ -49,7 +67,13 @@ fn sample() -> CheckpointMetadata {
                 states: vec![StateDescription {
                     name: "sum".into(),
                     kind: "value".into(),
-                    codec: "millpond/1 u64".into(),
+                    codec: Some(StateCodec {
+                        key: CodecId::of::<String>(),
+                        map_key: None,
+                        namespace: None,
+                        value: CodecId::of::<u64>(),
+                        ttl: false,
+                    }),
                     width: Some(8),
                 }],
                 subtasks: vec![
@@ -146,11 +170,11 @@ fn damage_names_the_section_that_it_is_in() {
 
 #[test]
 fn unknown_version_is_refused_by_its_number() {
-    let bytes = FORMAT.seal(2, [b"", b""]);
+    let bytes = FORMAT.seal(3, [b"", b""]);
     let error = decode(&bytes, &source()).unwrap_err();
-    assert_names_the_place(&error, "version 2");
+    assert_names_the_place(&error, "version 3");
     assert!(
-        error.to_string().contains("format version 2 is unknown"),
+        error.to_string().contains("format version 3 is unknown"),
         "{error}"
     );
 }
@@ -158,7 +182,7 @@ fn unknown_version_is_refused_by_its_number() {
 #[test]
 fn length_beyond_any_memory_is_refused_without_allocating() {
     // A well formed header that promises 2^63 bytes.
-    let mut bytes = FORMAT.seal(1, [b"", b""]);
+    let mut bytes = FORMAT.seal(2, [b"", b""]);
     bytes[12..20].copy_from_slice(&(1u64 << 63).to_le_bytes());
     let crc = crc32fast::hash(&bytes[..36]);
     bytes[36..40].copy_from_slice(&crc.to_le_bytes());
@@ -173,7 +197,7 @@ fn job_id_that_is_a_path_is_refused() {
     let at = job.windows(id.len()).position(|window| window == id).unwrap();
     let mut forged = job.to_vec();
     forged[at..at + 12].copy_from_slice(b"../../../etc");
-    let error = decode(&FORMAT.seal(1, [&forged, operators]), &source()).unwrap_err();
+    let error = decode(&FORMAT.seal(2, [&forged, operators]), &source()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Restore);
     assert!(error.to_string().contains("is not a job id"), "{error}");
 }
@@ -187,8 +211,8 @@ fn missing_file_is_named() {
 
 /// Bytes written by every released version are read for ever. A change that breaks this asks for a new version.
 #[test]
-fn golden_file_of_version_1_reads_and_is_still_what_is_written() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/checkpoint/metadata/testdata/v1.metadata");
+fn golden_file_of_version_2_reads_and_is_still_what_is_written() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/checkpoint/metadata/testdata/v2.metadata");
     if std::env::var_os("MILLPOND_WRITE_GOLDEN").is_some() {
         std::fs::write(&path, encode(&sample()).unwrap()).unwrap();
     }
@@ -214,7 +238,7 @@ proptest! {
             }
         }
         operators.truncate(cut.index(operators.len()) + 1);
-        if let Err(error) = decode(&FORMAT.seal(1, [&job, &operators]), &source()) {
+        if let Err(error) = decode(&FORMAT.seal(2, [&job, &operators]), &source()) {
             prop_assert_eq!(error.kind(), ErrorKind::Restore);
         }
     }

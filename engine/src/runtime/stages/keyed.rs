@@ -1,9 +1,11 @@
 //! Functions with keyed state, as a stage.
 
 use super::keyed_storage::{StorageSink, keyed_handle, restore_handles};
+use super::operator_state::{failed_to_open, open_operator_state, write_operator_state};
 use super::outputs::Outputs;
 use crate::api::{Data, TimestampMs, WATERMARK_MIN};
 use crate::backend::adapter::OpenSubtask;
+use crate::backend::blank;
 use crate::checkpoint::{CheckpointId, StateDescription};
 use crate::codec::{CodecId, TypeShape, shape_of};
 use crate::runtime::batch::{BATCH_RECORDS, Batch};
@@ -12,9 +14,13 @@ use crate::runtime::port::Prepare;
 use crate::runtime::snapshot::{OperatorName, SnapshotContext};
 use crate::runtime::stage::{Stage, StageControl};
 use crate::runtime::task::{TaskContext, now_ms};
-use crate::state::{DueTimer, Hasher, KeyedContext, StateCodec, StateRegistry, TimerDomain};
+use crate::state::ttl::SystemTtlTime;
+use crate::state::{
+    DueTimer, FunctionInitializationContext, FunctionSnapshotContext, Hasher, KeyedContext, Opening,
+    PlannedState, StateCodec, StateRegistry, TimerDomain, check_keys,
+};
 use crate::{Error, ErrorKind, Result, codec};
-use millpond_backend_api::{CheckpointEvent, KeyGroupRange, StateDescriptor};
+use millpond_backend_api::{CheckpointEvent, KeyGroupRange, StateDescriptor, StateKind};
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -43,22 +49,24 @@ fn key_width(shape: &TypeShape) -> Option<usize> {
     shape.fixed_width().filter(|width| *width > 0)
 }
 
-/// What a keyed operator does with records and timers; the [`KeyedStage`] around it has everything else that keyed state needs.
+/// What a keyed operator does apart from taking records; the [`KeyedStage`] around it has everything else that keyed state needs. `T` is what it reads: the
+/// type of its records, or of those of both inputs.
 pub(crate) trait KeyedLogic<T, U>: 'static {
     /// The shape of the keys that state is stored under.
     fn key_shape(&self) -> TypeShape;
 
+    /// Asks for operator states.
+    fn initialize_state(&mut self, _context: &mut FunctionInitializationContext<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    /// The operator states are about to be written.
+    fn snapshot_state(&mut self, _context: &mut FunctionSnapshotContext<'_>) -> Result<()> {
+        Ok(())
+    }
+
     /// Registers the states.
     fn open(&mut self, states: &mut StateRegistry<'_>) -> Result<()>;
-
-    /// Takes the records of a batch.
-    fn batch(
-        &mut self,
-        batch: &mut Batch<T>,
-        context: &mut KeyedContext,
-        outputs: &mut Outputs<U>,
-        task: &TaskContext,
-    ) -> Result<()>;
 
     /// A timer is due.
     fn timer(
@@ -69,6 +77,52 @@ pub(crate) trait KeyedLogic<T, U>: 'static {
         outputs: &mut Outputs<U>,
         task: &TaskContext,
     ) -> Result<()>;
+}
+
+/// What a keyed operator does with the records of its one input.
+pub(crate) trait KeyedBatch<T, U>: KeyedLogic<T, U> {
+    /// Takes the records of a batch.
+    fn batch(
+        &mut self,
+        batch: &mut Batch<T>,
+        context: &mut KeyedContext,
+        outputs: &mut Outputs<U>,
+        task: &TaskContext,
+    ) -> Result<()>;
+}
+
+/// Has the operator `name` register its states with nothing behind them, to find out what would become of those that are `stored`.
+pub(crate) fn plan_states<T, U>(
+    mut logic: impl KeyedLogic<T, U>,
+    name: &str,
+    uid: &str,
+    stored: &[StateDescription],
+) -> Result<Vec<PlannedState>> {
+    let stored = stored.iter().filter_map(descriptor).collect();
+    let shape = logic.key_shape();
+    let key = CodecId::of_shape(&shape);
+    let opening = Opening::to_plan(name.to_owned(), stored);
+    let clock = Arc::new(SystemTtlTime);
+    let mut context = KeyedContext::new(blank(uid)?, key_width(&shape), 1, clock, opening);
+    check_keys(&context, &key)?;
+    logic.open(&mut StateRegistry::new(&mut context, key))?;
+    Ok(context.opening.take().map(Opening::into_plan).unwrap_or_default())
+}
+
+/// What was stored with a state, as far as metadata tells.
+fn descriptor(state: &StateDescription) -> Option<StateDescriptor> {
+    let kinds = [
+        StateKind::Value,
+        StateKind::List,
+        StateKind::Map,
+        StateKind::SortedMap,
+    ];
+    let kind = kinds.into_iter().find(|kind| kind.name() == state.kind)?;
+    let mut descriptor = StateDescriptor::new(&*state.name, kind, state.width.unwrap_or(0));
+    if let Some(codec) = &state.codec {
+        descriptor.codec = codec::to_vec(codec).ok()?.into();
+    }
+    Some(descriptor)
 }
 
 /// A keyed operator: its state, snapshots and timers.
@@ -114,7 +168,8 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> KeyedStage<T, U, L> {
             .restored_share(&self.name.id, task.subtask)
             .unwrap_or_default();
         let (restore, source) = restore_handles(&task.job.storage, share.keyed);
-        let backend = task.job.backend.open_keyed(OpenSubtask {
+        let source = Arc::new(source);
+        let open = OpenSubtask {
             job: task.job.job_name.clone(),
             operator: self.name.id.uid().to_owned(),
             subtask: task.subtask,
@@ -126,25 +181,57 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> KeyedStage<T, U, L> {
                 .local_dir
                 .join(format!("{:016x}-{}", self.name.id.hash(), task.subtask)),
             restore,
-            source: Arc::new(source),
-        })?;
+            source,
+        };
+        let empty = open.without_state("-migrated");
+        let mut backend = task.job.backend.open_keyed(open)?;
+        let job = Arc::clone(&task.job);
+        let opening = Opening::new(
+            self.name.name.to_string(),
+            backend.states()?,
+            Box::new(move || job.backend.open_keyed(empty)),
+        );
         let shape = self.logic.key_shape();
         let clock = Arc::clone(&task.job.ttl_clock);
-        let mut context = KeyedContext::new(backend, key_width(&shape), self.max_parallelism, clock);
-        let mut registry = StateRegistry::new(&mut context, CodecId::of_shape(&shape));
-        self.logic.open(&mut registry)?;
-        context.timers.open(&mut context.backend)?;
+        let mut context = KeyedContext::new(backend, key_width(&shape), self.max_parallelism, clock, opening);
+        context.operator =
+            open_operator_state(&self.name, task, |context| self.logic.initialize_state(context))?;
+        let key = CodecId::of_shape(&shape);
+        check_keys(&context, &key)?;
+        self.logic
+            .open(&mut StateRegistry::new(&mut context, key.clone()))?;
+        context.opened(&StateCodec::of_timers(key))?;
         context.watermark = WATERMARK_MIN;
         self.context = Some(context);
         Ok(())
     }
 
-    /// Processes the records of a batch.
-    fn process(&mut self, batch: &mut Batch<T>, task: &TaskContext) -> Result<()> {
-        match &mut self.context {
-            Some(context) => self.logic.batch(batch, context, &mut self.outputs, task),
-            None => Ok(()),
+    /// Has `call` take the records of a batch, at first a few at a time.
+    pub(super) fn take<R>(
+        &mut self,
+        batch: &mut Batch<R>,
+        task: &TaskContext,
+        mut call: impl FnMut(
+            &mut L,
+            &mut Batch<R>,
+            &mut KeyedContext,
+            &mut Outputs<U>,
+            &TaskContext,
+        ) -> Result<()>,
+    ) -> Result<()> {
+        let _entered = task.enter(&self.name.name);
+        if let Some(context) = &mut self.context {
+            while self.portion < batch.records.len().min(BATCH_RECORDS) {
+                let mut first = batch.take_first(self.portion);
+                self.portion *= 2;
+                call(&mut self.logic, &mut first, context, &mut self.outputs, task)?;
+            }
+            call(&mut self.logic, batch, context, &mut self.outputs, task)?;
         }
+        batch.clear();
+        self.outputs.flush(task)?;
+        self.arm(task);
+        Ok(())
     }
 
     fn fire(&mut self, domain: TimerDomain, until: TimestampMs, task: &TaskContext) -> Result<()> {
@@ -174,19 +261,9 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> KeyedStage<T, U, L> {
     }
 }
 
-impl<T: Data, U: Data, L: KeyedLogic<T, U>> Stage<T> for KeyedStage<T, U, L> {
+impl<T: Data, U: Data, L: KeyedBatch<T, U>> Stage<T> for KeyedStage<T, U, L> {
     fn batch(&mut self, batch: &mut Batch<T>, task: &TaskContext) -> Result<()> {
-        let _entered = task.enter(&self.name.name);
-        while self.portion < batch.records.len().min(BATCH_RECORDS) {
-            let mut first = batch.take_first(self.portion);
-            self.portion *= 2;
-            self.process(&mut first, task)?;
-        }
-        self.process(batch, task)?;
-        batch.clear();
-        self.outputs.flush(task)?;
-        self.arm(task);
-        Ok(())
+        self.take(batch, task, L::batch)
     }
 }
 
@@ -198,11 +275,7 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> StageControl for KeyedStage<T, U, L>
     fn open(&mut self, task: &TaskContext) -> Result<()> {
         self.outputs.open(task)?;
         let _entered = task.enter(&self.name.name);
-        self.open_state(task).map_err(|error| match error.kind() {
-            // What is stored does not fit what the program has, or is not what was written: the attempt has not begun.
-            ErrorKind::State | ErrorKind::Damaged => Error::new(ErrorKind::Restore, error.to_string()),
-            _ => error,
-        })?;
+        self.open_state(task).map_err(failed_to_open)?;
         self.arm(task);
         Ok(())
     }
@@ -227,6 +300,11 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> StageControl for KeyedStage<T, U, L>
         } else if let Some(context) = &mut self.context {
             let _entered = task.enter(&self.name.name);
             let may_share = snapshot.may_share() && task.job.incremental;
+            self.logic.snapshot_state(&mut FunctionSnapshotContext {
+                states: &mut context.operator,
+                checkpoint: snapshot.id,
+            })?;
+            let operator_state = context.operator.encode()?;
             let writer = context.snapshot(snapshot.id.0, may_share, snapshot.form())?;
             let is_checkpoint = snapshot.options.kind.savepoint().is_none();
             let mut part = self.name.snapshot(task);
@@ -251,7 +329,7 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> StageControl for KeyedStage<T, U, L>
                         .into_iter()
                         .map(|handle| keyed_handle(&backend, handle))
                         .collect();
-                    Ok(())
+                    write_operator_state(operator_state, run, part)
                 })),
             );
         }
@@ -282,24 +360,10 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> StageControl for KeyedStage<T, U, L>
 
 /// A state as the metadata describes it.
 fn describe(state: &StateDescriptor) -> StateDescription {
-    let codec = codec::decode::<StateCodec>(&state.codec).map_or_else(
-        |_| String::new(),
-        |codec| {
-            let map_key = codec
-                .map_key
-                .map(|key| format!("{} -> ", key.shape))
-                .unwrap_or_default();
-            let ttl = if codec.ttl { ", with TTL" } else { "" };
-            format!(
-                "key {}, {map_key}value {}{ttl}",
-                codec.key.shape, codec.value.shape
-            )
-        },
-    );
     StateDescription {
         name: state.name.to_string(),
         kind: state.kind.name().to_owned(),
-        codec,
+        codec: codec::decode::<StateCodec>(&state.codec).ok(),
         width: Some(state.value_width).filter(|width| *width > 0),
     }
 }

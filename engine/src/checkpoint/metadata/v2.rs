@@ -1,4 +1,4 @@
-//! Version 1 of the metadata. Not to be changed once released: a change of a type that is encoded here asks for a version 2.
+//! Version 2 of the metadata. Not to be changed once released: a change of a type that is encoded here asks for a version 3.
 
 use super::{CheckpointMetadata, FORMAT, OperatorMetadata};
 use crate::checkpoint::{CheckpointId, CheckpointingMode, JobId};
@@ -33,7 +33,7 @@ pub(super) fn encode(metadata: &CheckpointMetadata) -> Result<Vec<u8>> {
     };
     let job = encode_section(&job)?;
     let operators = encode_section(&metadata.operators)?;
-    Ok(FORMAT.seal(1, [&job, &operators]))
+    Ok(FORMAT.seal(2, [&job, &operators]))
 }
 
 pub(super) fn decode(bytes: &[u8], source: &Path) -> Result<CheckpointMetadata> {
