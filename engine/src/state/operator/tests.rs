@@ -156,6 +156,31 @@ fn a_handle_of_other_states_is_an_error() {
 }
 
 #[test]
+fn states_without_elements_come_back_without_any() {
+    let mut states = OperatorStates::default();
+    let list = ListStateDescriptor::<u64>::new("list");
+    let emptied = ListStateDescriptor::<String>::new("emptied");
+    let rules = MapStateDescriptor::<u8, u8>::new("rules");
+    states.list_state(&list, Redistribution::Union).unwrap();
+    let of_emptied = states.list_state(&emptied, Redistribution::Split).unwrap();
+    of_emptied.add(&mut states.lists, "gone".into()).unwrap();
+    of_emptied.clear(&mut states.lists).unwrap();
+    states.broadcast_state(&rules).unwrap();
+
+    for copies in [1, 3] {
+        let mut states = restored(&states, copies);
+        let of_list = states.list_state(&list, Redistribution::Union).unwrap();
+        let of_emptied = states.list_state(&emptied, Redistribution::Split).unwrap();
+        let of_rules = states.broadcast_state(&rules).unwrap();
+        assert!(of_list.get(&states.lists).unwrap().is_empty());
+        assert!(of_emptied.get(&states.lists).unwrap().is_empty());
+        assert!(of_rules.entries(&states.broadcast).unwrap().is_empty());
+        of_emptied.add(&mut states.lists, "new".into()).unwrap();
+        assert_eq!(of_emptied.get(&states.lists).unwrap(), ["new"]);
+    }
+}
+
+#[test]
 fn what_nobody_asks_for_is_carried_on_and_not_multiplied() {
     let mut states = OperatorStates::default();
     let list = ListStateDescriptor::<u64>::new("list");
