@@ -7,8 +7,8 @@
 mod context;
 mod descriptor;
 mod folding;
-mod key_hashes;
 mod handle;
+mod key_hashes;
 mod keys;
 mod list;
 mod map;
