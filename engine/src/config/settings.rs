@@ -91,6 +91,7 @@ impl Configuration {
                         .location(&high_availability::STORAGE_DIR)?
                         .unwrap_or_default(),
                     cluster_id: self.get(&high_availability::CLUSTER_ID)?,
+                    take_over: self.get(&high_availability::TAKE_OVER)?,
                 }
             }
         })
@@ -361,7 +362,8 @@ mod tests {
             config.ha_settings().unwrap(),
             HaSettings::Filesystem {
                 storage_dir: "/tmp/ha".into(),
-                cluster_id: "/default".into()
+                cluster_id: "/default".into(),
+                take_over: false,
             }
         );
         assert!(

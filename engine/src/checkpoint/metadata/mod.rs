@@ -6,11 +6,12 @@
 
 mod v2;
 
+use crate::state::StateCodec;
 use crate::{Error, ErrorKind, Result};
 use std::path::Path;
 
 use super::envelope::Format;
-use super::{CheckpointId, CheckpointingMode, JobId, OperatorId, SubtaskSnapshot};
+use super::{CheckpointId, CheckpointingMode, JobId, Lineage, OperatorId, SubtaskSnapshot};
 use serde::{Deserialize, Serialize};
 
 /// A completed checkpoint, as stored.
@@ -22,7 +23,9 @@ pub struct CheckpointMetadata {
     pub job_id: JobId,
     /// The checkpoint.
     pub id: CheckpointId,
-    /// The attempt of the job that took it, from 1.
+    /// The line of checkpoints that it is on.
+    pub lineage: Lineage,
+    /// The attempt of the job that took it, from 1. Attempts have rising numbers, whichever process leads, so this also tells which one did.
     pub attempt: u64,
     /// The guarantee that it was taken under.
     pub mode: CheckpointingMode,
@@ -60,8 +63,8 @@ pub struct StateDescription {
     pub name: String,
     /// Kind of state, such as `value`, `list`, `map`.
     pub kind: String,
-    /// What wrote the values: name, version and shape of the codec.
-    pub codec: String,
+    /// What wrote keys and values: names, versions and shapes of the codecs. None for what the engine keeps in a form of its own.
+    pub codec: Option<StateCodec>,
     /// Size of a value in bytes where all are of one size.
     pub width: Option<u32>,
 }
@@ -130,7 +133,7 @@ pub fn encode(metadata: &CheckpointMetadata) -> Result<Vec<u8>> {
 /// # Errors
 /// [`ErrorKind::Restore`] when the bytes are no metadata, of an unknown version, cut or damaged anywhere.
 pub fn decode(bytes: &[u8], source: &Path) -> Result<CheckpointMetadata> {
-    // One arm a version, once there is a second.
+    // One arm a version, once there is more than one that can be read.
     FORMAT.version(bytes, source)?;
     v2::decode(bytes, source)
 }
