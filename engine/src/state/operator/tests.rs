@@ -208,5 +208,8 @@ fn elements_and_entries_migrate_by_their_names_and_by_functions_of_the_program()
     let mut again = restored(&after, 1);
     let of_wide = again.list_state(&wide, Redistribution::Split).unwrap();
     assert_eq!(of_wide.get(&again.lists).unwrap(), [7, 8]);
-    refused(again.list_state(&words, Redistribution::Union), &["'words'", "`string`", "`u16`", "with_migration"]);
+    refused(
+        again.list_state(&words, Redistribution::Union),
+        &["'words'", "`string`", "`u16`", "with_migration"],
+    );
 }
