@@ -41,11 +41,65 @@ pub trait Lower: fmt::Debug + Send + Sync + 'static {
         false
     }
 
+    /// Whether what is appended to a list may come without the list: the tables then hold [suffixes](crate::table::EntryView::suffix) and hand them on as such
+    /// ([`Changed::appended`](crate::kinds::Changed::appended)), and ask by [`may_have`](Self::may_have) and [`get_as_of`](Self::get_as_of). Always the
+    /// same for a layer.
+    fn takes_suffixes(&self) -> bool {
+        false
+    }
+
+    /// Whether there may be an entry; false only if there is none. Takes no time worth speaking of: rather true than a read.
+    fn may_have(&self, _group: KeyGroup, _parts: &Parts<'_>) -> bool {
+        true
+    }
+
+    /// The value of an entry, which the tables may have appended to, and the epoch up to which it has what was appended: all that was until then, and nothing
+    /// later. To be overridden by a layer that [takes suffixes](Self::takes_suffixes).
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    fn get_as_of(&self, group: KeyGroup, parts: &Parts<'_>) -> BackendResult<(Option<Cow<'_, [u8]>>, u32)> {
+        Ok((self.get(group, parts)?, 0))
+    }
+
     /// Calls `each` with the entries of the map that the head `map` addresses, in no order.
     ///
     /// # Errors
     /// As [`get`](Self::get), and those of `each`.
     fn visit_map(&self, group: KeyGroup, map: &Parts<'_>, each: &mut VisitEntry<'_>) -> BackendResult<()>;
+
+    /// Calls `each` with the entries of the sorted map that the head `map` addresses, in order, from the map key `from` on, until it returns false.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), and those of `each`.
+    fn visit_from(
+        &self,
+        group: KeyGroup,
+        map: &Parts<'_>,
+        from: &[u8],
+        each: &mut VisitWhile<'_>,
+    ) -> BackendResult<()> {
+        let mut entries: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        self.visit_map(group, map, &mut |entry| {
+            if entry.map_key >= from {
+                entries.push((entry.map_key.to_vec(), entry.value.to_vec()));
+            }
+            Ok(())
+        })?;
+        entries.sort_unstable();
+        for (map_key, value) in &entries {
+            let (key, namespace) = (map.key, map.namespace);
+            if !each(Entry {
+                key,
+                namespace,
+                map_key,
+                value,
+            })? {
+                break;
+            }
+        }
+        Ok(())
+    }
 
     /// Calls `each` with every entry of a group; those of a sorted map in order.
     ///
@@ -59,6 +113,9 @@ pub trait Lower: fmt::Debug + Send + Sync + 'static {
 
 /// What is done with each entry of a visit.
 pub type VisitEntry<'f> = dyn for<'e> FnMut(Entry<'e>) -> BackendResult<()> + 'f;
+
+/// What is done with each entry of a visit, and whether it goes on.
+pub type VisitWhile<'f> = dyn for<'e> FnMut(Entry<'e>) -> BackendResult<bool> + 'f;
 
 /// A lower layer, if there is one.
 pub type LowerLayer = Option<Arc<dyn Lower>>;

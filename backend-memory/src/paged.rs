@@ -285,7 +285,7 @@ impl<S: Snapshots> KeyedState for PagedKeyedState<S> {
         if named.kind.in_batch() {
             return Err(in_batch(&named.descriptor));
         }
-        if !named.descriptor.ttl.is_none() {
+        if !named.descriptor.ttl.is_none() || named.kind.is_estimated() {
             named.kind.recount()?;
         }
         Ok(named.kind.cells())

@@ -1,9 +1,9 @@
 //! A state in RocksDB as what lies below its tables.
 
 use crate::keys::{entry_of, put_cell, put_group, put_map};
-use crate::store::Store;
+use crate::store::{Part, Store};
 use millpond_backend_api::{BackendError, BackendErrorKind, BackendResult, KeyGroup};
-use millpond_backend_memory::lower::{Lower, VisitEntry};
+use millpond_backend_memory::lower::{Lower, VisitEntry, VisitWhile};
 use millpond_backend_memory::table::Parts;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -44,16 +44,21 @@ impl StateBelow {
             .scan(&self.state, prefix, keep_in_cache, |name, value| {
                 match entry_of(name, value) {
                     Some(entry) => each(entry),
-                    None => Err(BackendError::new(
-                        BackendErrorKind::Corrupted,
-                        format!(
-                            "state {:?}, key group {group}: {} has a key that no cell has: {name:02x?}",
-                            self.state,
-                            part.database.folder().display()
-                        ),
-                    )),
+                    None => Err(self.no_cell(group, part, name)),
                 }
             })
+    }
+
+    #[cold]
+    fn no_cell(&self, group: KeyGroup, part: &Part, name: &[u8]) -> BackendError {
+        BackendError::new(
+            BackendErrorKind::Corrupted,
+            format!(
+                "state {:?}, key group {group}: {} has a key that no cell has: {name:02x?}",
+                self.state,
+                part.database.folder().display()
+            ),
+        )
     }
 }
 
@@ -109,10 +114,51 @@ impl Lower for StateBelow {
         true
     }
 
+    fn takes_suffixes(&self) -> bool {
+        true
+    }
+
+    fn may_have(&self, group: KeyGroup, parts: &Parts<'_>) -> bool {
+        self.store.part_of(group).is_some_and(|part| {
+            let mut name = Vec::with_capacity(64);
+            put_cell(&mut name, group, parts);
+            part.database.may_have(&self.state, &name)
+        })
+    }
+
+    fn get_as_of(&self, group: KeyGroup, parts: &Parts<'_>) -> BackendResult<(Option<Cow<'_, [u8]>>, u32)> {
+        let Some(part) = self.store.part_of(group) else {
+            return Ok((None, 0));
+        };
+        let contents = part.database.contents(&self.state);
+        contents.read(|| self.get(group, parts))
+    }
+
     fn visit_map(&self, group: KeyGroup, map: &Parts<'_>, each: &mut VisitEntry<'_>) -> BackendResult<()> {
         let mut prefix = Vec::with_capacity(64);
         put_map(&mut prefix, group, map.key, map.namespace);
         self.visit_prefix(group, &prefix, true, each)
+    }
+
+    fn visit_from(
+        &self,
+        group: KeyGroup,
+        map: &Parts<'_>,
+        from: &[u8],
+        each: &mut VisitWhile<'_>,
+    ) -> BackendResult<()> {
+        let Some(part) = self.store.part_of(group) else {
+            return Ok(());
+        };
+        let mut prefix = Vec::with_capacity(64);
+        put_map(&mut prefix, group, map.key, map.namespace);
+        let start = [&prefix, from].concat();
+        let visited = |name: &[u8], value: &[u8]| match entry_of(name, value) {
+            Some(entry) => each(entry),
+            None => Err(self.no_cell(group, part, name)),
+        };
+        part.database
+            .scan_from(&self.state, &prefix, &start, true, visited)
     }
 
     fn visit(&self, group: KeyGroup, each: &mut VisitEntry<'_>) -> BackendResult<()> {

@@ -3,7 +3,7 @@
 use crate::database::Database;
 use crate::ingest::{Leftover, Sorted, not_written};
 use crate::keys::entry_of;
-use crate::payload::Payload;
+use crate::payload::{Accuracy, Payload};
 use crate::store::{LocalCheckpoint, Part, Store};
 use crate::writer::{Outline, Snapshot};
 use millpond_backend_api::canonical::{CanonicalReader, CanonicalSection, CanonicalWriter, Totals};
@@ -41,7 +41,10 @@ pub(crate) fn write(
     let descriptors = states.iter().map(|state| state.descriptor.clone()).collect();
     let sizes = states.iter().map(Outline::bytes).collect();
     let writer = CanonicalWriter::new(streams, snapshot.range, descriptors);
-    let mut writer = if states.iter().all(Outline::is_written_as_counted) {
+    let mut writer = if states
+        .iter()
+        .all(|state| state.accuracy_alone() == Accuracy::Exact)
+    {
         writer.with_exact_sizes(sizes)
     } else {
         writer.with_rough_sizes(sizes)
@@ -90,7 +93,7 @@ fn write_run(
             }
             let index = group.index() - snapshot.range.first.index();
             let counted = state.counters.get(index).copied().unwrap_or_default();
-            check(writer.end()?, counted, state.is_written_as_counted()).map_err(context)?;
+            check(writer.end()?, counted, state.accuracy_alone()).map_err(context)?;
         }
     }
     Ok(())
@@ -108,11 +111,16 @@ fn no_cell(database: &Database, name: &[u8]) -> BackendError {
 }
 
 /// An error if the database had something else than was counted: a snapshot that lacks something must not be one.
-fn check(found: Totals, counted: Counters, is_exact: bool) -> BackendResult<()> {
+fn check(found: Totals, counted: Counters, accuracy: Accuracy) -> BackendResult<()> {
     let is_it = found.entries == counted.cells && found.bytes == counted.encoded_bytes;
     // What has expired may be gone.
     let is_less = found.entries <= counted.cells && found.bytes <= counted.encoded_bytes;
-    if is_it || is_less && !is_exact {
+    let is_possible = match accuracy {
+        Accuracy::Exact => is_it,
+        Accuracy::AtMost => is_less,
+        Accuracy::About => true,
+    };
+    if is_possible {
         return Ok(());
     }
     Err(BackendError::new(
@@ -147,7 +155,7 @@ pub(crate) fn bring_in(
         count(&section, handle.key_groups, &mut counters);
         sorted.clear();
         for entry in section.entries() {
-            sorted.push(section.group(), &entry, false);
+            sorted.put(section.group(), &entry);
         }
         sorted.sort();
         let file = match open.remove(&state) {
@@ -163,7 +171,7 @@ pub(crate) fn bring_in(
         file.bring_in()?;
     }
     Ok(Payload {
-        exact: vec![true; states.len()],
+        accuracy: vec![Accuracy::Exact; states.len()],
         states,
         counters,
         files: Vec::new(),

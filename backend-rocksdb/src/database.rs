@@ -1,5 +1,6 @@
 //! One RocksDB database, with a column family a state.
 
+use crate::contents::Contents;
 use crate::error::failed;
 use crate::expiry::Expiries;
 use crate::folder::Folder;
@@ -11,8 +12,9 @@ use millpond_backend_api::{BackendError, BackendErrorKind, BackendResult, KeyGro
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     BoundColumnFamily, ColumnFamilyDescriptor, DB, DBRawIteratorWithThreadMode, DBWithThreadMode,
-    IngestExternalFileOptions, MultiThreaded, ReadOptions,
+    IngestExternalFileOptions, MultiThreaded, ReadOptions, ReadTier,
 };
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,6 +41,8 @@ pub(crate) struct Database {
     setup: Setup,
     /// The names of the column families.
     names: Mutex<Vec<String>>,
+    /// What there is of each state.
+    contents: Mutex<BTreeMap<String, Arc<Contents>>>,
     origins: Origins,
     // Dropped after the database.
     folder: Folder,
@@ -109,6 +113,7 @@ impl Database {
             figures: setup.options.figures.clone(),
             setup: setup.clone(),
             names: Mutex::new(names),
+            contents: Mutex::default(),
             origins,
             folder,
         })
@@ -138,6 +143,7 @@ impl Database {
             figures: self.figures.clone(),
             setup: self.setup.clone(),
             names: Mutex::new(names),
+            contents: Mutex::default(),
             origins: self.origins.clone(),
             folder,
         })
@@ -180,6 +186,26 @@ impl Database {
         Ok(found.map(|value| value.to_vec()))
     }
 
+    /// Up to which epoch this has the changes of a state.
+    pub(crate) fn contents(&self, state: &str) -> Arc<Contents> {
+        let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
+        match contents.get(state) {
+            Some(of_state) => Arc::clone(of_state),
+            None => Arc::clone(contents.entry(state.to_owned()).or_default()),
+        }
+    }
+
+    /// Whether there may be a cell with the name `name`, as far as can be told without a read of the disk.
+    pub(crate) fn may_have(&self, state: &str, name: &[u8]) -> bool {
+        let Some(family) = self.family(state) else {
+            return false;
+        };
+        let mut options = ReadOptions::default();
+        options.set_read_tier(ReadTier::BlockCache);
+        // An error is mostly that it would have to read. Any other one comes again, and is told, when the list is read.
+        !matches!(self.db.get_pinned_cf_opt(&family, name, &options), Ok(None))
+    }
+
     /// The values of the cells with the names `names`, which are in order; each is given to `each` with its place in `names`.
     ///
     /// # Errors
@@ -213,19 +239,38 @@ impl Database {
         keep_in_cache: bool,
         mut each: impl FnMut(&[u8], &[u8]) -> BackendResult<()>,
     ) -> BackendResult<()> {
+        self.scan_from(state, prefix, prefix, keep_in_cache, |name, value| {
+            each(name, value).map(|()| true)
+        })
+    }
+
+    /// The same from the name `from` on, which begins with `prefix`, until `each` fails or returns false.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub(crate) fn scan_from(
+        &self,
+        state: &str,
+        prefix: &[u8],
+        from: &[u8],
+        keep_in_cache: bool,
+        mut each: impl FnMut(&[u8], &[u8]) -> BackendResult<bool>,
+    ) -> BackendResult<()> {
         let Some(family) = self.family(state) else {
             return Ok(());
         };
         let mut options = ReadOptions::default();
-        options.set_iterate_lower_bound(prefix);
+        options.set_iterate_lower_bound(from);
         if let Some(end) = behind(prefix) {
             options.set_iterate_upper_bound(end);
         }
         options.fill_cache(keep_in_cache);
         let mut cursor = self.db.raw_iterator_cf_opt(&family, options);
-        cursor.seek(prefix);
+        cursor.seek(from);
         while let Some((name, value)) = cursor.item() {
-            each(name, value)?;
+            if !each(name, value)? {
+                return Ok(());
+            }
             cursor.next();
         }
         cursor.status().map_err(|error| self.read_failed(error, state))

@@ -4,8 +4,13 @@
 //! so what a restored database begins to compact at once is kept as it is. Entries that are dropped become deletions, which hide older versions of
 //! the same cell as the entries did: nothing comes back.
 //!
+//! Of a list that lives the elements at its front go that have expired. What is appended to a list and not put together with it yet, RocksDB does not
+//! show to filters, and keeps. So a list that is dropped, or cut, is the beginning of what there is: what comes behind it stays as it is, and is the list then.
+//!
 //! What the tables in front of the database count of it is then too much, never too little: see `millpond_backend_memory::kinds`, "Cells that go by
 //! themselves".
+
+mod trim;
 
 use millpond_backend_api::{StateDescriptor, StateKind, StateTtl};
 use rocksdb::CompactionDecision;
@@ -128,11 +133,15 @@ impl CompactionFilter for Filter {
             self.look();
         }
         self.left = self.left.saturating_sub(1);
-        match self.judge {
-            Some(judge) if judge.ttl.has_cell_expired(judge.kind, value, judge.now_ms) => {
-                self.dropped = self.dropped.saturating_add(1);
-                CompactionDecision::Remove
-            }
+        let Some(judge) = self.judge else {
+            return CompactionDecision::Keep;
+        };
+        if judge.ttl.has_cell_expired(judge.kind, value, judge.now_ms) {
+            self.dropped = self.dropped.saturating_add(1);
+            return CompactionDecision::Remove;
+        }
+        match judge.kind {
+            StateKind::List => trim::keep_from(value, judge.ttl.expired_prefix(value, judge.now_ms)),
             _ => CompactionDecision::Keep,
         }
     }
@@ -149,294 +158,4 @@ impl Drop for Filter {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::below::StateBelow;
-    use crate::database::{Database, Setup};
-    use crate::folder::Folder;
-    use crate::options::{Memory, Options};
-    use crate::store::{Part, Store};
-    use millpond_backend_api::{BackendConfig, Cell, KeyGroup, KeyGroupRange, key_hash};
-    use millpond_backend_memory::Tables;
-    use millpond_backend_memory::kinds::KindState;
-
-    const RANGE: KeyGroupRange = KeyGroupRange {
-        first: KeyGroup(0),
-        last: KeyGroup(3),
-    };
-    const NOW: u64 = 1_000_000;
-    const TTL: StateTtl = StateTtl {
-        ttl_ms: 1000,
-        in_snapshots: false,
-        in_compactions: true,
-        entries_per_look: 7,
-    };
-    const OLD: u64 = NOW - 1000;
-    const YOUNG: u64 = NOW - 999;
-
-    /// Tables over a database, as a subtask has them.
-    struct Subtask {
-        tables: Tables,
-        store: Arc<Store>,
-        expiries: Arc<Expiries>,
-        states: Vec<StateDescriptor>,
-        _folder: tempfile::TempDir,
-    }
-
-    fn names() -> Vec<StateDescriptor> {
-        let state = |name: &str, kind, width| StateDescriptor::new(name, kind, width);
-        vec![
-            state("fixed", StateKind::Value, 12).with_ttl(TTL),
-            state("map", StateKind::Map, 0).with_ttl(TTL),
-            state("list", StateKind::List, 0).with_ttl(TTL),
-            state("not in compactions", StateKind::Value, 0).with_ttl(StateTtl {
-                in_compactions: false,
-                ..TTL
-            }),
-            state("for ever", StateKind::Value, 0),
-        ]
-    }
-
-    fn key(number: u32) -> ([u8; 4], usize) {
-        (number.to_le_bytes(), number as usize % RANGE.len())
-    }
-
-    fn bytes(state: &StateDescriptor, time: u64, value: u32) -> Vec<u8> {
-        let timed = [&time.to_le_bytes()[..], &value.to_le_bytes()].concat();
-        match state.kind {
-            StateKind::List => [&4_u32.to_le_bytes()[..], &timed].concat(),
-            _ => timed,
-        }
-    }
-
-    impl Subtask {
-        fn new() -> Self {
-            let temporary = tempfile::tempdir().unwrap();
-            let options = Options::read(&BackendConfig::default()).unwrap();
-            let setup = Setup {
-                memory: Memory::of(&options.memory),
-                options: Arc::new(options),
-                expiries: Arc::default(),
-            };
-            let folder = Folder::make(temporary.path().join("store")).unwrap();
-            let database = Folder::make(folder.path().join("db-0")).unwrap();
-            let part = Part {
-                groups: RANGE,
-                database: Database::open(database, crate::origins::Origins::default(), &setup).unwrap(),
-            };
-            let mut tables = Tables::for_increments(RANGE);
-            let states = names();
-            for state in &states {
-                tables.kind_of(state).unwrap();
-            }
-            Self {
-                tables,
-                store: Arc::new(Store::new(RANGE, vec![part], folder)),
-                expiries: setup.expiries,
-                states,
-                _folder: temporary,
-            }
-        }
-
-        fn put(&mut self, state: usize, number: u32, time: u64, value: u32) {
-            let state = &self.states[state];
-            let (key, group) = key(number);
-            let number = KeyGroup(u16::try_from(group).unwrap());
-            let cell = Cell::of_key(key_hash(&key), number, &key).with_map_key(b"m");
-            let value = bytes(state, time, value);
-            match self.tables.kind_of(state).unwrap() {
-                KindState::Value(kind) => kind.put(group, &cell, &value).unwrap(),
-                KindState::Map(kind) => kind.put(group, &cell, &value).unwrap(),
-                KindState::Sorted(_) => panic!("none is sorted"),
-            }
-        }
-
-        fn get(&mut self, state: usize, number: u32) -> Option<Vec<u8>> {
-            let (key, group) = key(number);
-            let number = KeyGroup(u16::try_from(group).unwrap());
-            let cell = Cell::of_key(key_hash(&key), number, &key).with_map_key(b"m");
-            let found = match self.tables.kind_of(&self.states[state]).unwrap() {
-                KindState::Value(kind) => kind.get(group, &cell).unwrap(),
-                KindState::Map(kind) => kind.get(group, &cell).unwrap(),
-                KindState::Sorted(_) => panic!("none is sorted"),
-            };
-            found.map(<[u8]>::to_vec)
-        }
-
-        /// Brings all changes into the database, and drops what is clean of the tables of `groups`.
-        fn bring_in(&mut self, groups: std::ops::Range<usize>) {
-            for (descriptor, kind) in self.tables.iter_mut() {
-                if kind.lower().is_none() {
-                    let below = StateBelow::new(Arc::clone(&self.store), descriptor.name.as_str());
-                    kind.replace_lower(Some(Arc::new(below)));
-                }
-            }
-            let to = self.tables.epoch();
-            let states = self.tables.freeze().unwrap();
-            let frozen = self.store.wait_for(to, states, false);
-            self.store.bring_in(&frozen, &|| Ok(())).unwrap();
-            for (_, kind) in self.tables.iter_mut() {
-                kind.deletions_mut().below = self.store.below();
-                for group in groups.clone() {
-                    kind.evict(group, to);
-                }
-            }
-        }
-
-        fn compact(&self) {
-            for state in &self.states {
-                self.store.parts()[0].database.compact(&state.name);
-            }
-        }
-
-        fn tell(&self, now: u64) {
-            for state in &self.states {
-                self.expiries.tell(state, now, 3);
-            }
-        }
-
-        /// The numbers of keys that are in the database itself.
-        fn in_database(&self, state: usize) -> Vec<u32> {
-            let mut found = Vec::new();
-            let database = &self.store.parts()[0].database;
-            database
-                .scan(&self.states[state].name, &[], false, |name, value| {
-                    let entry = crate::keys::entry_of(name, value).unwrap();
-                    found.push(u32::from_le_bytes(entry.key.try_into().unwrap()));
-                    Ok(())
-                })
-                .unwrap();
-            found.sort_unstable();
-            found
-        }
-
-        /// How many cells are counted, and how many there are.
-        fn counted(&mut self, state: usize) -> (u64, u64) {
-            let kind = self.tables.kind_of(&self.states[state]).unwrap();
-            let mut visited = 0;
-            for group in RANGE.iter() {
-                kind.visit(group, |_| visited += 1).unwrap();
-            }
-            (kind.cells(), visited)
-        }
-    }
-
-    /// Keys of which every third is old.
-    const KEYS: u32 = 300;
-
-    fn time_of(number: u32) -> u64 {
-        if number.is_multiple_of(3) { OLD } else { YOUNG }
-    }
-
-    fn filled() -> Subtask {
-        let mut subtask = Subtask::new();
-        for state in 0..subtask.states.len() {
-            for number in 0..KEYS {
-                subtask.put(state, number, time_of(number), number);
-            }
-        }
-        subtask
-    }
-
-    #[test]
-    fn a_compaction_drops_what_has_expired_of_the_states_that_want_it_and_nothing_else() {
-        let mut subtask = filled();
-        subtask.bring_in(0..4);
-        let all: Vec<u32> = (0..KEYS).collect();
-        let young: Vec<u32> = (0..KEYS).filter(|number| time_of(*number) == YOUNG).collect();
-        // Nobody has told the time.
-        subtask.compact();
-        for state in 0..5 {
-            assert_eq!(subtask.in_database(state), all, "{}", subtask.states[state].name);
-        }
-        subtask.tell(NOW - 1);
-        subtask.compact();
-        assert_eq!(subtask.in_database(0), all, "a millisecond too early");
-        subtask.tell(NOW);
-        subtask.compact();
-        for (state, expected) in [(0, &young), (1, &young), (2, &young), (3, &all), (4, &all)] {
-            assert_eq!(
-                &subtask.in_database(state),
-                expected,
-                "{}",
-                subtask.states[state].name
-            );
-        }
-        assert_eq!(subtask.expiries.dropped(), 3 * u64::from(KEYS) / 3);
-        for state in 0..5 {
-            for number in 0..KEYS {
-                let is_there = state >= 3 || time_of(number) == YOUNG;
-                let expected = bytes(&subtask.states[state], time_of(number), number);
-                assert_eq!(subtask.get(state, number), is_there.then_some(expected));
-            }
-        }
-    }
-
-    #[test]
-    fn tables_over_a_database_that_drops_cells_find_all_others_and_count_none_too_few() {
-        let mut subtask = filled();
-        // Groups 0 and 1 lie only below, 2 and 3 also in the tables.
-        subtask.bring_in(0..2);
-        // Of the old ones some are written again, in tables and over what lies below: these are no copies any more.
-        let is_written_again = |number: u32| number.is_multiple_of(6);
-        for state in 0..3 {
-            for number in (0..KEYS).filter(|number| is_written_again(*number)) {
-                subtask.put(state, number, YOUNG, number + 1000);
-            }
-        }
-        subtask.tell(NOW);
-        subtask.compact();
-        let check = |subtask: &mut Subtask| {
-            for state in 0..3 {
-                for number in 0..KEYS {
-                    let expected = match (is_written_again(number), time_of(number)) {
-                        (true, _) => Some(bytes(&subtask.states[state], YOUNG, number + 1000)),
-                        (false, YOUNG) => Some(bytes(&subtask.states[state], YOUNG, number)),
-                        // Gone, or a copy that is still in the tables.
-                        (false, _) => {
-                            let old = bytes(&subtask.states[state], OLD, number);
-                            assert!(subtask.get(state, number).is_none_or(|found| found == old));
-                            continue;
-                        }
-                    };
-                    assert_eq!(
-                        subtask.get(state, number),
-                        expected,
-                        "state {state}, key {number}"
-                    );
-                }
-                let (counted, visited) = subtask.counted(state);
-                assert!(counted >= visited, "{counted} were counted, {visited} visited");
-            }
-        };
-        check(&mut subtask);
-        // The changes go below, and all that is clean out of the tables.
-        subtask.bring_in(0..4);
-        subtask.compact();
-        check(&mut subtask);
-        // What was dropped comes again, and is dropped again: each round counts it once more.
-        for round in 0..3 {
-            for number in (3..KEYS).step_by(6) {
-                subtask.put(0, number, OLD, round);
-            }
-            subtask.bring_in(0..4);
-            subtask.compact();
-            check(&mut subtask);
-        }
-        let (counted, visited) = subtask.counted(0);
-        assert!(counted > visited, "nothing was dropped");
-        for state in 0..3 {
-            subtask
-                .tables
-                .kind_of(&names()[state])
-                .unwrap()
-                .recount()
-                .unwrap();
-            let (counted, visited) = subtask.counted(state);
-            assert_eq!(counted, visited);
-            // Two thirds were young at first, and half of the rest were written again.
-            assert_eq!(visited, u64::from(KEYS) * 5 / 6);
-        }
-        check(&mut subtask);
-    }
-}
+mod tests;

@@ -17,6 +17,7 @@ pub(crate) struct Ingestion<'a> {
     state: &'a FrozenState,
     range: KeyGroupRange,
     since: u32,
+    to: u32,
     changes: Sorted,
 }
 
@@ -32,7 +33,16 @@ struct Place {
     name: usize,
     value: usize,
     end: usize,
-    deleted: bool,
+    change: Change,
+}
+
+/// What is done with an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Put,
+    Delete,
+    /// What there is goes on with the value.
+    Append,
 }
 
 impl Sorted {
@@ -42,19 +52,27 @@ impl Sorted {
         self.entries.clear();
     }
 
-    /// Adds an entry of `group`, or that it is deleted.
-    pub(crate) fn push(&mut self, group: KeyGroup, entry: &Entry<'_>, deleted: bool) {
+    /// Adds an entry of `group`.
+    pub(crate) fn put(&mut self, group: KeyGroup, entry: &Entry<'_>) {
+        self.push(group, entry, std::iter::once(entry.value), Change::Put);
+    }
+
+    fn push<'v>(
+        &mut self,
+        group: KeyGroup,
+        entry: &Entry<'_>,
+        value: impl Iterator<Item = &'v [u8]>,
+        change: Change,
+    ) {
         let name = self.bytes.len();
         put_entry(&mut self.bytes, group, entry);
-        let value = self.bytes.len();
-        if !deleted {
-            self.bytes.extend_from_slice(entry.value);
-        }
+        let value_at = self.bytes.len();
+        value.for_each(|part| self.bytes.extend_from_slice(part));
         self.entries.push(Place {
             name,
-            value,
+            value: value_at,
             end: self.bytes.len(),
-            deleted,
+            change,
         });
     }
 
@@ -77,10 +95,11 @@ impl Sorted {
     pub(crate) fn write(&self, file: &mut SstFileWriter<'_>) -> Result<(), rocksdb::Error> {
         for place in &self.entries {
             let name = self.bytes.get(place.name..place.value).unwrap_or_default();
-            if place.deleted {
-                file.delete(name)?;
-            } else {
-                file.put(name, self.bytes.get(place.value..place.end).unwrap_or_default())?;
+            let value = self.bytes.get(place.value..place.end).unwrap_or_default();
+            match place.change {
+                Change::Put => file.put(name, value)?,
+                Change::Delete => file.delete(name)?,
+                Change::Append => file.merge(name, value)?,
             }
         }
         Ok(())
@@ -90,7 +109,15 @@ impl Sorted {
     fn read(&mut self, group: KeyGroup, frozen: &FrozenGroup, since: u32) -> BackendResult<()> {
         self.clear();
         frozen.try_for_each_changed(Some(since), |changed| {
-            self.push(group, &changed.entry, changed.deleted);
+            match changed.appended {
+                // All of it came into the database before.
+                Some(appended) if appended.is_empty() => {}
+                Some(appended) => self.push(group, &changed.entry, appended.iter(), Change::Append),
+                None if changed.deleted => {
+                    self.push(group, &changed.entry, std::iter::empty(), Change::Delete);
+                }
+                None => self.put(group, &changed.entry),
+            }
             Ok::<_, BackendError>(())
         })?;
         self.sort();
@@ -99,17 +126,20 @@ impl Sorted {
 }
 
 impl<'a> Ingestion<'a> {
-    /// What was changed of `state`, the tables of the groups of `range`, after the epoch `since`.
-    pub(crate) fn new(state: &'a FrozenState, range: KeyGroupRange, since: u32) -> Self {
+    /// What was changed of `state`, the tables of the groups of `range` as they were when the epoch `to` ended. What was changed in the epoch `since` or before
+    /// is in the databases.
+    pub(crate) fn new(state: &'a FrozenState, range: KeyGroupRange, since: u32, to: u32) -> Self {
         Self {
             state,
             range,
             since,
+            to,
             changes: Sorted::default(),
         }
     }
 
-    /// Brings the changes in the groups of `part` into its database, by a file at `path` if there are any.
+    /// Brings the changes in the groups of `part` into its database, by a file at `path` if there are any. All or nothing of them is in it then, and it knows
+    /// which: what is appended must not come twice.
     pub(crate) fn run(
         &mut self,
         part: &Part,
@@ -117,15 +147,21 @@ impl<'a> Ingestion<'a> {
         check: &dyn Fn() -> BackendResult<()>,
     ) -> BackendResult<()> {
         let name = self.state.descriptor.name.as_str();
+        let contents = part.database.contents(name);
+        // Where something else went wrong after this state was done, it is there.
+        let since = self.since.max(contents.up_to());
+        if since >= self.to {
+            return Ok(());
+        }
         let groups = self.range.iter().zip(&self.state.groups);
         let mut groups = groups.filter(|(group, _)| part.groups.contains(*group));
         // Most states of most jobs are changed all the time, but an idle one must not make a file a checkpoint.
         let first = loop {
             let Some((group, frozen)) = groups.next() else {
-                return Ok(());
+                return contents.advance(self.to, || Ok(()));
             };
             check()?;
-            self.changes.read(group, frozen, self.since)?;
+            self.changes.read(group, frozen, since)?;
             if !self.changes.entries.is_empty() {
                 break path();
             }
@@ -137,12 +173,12 @@ impl<'a> Ingestion<'a> {
         self.changes.write(&mut file).map_err(in_file)?;
         for (group, frozen) in groups {
             check()?;
-            self.changes.read(group, frozen, self.since)?;
+            self.changes.read(group, frozen, since)?;
             self.changes.write(&mut file).map_err(in_file)?;
         }
         file.finish().map_err(in_file)?;
         drop(file);
-        part.database.ingest(name, &first)?;
+        contents.advance(self.to, || part.database.ingest(name, &first))?;
         drop(written);
         Ok(())
     }

@@ -4,7 +4,8 @@
 //! has everything else. At a checkpoint, or when memory runs out, what was changed is frozen by sharing its pages, sorted beside the worker,
 //! and brought in as files; then entries that are below as they are can be dropped.
 //!
-//! - `keys`: how cells are named; `database`: one database, a column family a state; `below`: a state of it below the tables.
+//! - `keys`: how cells are named; `database`: one database, a column family a state; `below`: a state of it below the tables; `contents`: up to which
+//!   moment a database has a state; `lists`: how what is appended comes together.
 //! - `store`: the databases of a subtask, and the order in which changes come into them; `ingest`: changes as sorted files.
 //! - `snapshots`, `writer`, `upload`, `payload`: what is done at a checkpoint, on the worker and beside it, and how a handle tells of it.
 //! - `canonical`: the form of snapshots that all backends share, out of a database and into one.
@@ -16,12 +17,14 @@
 mod backend;
 mod below;
 mod canonical;
+mod contents;
 mod database;
 mod error;
 mod expiry;
 mod folder;
 mod ingest;
 mod keys;
+mod lists;
 mod memory;
 pub mod options;
 mod origins;

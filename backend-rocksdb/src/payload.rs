@@ -4,7 +4,7 @@
 //! varint  number of states, and for each
 //!             framed name | kind (1 byte) | varint value width | framed codec
 //! for each state
-//!     u8      1 if what follows is exact, 0 if it may be too much: compactions drop what expires
+//!     u8      1 if what follows is exact, 0 if it may be too much: compactions drop what expires; 2 if it is estimated: lists were appended to unseen
 //!     varint  number of key groups that have cells, and for each, in order
 //!             varint how many key groups without cells lie before it | varint number of cells | varint their bytes in a snapshot
 //! varint  number of files, those of the handle in order, and for each
@@ -32,10 +32,36 @@ pub(crate) struct Payload {
     pub(crate) states: Vec<StateDescriptor>,
     /// What each key group comes to, by state.
     pub(crate) counters: Vec<Vec<Counters>>,
-    /// Whether that is exact, by state, or may be too much.
-    pub(crate) exact: Vec<bool>,
+    /// How near that is to the truth, by state.
+    pub(crate) accuracy: Vec<Accuracy>,
     /// The files.
     pub(crate) files: Vec<NamedFile>,
+}
+
+/// How near the counters of a state are to what there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Accuracy {
+    /// They are that.
+    #[default]
+    Exact,
+    /// There may be less: compactions drop what expires.
+    AtMost,
+    /// There may be less or more: lists were appended to unseen.
+    About,
+}
+
+impl Accuracy {
+    const BYTES: [(Self, u8); 3] = [(Self::AtMost, 0), (Self::Exact, 1), (Self::About, 2)];
+
+    fn to_byte(self) -> u8 {
+        let known = Self::BYTES.iter().find(|(accuracy, _)| *accuracy == self);
+        known.map_or(u8::MAX, |(_, byte)| *byte)
+    }
+
+    fn of_byte(byte: u8) -> Option<Self> {
+        let known = Self::BYTES.iter().find(|(_, known)| *known == byte);
+        known.map(|(accuracy, _)| *accuracy)
+    }
 }
 
 /// A file of the handle.
@@ -52,8 +78,8 @@ impl Payload {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         put_states(&mut bytes, &self.states);
-        for (counters, is_exact) in self.counters.iter().zip(&self.exact) {
-            bytes.push(u8::from(*is_exact));
+        for (counters, accuracy) in self.counters.iter().zip(&self.accuracy) {
+            bytes.push(accuracy.to_byte());
             put_counters(&mut bytes, counters);
         }
         put_varint(&mut bytes, self.files.len() as u64);
@@ -78,13 +104,9 @@ impl Payload {
         // Nothing is reserved by a count: it is as untrusted as the rest.
         let states = read_states(bytes)?;
         let mut counters = Vec::new();
-        let mut exact = Vec::new();
+        let mut accuracy = Vec::new();
         for _ in &states {
-            exact.push(match bytes.byte()? {
-                0 => false,
-                1 => true,
-                _ => return None,
-            });
+            accuracy.push(Accuracy::of_byte(bytes.byte()?)?);
             counters.push(read_counters(bytes, range.len())?);
         }
         let mut files = Vec::new();
@@ -98,7 +120,7 @@ impl Payload {
         Some(Self {
             states,
             counters,
-            exact,
+            accuracy,
             files,
         })
     }
@@ -203,7 +225,7 @@ mod tests {
                 StateDescriptor::new("b", StateKind::SortedMap, 0),
             ],
             counters: vec![counters, vec![Counters::default(); 128]],
-            exact: vec![true, false],
+            accuracy: vec![Accuracy::Exact, Accuracy::About],
             files: ["000012.sst", "CURRENT"]
                 .map(|name| NamedFile {
                     name: name.to_owned(),

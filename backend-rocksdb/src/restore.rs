@@ -10,7 +10,7 @@ use crate::database::{Database, Setup};
 use crate::error::io_failed;
 use crate::folder::Folder;
 use crate::origins::Origins;
-use crate::payload::{FORMAT, NamedFile, Payload};
+use crate::payload::{Accuracy, FORMAT, NamedFile, Payload};
 use crate::store::{Part, Store};
 use crate::sweep::LocalFile;
 use crate::upload::{FileName, Known};
@@ -20,7 +20,7 @@ use millpond_backend_api::{
 };
 use millpond_backend_memory::Tables;
 use millpond_backend_memory::kinds::Counters;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -33,8 +33,8 @@ pub(crate) struct Restored {
     pub(crate) store: Arc<Store>,
     /// The files that later snapshots may name.
     pub(crate) known: Known,
-    /// The states of which there may be less than is counted.
-    pub(crate) inexact: BTreeSet<String>,
+    /// The states whose counters are not exact.
+    pub(crate) inexact: BTreeMap<String, Accuracy>,
     /// The files that were linked and not read yet.
     pub(crate) unread: Vec<LocalFile>,
 }
@@ -81,14 +81,21 @@ pub(crate) fn restore(
         let payload = canonical::bring_in(&store, range, handle, files)?;
         payloads.push((handle.key_groups, payload));
     }
-    let tables = tables_over(range, &payloads, &store)?;
-    let inexact = payloads.iter().flat_map(|(_, payload)| {
-        let states = payload.states.iter().zip(&payload.exact);
-        let states = states.filter(|(_, is_exact)| !**is_exact);
-        states.map(|(state, _)| state.name.to_string())
-    });
+    let mut tables = tables_over(range, &payloads, &store)?;
+    let mut inexact = BTreeMap::new();
+    for (_, payload) in &payloads {
+        for (state, accuracy) in payload.states.iter().zip(&payload.accuracy) {
+            let noted: &mut Accuracy = inexact.entry(state.name.to_string()).or_default();
+            *noted = (*accuracy).max(*noted);
+        }
+    }
+    for (descriptor, kind) in tables.iter_mut() {
+        if inexact.get(descriptor.name.as_str()) == Some(&Accuracy::About) {
+            kind.doubt_counters();
+        }
+    }
     Ok(Restored {
-        inexact: inexact.collect(),
+        inexact,
         tables,
         store,
         known: restoring.known,

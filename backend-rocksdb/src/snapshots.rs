@@ -4,6 +4,7 @@ use crate::below::StateBelow;
 use crate::expiry::Expiries;
 use crate::memory::{TableMemory, Use};
 use crate::options::{Options, TableShare};
+use crate::payload::Accuracy;
 use crate::restore::Restored;
 use crate::room::Room;
 use crate::spill::Spill;
@@ -14,7 +15,7 @@ use crate::writer::{Outline, RocksDbWriter, Snapshot, Written};
 use millpond_backend_api::{BackendResult, CheckpointEvent, SnapshotForm, SnapshotRequest, StateDescriptor};
 use millpond_backend_memory::snapshot::FrozenState;
 use millpond_backend_memory::{Snapshots, Tables};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How often memory is looked at, at the least: after this many batches.
@@ -27,8 +28,8 @@ const BYTES_A_BATCH: usize = 1 << 20;
 pub struct RocksDbSnapshots {
     options: Arc<Options>,
     expiries: Arc<Expiries>,
-    /// The states of which there may be less than is counted, since compactions drop what has expired: for ever, as the counts stay.
-    inexact: BTreeSet<String>,
+    /// The states whose counters are not exact: for ever, as the counts stay.
+    inexact: BTreeMap<String, Accuracy>,
     memory: TableMemory,
     /// What the tables took when that was last looked at.
     last: Use,
@@ -109,6 +110,21 @@ impl RocksDbSnapshots {
         tables.freeze()
     }
 
+    /// Notes of which states the counters are not exact any more.
+    fn note_accuracy(&mut self, tables: &Tables) {
+        for (descriptor, kind) in tables.iter() {
+            let accuracy = if kind.is_estimated() {
+                Accuracy::About
+            } else if !descriptor.ttl.is_none() && descriptor.ttl.in_compactions {
+                Accuracy::AtMost
+            } else {
+                continue;
+            };
+            let noted = self.inexact.entry(descriptor.name.to_string()).or_default();
+            *noted = accuracy.max(*noted);
+        }
+    }
+
     /// Drops what need not be in memory; returns what the tables take then, and may.
     fn evict(&mut self, tables: &mut Tables) -> Use {
         self.take_note(tables);
@@ -167,16 +183,16 @@ impl Snapshots for RocksDbSnapshots {
         let shared = request.may_share && self.options.incremental && !is_canonical;
         let to = tables.epoch();
         let states = self.freeze(tables)?;
-        for state in &states {
-            if !state.descriptor.ttl.is_none() && state.descriptor.ttl.in_compactions {
-                self.inexact.insert(state.descriptor.name.to_string());
-            }
-        }
+        self.note_accuracy(tables);
         let outlines = states.iter().map(|state| Outline {
             descriptor: state.descriptor.clone(),
             counters: state.counters.clone(),
             now_ms: state.now_ms,
-            is_exact: !self.inexact.contains(state.descriptor.name.as_str()),
+            accuracy: self
+                .inexact
+                .get(state.descriptor.name.as_str())
+                .copied()
+                .unwrap_or_default(),
         });
         let outlines = outlines.collect();
         let frozen = self.store.wait_for(to, states, true);

@@ -180,7 +180,7 @@ impl Store {
         let Progress::Waiting { states, .. } = &*progress else {
             return Ok(());
         };
-        let ingested = self.ingest(states, *to, check);
+        let ingested = self.ingest(states, *to, first.to, check);
         if let Err(error) = &ingested
             && error.kind() == BackendErrorKind::Cancelled
         {
@@ -205,11 +205,12 @@ impl Store {
         &self,
         states: &[FrozenState],
         since: u32,
+        to: u32,
         check: &dyn Fn() -> BackendResult<()>,
     ) -> BackendResult<()> {
         for part in &self.parts {
             for state in states {
-                let mut ingestion = Ingestion::new(state, self.range, since);
+                let mut ingestion = Ingestion::new(state, self.range, since, to);
                 ingestion.run(part, || self.new_path("changes"), check)?;
             }
         }

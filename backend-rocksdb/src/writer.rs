@@ -1,7 +1,7 @@
 //! The asynchronous part of a snapshot: changes into the databases, their checkpoints into the storage.
 
 use crate::canonical;
-use crate::payload::{FORMAT, NamedFile, Payload};
+use crate::payload::{Accuracy, FORMAT, NamedFile, Payload};
 use crate::store::{Frozen, LocalCheckpoint, Store};
 use crate::upload::{Known, Upload};
 use millpond_backend_api::{
@@ -20,8 +20,8 @@ pub(crate) struct Outline {
     pub(crate) descriptor: StateDescriptor,
     /// What each group comes to, in the order of the groups.
     pub(crate) counters: Vec<Counters>,
-    /// Whether that is exact, or may be too much.
-    pub(crate) is_exact: bool,
+    /// How near that is to the truth.
+    pub(crate) accuracy: Accuracy,
     /// What time it was for a state with a TTL, as far as was told.
     pub(crate) now_ms: u64,
 }
@@ -61,10 +61,13 @@ impl Outline {
         ttl.in_snapshots && ttl.has_cell_expired(kind, value, self.now_ms)
     }
 
-    /// Whether a snapshot that stands alone has just what was counted.
-    pub(crate) fn is_written_as_counted(&self) -> bool {
+    /// How near the counters are to what a snapshot that stands alone has.
+    pub(crate) fn accuracy_alone(&self) -> Accuracy {
         let ttl = self.descriptor.ttl;
-        self.is_exact && (ttl.is_none() || !(ttl.in_snapshots || ttl.in_compactions))
+        if ttl.is_none() || !(ttl.in_snapshots || ttl.in_compactions) {
+            return self.accuracy;
+        }
+        self.accuracy.max(Accuracy::AtMost)
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -128,7 +131,7 @@ impl Snapshot {
         let payload = Payload {
             states: self.states.iter().map(|state| state.descriptor.clone()).collect(),
             counters: self.states.iter().map(counters).collect(),
-            exact: self.states.iter().map(|state| state.is_exact).collect(),
+            accuracy: self.states.iter().map(|state| state.accuracy).collect(),
             files: named.collect(),
         };
         let state_bytes = payload

@@ -7,10 +7,7 @@ use crate::probe::Probe;
 use crate::stamped::StampedSource;
 use crate::work::Work;
 use compact_str::CompactString;
-use millpond_engine::api::{
-    Collector, JobClient, KeyedProcessFunction, ProcessContext, StreamExecutionEnvironment,
-    TumblingEventTimeWindows,
-};
+use millpond_engine::api::{Collector, JobClient, StreamExecutionEnvironment, TumblingEventTimeWindows};
 use millpond_engine::checkpoint::CheckpointingMode;
 use millpond_engine::config::options::checkpointing;
 use millpond_engine::connectors::sources::{SequenceSource, TextFileSource};
@@ -69,7 +66,7 @@ pub(crate) fn run(
             let numbers = SequenceSource::generate(0..records, move |index| key_of(index, keys));
             env.from_source(TimedSource::new(numbers, probe()), "Source: Generator")
                 .key_by(|key: &u64| *key)
-                .process(PassOn)
+                .as_stream()
                 .sink_to(TallySink::new(probe(), args.emit));
         }
         Work::TumblingWindow(windows) => {
@@ -90,7 +87,7 @@ pub(crate) fn run(
         Work::WordCount { ref text } => {
             let lines = TextFileSource::new(text).bytes();
             env.from_source(TimedSource::new(lines, probe()), "Source: Text")
-                .process(|line: Vec<u8>, out| split(&line, out))
+                .try_flat_map(|line: Vec<u8>, out| split(&line, out))
                 .key_by(CompactString::clone)
                 .count()
                 .sink_to(TallySink::new(probe(), args.emit));
@@ -124,23 +121,6 @@ fn follow(job: JobClient) -> Result<Checkpoints> {
     seen.completed = result.checkpoints.completed;
     seen.failed = result.checkpoints.failed;
     Ok(seen)
-}
-
-/// A keyed function without state.
-#[derive(Clone, Copy, Debug)]
-struct PassOn;
-
-impl KeyedProcessFunction<u64, u64, u64> for PassOn {
-    #[inline]
-    fn process_element(
-        &mut self,
-        record: u64,
-        _: &mut ProcessContext<'_, u64>,
-        out: &mut Collector<u64>,
-    ) -> Result<()> {
-        out.collect(record);
-        Ok(())
-    }
 }
 
 /// Emits the words of a line. They are compact strings, which have up to 24 bytes in place.

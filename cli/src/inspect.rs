@@ -79,23 +79,28 @@ fn write_operator(out: &mut impl Write, operator: &OperatorMetadata, files: bool
             state.name, state.kind, state.codec
         )?;
     }
-    let mut names: Vec<&str> = operator
+    let states = operator
         .subtasks
         .iter()
-        .flat_map(|subtask| &subtask.operator_state)
-        .map(|state| state.name.as_str())
+        .flat_map(|subtask| &subtask.operator_state);
+    let mut kinds: Vec<_> = states
+        .clone()
+        .map(|state| (state.name.as_str(), state.redistribution, &state.codec.shape))
         .collect();
-    names.sort_unstable();
-    names.dedup();
-    for name in names {
-        let items: usize = operator
-            .subtasks
-            .iter()
-            .flat_map(|subtask| &subtask.operator_state)
-            .filter(|state| state.name == name)
-            .map(|state| state.items.len())
-            .sum();
-        writeln!(out, "  operator state '{name}': {items} items")?;
+    kinds.sort_unstable();
+    kinds.dedup();
+    for (name, redistribution, codec) in kinds {
+        let elements = states
+            .clone()
+            .filter(|state| state.name == name && state.redistribution == redistribution);
+        let (count, bytes) = elements.fold((0, 0), |(count, bytes), state| {
+            (count + state.offsets.len(), bytes + state.elements.size)
+        });
+        writeln!(
+            out,
+            "  operator state '{name}': {redistribution}, {count} elements, {}, codec {codec}",
+            Bytes(bytes)
+        )?;
     }
     if files {
         for subtask in &operator.subtasks {

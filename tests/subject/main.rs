@@ -6,16 +6,21 @@ use millpond_engine::api::{JobExecutionResult, StreamExecutionEnvironment};
 use millpond_engine::config::{CommonArgs, init_logging};
 use std::process::ExitCode;
 
+mod backlog;
 mod churn;
 mod expiring;
 mod failing;
 mod idle;
 mod late_reader;
+mod many_timers;
 mod numbered_events;
 mod picky_files;
 mod pipeline;
 mod rationed;
+mod rules;
 mod slow_sink;
+mod soak;
+mod told;
 mod tumbling;
 mod windows;
 
@@ -34,10 +39,14 @@ enum Job {
     Pipeline(pipeline::Args),
     /// Random updates of large values, maps and lists, and deletions
     Churn(churn::Args),
+    /// Events that wait in lists until their timers take them out
+    Backlog(backlog::Args),
     /// Windows of event time, closed by timers
     Windows(windows::Args),
     /// Tumbling windows by the API
     Tumbling(tumbling::Args),
+    /// Connected streams, broadcast rules and operator state
+    Rules(rules::Args),
     /// A function that panics or fails at some record
     Failing(failing::Args),
     /// Numbers into files, and a function that panics in this process
@@ -48,6 +57,10 @@ enum Job {
     LateReader(late_reader::Args),
     /// Keys that expire, by a clock that counts records
     Expiring(expiring::Args),
+    /// Every kind of state, and what a test may do to it
+    Soak(soak::Args),
+    /// Very many timers, which wait for the end of the input
+    ManyTimers(many_timers::Args),
     /// A source that has nothing to read until standard input is closed
     Idle(idle::Args),
 }
@@ -59,13 +72,17 @@ fn main() -> ExitCode {
         Job::NumberedEvents(args) => numbered_events::run(args),
         Job::Pipeline(args) => pipeline::run(args),
         Job::Churn(args) => churn::run(args),
+        Job::Backlog(args) => backlog::run(args),
         Job::Windows(args) => windows::run(args),
         Job::Tumbling(args) => tumbling::run(args),
+        Job::Rules(args) => rules::run(args),
         Job::Failing(args) => failing::run(args),
         Job::PickyFiles(args) => picky_files::run(args),
         Job::SlowSink(args) => slow_sink::run(args),
         Job::LateReader(args) => late_reader::run(args),
         Job::Expiring(args) => expiring::run(args),
+        Job::Soak(args) => soak::run(args),
+        Job::ManyTimers(args) => many_timers::run(args),
         Job::Idle(args) => idle::run(args),
     };
     match result {

@@ -99,7 +99,7 @@ fn side_outputs_carry_what_was_put_into_them() {
     let inner = tag.clone();
     let stream = env
         .from_sequence(0, 10)
-        .process(move |n, out: &mut Collector<u64>| {
+        .try_flat_map(move |n, out: &mut Collector<u64>| {
             if n % 2 == 1 {
                 out.side_output(&inner, format!("odd {n}"));
             } else {
@@ -191,7 +191,7 @@ fn side_outputs_unions_and_new_partitions_lose_and_double_nothing_in_a_failure()
         .from_source(SequenceSource::new(0..NUMBERS), "numbers")
         .uid("numbers")
         .rate_limit(5000.0)
-        .process(move |number: u64, out| {
+        .try_flat_map(move |number: u64, out| {
             if number.is_multiple_of(2) {
                 out.collect(number);
             } else {

@@ -1,11 +1,10 @@
 //! Storage that fails, and crashes at single system calls of the publication of checkpoints and results.
 
 use crate::harness::{
-    FILES, HEAP, JobFolder, Program, Random, Settings, Strace, assert_exactly, awk_lines, checkpoints_below,
-    finished_lines, job_folders, number, write_text,
+    FILES, HEAP, JobFolder, Program, Random, Settings, SmallDisk, Strace, assert_exactly, awk_lines,
+    checkpoints_below, finished_lines, job_folders, number, write_text,
 };
 use std::path::Path;
-use std::process::Command;
 
 const TEXT_BYTES: usize = 200_000;
 
@@ -187,28 +186,6 @@ fn a_sync_fails(name: &str, settings: Settings) {
     }
 }
 
-/// A file system of its own that is soon full. Unmounted when dropped.
-pub(crate) struct SmallDisk(pub(crate) tempfile::TempDir);
-
-impl SmallDisk {
-    /// Of so many bytes, or `None` where nothing can be mounted.
-    pub(crate) fn mount(bytes: &str) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"])
-            .arg(folder.path())
-            .output()
-            .is_ok_and(|output| output.status.success());
-        mounted.then_some(Self(folder))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
 #[test]
 fn a_full_disk_fails_checkpoints_and_not_the_job() {
     let Some(disk) = SmallDisk::mount("2m") else {
@@ -220,17 +197,17 @@ fn a_full_disk_fails_checkpoints_and_not_the_job() {
     let program = short_program(folder.path(), HEAP, &mut random)
         .set(
             "execution.checkpointing.dir",
-            format!("file://{}", disk.0.path().display()),
+            format!("file://{}", disk.path().display()),
         )
         .set("execution.checkpointing.data-inline-threshold", "0 b")
         .set("execution.checkpointing.tolerable-failed-checkpoints", 1000);
     // Leaves room for a small checkpoint or two.
-    std::fs::write(disk.0.path().join("ballast"), vec![1u8; 2000 * 1024]).unwrap();
+    std::fs::write(disk.path().join("ballast"), vec![1u8; 2000 * 1024]).unwrap();
     let running = program.start();
     let ended = {
         let mut running = running;
         running.wait_for("No space left on device");
-        std::fs::remove_file(disk.0.path().join("ballast")).unwrap();
+        std::fs::remove_file(disk.path().join("ballast")).unwrap();
         running.wait()
     };
     ended.expect_code(0);
@@ -245,7 +222,7 @@ fn a_full_disk_fails_incremental_checkpoints_until_there_is_space_again() {
         eprintln!("nothing can be mounted here: not tested");
         return;
     };
-    let disk = disk.0.path();
+    let disk = disk.path();
     let mut random = Random::of_test("full disk, increments");
     let folder = tempfile::tempdir().unwrap();
     let program = short_program(folder.path(), FILES, &mut random)

@@ -53,6 +53,11 @@ impl Choice {
         self.backends.iter().any(|path| is_rocksdb(path))
     }
 
+    /// Whether the example of this short name is built.
+    pub(crate) fn has_example(&self, example: &str) -> bool {
+        self.examples.iter().any(|path| name(path) == example)
+    }
+
     /// Leaves RocksDB out.
     pub(crate) fn leave_out_rocksdb(&mut self) {
         self.backends.retain(|path| !is_rocksdb(path));

@@ -50,6 +50,9 @@ pub(crate) fn run(quick: bool, second_try: bool, without: &[String]) -> Result<(
         // Whole programs on its library: it was just built, so none of these tests may be left out.
         everything.env("MILLPOND_ROCKSDB_LIBRARY", "needed");
     }
+    if choice.has_example("redb") {
+        everything.env("MILLPOND_REDB_LIBRARY", "needed");
+    }
     steps.push(run(
         "all tests of the workspace, but for RocksDB",
         &mut everything,

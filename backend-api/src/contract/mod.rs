@@ -114,6 +114,9 @@ macro_rules! contract_scenarios {
                 a_put_replaces_all_elements_of_a_list
                 a_deleted_list_starts_anew
                 a_list_that_grows_while_a_snapshot_is_pending_is_snapshotted_as_it_was
+                appends_go_behind_what_was_restored_over_many_restores_and_ranges
+                appends_go_behind_what_had_to_leave_memory
+                appends_after_a_snapshot_that_came_to_nothing_are_there_once
             }
             maps {
                 an_entry_is_what_was_put_last_under_its_map_key
@@ -128,6 +131,8 @@ macro_rules! contract_scenarios {
                 a_scan_keeps_to_its_range_and_limit
                 each_key_group_has_a_sorted_map_of_its_own_under_the_empty_key
                 many_timers_fire_from_the_front_in_order
+                large_maps_keep_their_order_over_restores_and_ranges
+                large_maps_keep_their_order_when_memory_runs_out
             }
             registration {
                 ids_count_up_and_the_same_name_gives_the_same_id

@@ -155,7 +155,7 @@ fn write_maps(
         })?;
         let deleted = false;
         let below = below.iter();
-        entries.extend(below.map(|entry| (Parts::of_map_entry(&entry).hash, Changed { entry, deleted })));
+        entries.extend(below.map(|entry| (Parts::of_map_entry(&entry).hash, Changed::whole(entry, deleted))));
     }
     let map = |entry: &Entry<'_>| Parts::of_value(entry).hash;
     let mut entries: Vec<_> = entries

@@ -16,6 +16,8 @@ pub(super) struct Below {
     /// How many cells of each group lie only below: its table neither has them nor notes them as deleted. A group without any is never asked
     /// for below, so that a working set that fits in memory costs what it costs there. Never too few, see the [module](super).
     missing: Vec<u64>,
+    /// The groups of which there may be more only below than is counted: they are asked for in any case.
+    uncertain: Vec<bool>,
 }
 
 /// What lies below one group.
@@ -35,6 +37,7 @@ impl Below {
             layer: None,
             is_costly: false,
             missing: vec![0; range.len()],
+            uncertain: vec![false; range.len()],
         }
     }
 
@@ -62,14 +65,16 @@ impl Below {
     pub(super) fn layer_of(&self, index: usize) -> Option<(&Arc<dyn Lower>, KeyGroup)> {
         let layer = self.layer.as_ref()?;
         let missing = *self.missing.get(index)?;
-        (missing > 0).then(|| (layer, super::group_at(self.first, index)))
+        (missing > 0 || self.is_uncertain(index)).then(|| (layer, super::group_at(self.first, index)))
     }
 
     /// What lies below the group `index`, if something of it lies only there.
     #[inline]
     pub(super) fn of(&mut self, index: usize) -> Option<GroupBelow<'_>> {
         let layer = self.layer.as_deref()?;
-        let missing = self.missing.get_mut(index).filter(|missing| **missing > 0)?;
+        let is_uncertain = self.is_uncertain(index);
+        let missing = self.missing.get_mut(index);
+        let missing = missing.filter(|missing| **missing > 0 || is_uncertain)?;
         Some(GroupBelow {
             layer,
             group: super::group_at(self.first, index),
@@ -78,8 +83,34 @@ impl Below {
         })
     }
 
+    /// Whether there may be more of the group `index` only below than is counted.
+    #[inline]
+    fn is_uncertain(&self, index: usize) -> bool {
+        self.uncertain.get(index).copied().unwrap_or(false)
+    }
+
+    /// Whether that is so for any group.
+    pub(super) fn any_uncertain(&self) -> bool {
+        self.uncertain.contains(&true)
+    }
+
+    /// There may be more of the group `index` only below from now on than is counted.
+    pub(super) fn doubt(&mut self, index: usize) {
+        if let Some(place) = self.uncertain.get_mut(index) {
+            *place = true;
+        }
+    }
+
+    /// The same for all groups.
+    pub(super) fn doubt_all(&mut self) {
+        self.uncertain.fill(true);
+    }
+
     /// Sets how many cells of the group `index` lie only below, after they were counted.
     pub(super) fn set_missing(&mut self, index: usize, cells: u64) {
+        if let Some(place) = self.uncertain.get_mut(index) {
+            *place = false;
+        }
         if let Some(missing) = self.missing.get_mut(index) {
             *missing = cells;
         }
@@ -108,6 +139,16 @@ impl<'a> GroupBelow<'a> {
 
     pub(super) fn is_costly(&self) -> bool {
         self.is_costly
+    }
+
+    /// Whether something may be appended to an entry that was not looked at.
+    pub(super) fn takes_suffix_of(&self, parts: &Parts<'_>) -> bool {
+        self.layer.takes_suffixes() && self.layer.may_have(self.group, parts)
+    }
+
+    /// As [`Lower::get_as_of`].
+    pub(super) fn get_as_of(&self, parts: &Parts<'_>) -> BackendResult<(Option<Cow<'a, [u8]>>, u32)> {
+        self.layer.get_as_of(self.group, parts)
     }
 
     /// A cell that lay only below is now in the table, or noted there as deleted.

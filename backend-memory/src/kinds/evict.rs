@@ -13,6 +13,8 @@ pub(super) struct Evictable {
     pub(super) kept: usize,
     /// How many cells go.
     pub(super) cells: u64,
+    /// How many [suffixes](crate::table::EntryView::suffix) go, which are not among the cells: the lists lie below.
+    pub(super) suffixes: u64,
     /// How many marks go that say of a cell that it is nowhere.
     pub(super) absent: usize,
     /// The bytes of keys, namespaces, map keys and values of the cells and marks that go.
@@ -40,6 +42,8 @@ pub(super) fn evictable(table: &GroupTable, layout: Layout, up_to: u32) -> Optio
         } else if entry.epoch() > up_to {
             found.kept += 1;
             continue;
+        } else if entry.suffix().is_some() {
+            found.suffixes += 1;
         } else if !is_note {
             found.cells += 1;
         }

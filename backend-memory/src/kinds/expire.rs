@@ -202,7 +202,8 @@ fn look(
     let (mut looked_at, mut earliest) = (0, u64::MAX);
     for place in tables.get(group)?.places_of_page(layout, page)? {
         looked_at += 1;
-        if !place.is_cell() {
+        // Of a suffix it is not known what it is the end of.
+        if !place.is_cell() || place.suffix().is_some() {
             continue;
         }
         let entry = place.entry();

@@ -1,7 +1,7 @@
 //! One group of a state as it was at a snapshot, and what of it was changed since an earlier one.
 
 use super::sorted::{Address, Run};
-use crate::table::{FrozenPages, Layout};
+use crate::table::{FrozenPages, Layout, Segments};
 use millpond_backend_api::Entry;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub enum FrozenGroup {
         /// The entries that are deleted and noted as such.
         deleted: Arc<Run>,
     },
-    /// A sorted map that is as it lies below: nothing of it was looked at, or all was evicted.
+    /// Sorted maps that are as they lie below: nothing of them was looked at, or all was evicted.
     Below,
 }
 
@@ -28,6 +28,21 @@ pub struct Changed<'a> {
     pub entry: Entry<'a>,
     /// Whether it was deleted.
     pub deleted: bool,
+    /// What was appended to a list of which the rest lies below: then the entry has no value. Only where the layer below
+    /// [takes suffixes](crate::lower::Lower::takes_suffixes).
+    pub appended: Option<Segments<'a>>,
+}
+
+impl<'a> Changed<'a> {
+    /// An entry as it is now, or that it was deleted.
+    #[must_use]
+    pub fn whole(entry: Entry<'a>, deleted: bool) -> Self {
+        Self {
+            entry,
+            deleted,
+            appended: None,
+        }
+    }
 }
 
 impl FrozenGroup {
@@ -55,14 +70,19 @@ impl FrozenGroup {
     ) -> Result<(), E> {
         match self {
             Self::Pages(pages, layout) => pages.changed(*layout, since).try_for_each(|view| {
-                each(Changed {
-                    entry: view.entry(),
-                    deleted: !view.is_present(),
+                let entry = view.entry();
+                each(match view.suffix() {
+                    None => Changed::whole(entry, !view.is_present()),
+                    Some(segments) => Changed {
+                        entry: Entry { value: &[], ..entry },
+                        deleted: false,
+                        appended: Some(since.map_or(segments, |since| segments.after(since))),
+                    },
                 })
             }),
             Self::Sorted { run, deleted } => {
                 let mut deleted = deleted.changed(since).peekable();
-                let mut each = |entry, deleted| each(Changed { entry, deleted });
+                let mut each = |entry, deleted| each(Changed::whole(entry, deleted));
                 for entry in run.changed(since) {
                     let address = Address::of_entry(&entry);
                     while let Some(entry) = deleted.next_if(|deleted| Address::of_entry(deleted) < address) {

@@ -19,6 +19,7 @@
 //!   copy. A copy that was changed has another time, and is no copy any more: it is kept until it lies below in its turn, over whatever is left of the
 //!   original. A drop hides older versions as a deletion does, so none of these comes to light.
 //! - *Notes.* The mark that a cell is nowhere, and the note that it was deleted, are as true after a drop as before. A drop never makes a cell.
+//! - *Lists that are appended to unseen* make counters wrong in either direction: see `suffix`.
 //! - *Who needs true counts.* `len` does, and counts anew first ([`KindState::recount`]), which also ends the drift. A writer that goes through everything
 //!   must not compare what it finds with the counters of a state with a TTL that has something below.
 
@@ -29,6 +30,7 @@ mod expire;
 mod frozen;
 mod map;
 mod sorted;
+mod suffix;
 mod value;
 
 pub use deletions::Deletions;
@@ -155,6 +157,20 @@ impl KindState {
         }
     }
 
+    /// Whether the counters are near the truth only, neither exact nor [too much](self): there are, or were, lists that were appended to without a look at what
+    /// lies below. [`recount`](Self::recount) makes them exact.
+    #[must_use]
+    pub fn is_estimated(&self) -> bool {
+        matches!(self, Self::Value(state) if state.is_estimated())
+    }
+
+    /// Takes the counters that it was [put over](Self::put_over) for [estimated](Self::is_estimated).
+    pub fn doubt_counters(&mut self) {
+        if let Self::Value(state) = self {
+            state.doubt_counters();
+        }
+    }
+
     /// The tables of the groups; none for sorted maps.
     #[must_use]
     pub fn tables(&self) -> &[GroupTable] {
@@ -209,7 +225,7 @@ impl KindState {
     /// back.
     ///
     /// Nothing is dropped where nothing lies below, while slots of the state are out, and where less than an eighth of a group's bytes would go,
-    /// since the rest is moved to new pages. A sorted map's group goes whole, if it is clean, or stays. Takes time in proportion to the group.
+    /// since the rest is moved to new pages. The first entries of sorted maps stay as long as there are others, unless `up_to` leaves nothing out. Takes time in proportion to the group.
     pub fn evict(&mut self, group: usize, up_to: u32) -> usize {
         let Some(up_to) = self.deletions_mut().clean_up_to(up_to) else {
             return 0;
@@ -220,7 +236,7 @@ impl KindState {
         match self {
             Self::Value(state) => state.evict(group, up_to),
             Self::Map(state) => state.evict(group, up_to),
-            Self::Sorted(state) => state.evict(group, up_to),
+            Self::Sorted(state) => state.evict_clean(group, up_to),
         }
     }
 

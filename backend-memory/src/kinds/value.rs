@@ -3,6 +3,8 @@
 use super::below::{Below, GroupBelow};
 use super::evict::evictable;
 use super::expire::Round;
+use super::suffix::Uses;
+use super::suffix::together;
 use super::{Counters, Deletions, FrozenGroup, new_tables};
 use crate::lower::{Lower, LowerLayer};
 use crate::table::{
@@ -18,7 +20,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 /// What an entry of a fixed width takes beside key and value: header, share of the index.
-const OVERHEAD_BYTES: usize = 32;
+pub(super) const OVERHEAD_BYTES: usize = 32;
 
 /// If one of this many keys of the last batch was missed, what lies below is fetched for the whole next one.
 const FETCHED_SHARE: usize = 8;
@@ -29,12 +31,12 @@ const FETCHED_SHARE: usize = 8;
 #[derive(Debug)]
 pub struct ValueState {
     pub(super) layout: Layout,
-    shape: EntryShape,
+    pub(super) shape: EntryShape,
     pub(super) first: KeyGroup,
     pub(super) tables: Vec<GroupTable>,
-    counters: Vec<Counters>,
-    below: Below,
-    deletions: Deletions,
+    pub(super) counters: Vec<Counters>,
+    pub(super) below: Below,
+    pub(super) deletions: Deletions,
     /// Whether slots are out.
     in_batch: bool,
     /// How often entries were moved.
@@ -42,7 +44,9 @@ pub struct ValueState {
     /// How many keys of the last batch had to be looked for below.
     missed: usize,
     /// About how many bytes index and entries take.
-    footprint: usize,
+    pub(super) footprint: usize,
+    /// What lists were used for since the last hint.
+    pub(super) uses: Uses,
     /// The search for cells that have expired.
     pub(super) round: Round,
 }
@@ -67,6 +71,7 @@ impl ValueState {
             moves: 0,
             missed: 0,
             footprint: 0,
+            uses: Uses::default(),
             round: Round::default(),
         }
     }
@@ -107,6 +112,14 @@ impl ValueState {
 
     pub(super) fn counters(&self) -> &[Counters] {
         &self.counters
+    }
+
+    pub(super) fn is_estimated(&self) -> bool {
+        self.below.any_uncertain()
+    }
+
+    pub(super) fn doubt_counters(&mut self) {
+        self.below.doubt_all();
     }
 
     pub(super) fn tables(&self) -> &[GroupTable] {
@@ -282,7 +295,8 @@ impl ValueState {
         if self.footprint >= SMALL_TABLE_BYTES {
             hint_cells(&self.tables, self.first, keys);
         }
-        if self.below.is_costly() && self.layout == Layout::Varying {
+        let uses = std::mem::take(&mut self.uses);
+        if self.below.is_costly() && self.layout == Layout::Varying && uses.want_values() {
             self.bring_in(keys);
         }
     }
@@ -327,7 +341,7 @@ impl ValueState {
         }
     }
 
-    fn find(&self, group: usize, parts: &Parts<'_>) -> Option<Placed> {
+    pub(super) fn find(&self, group: usize, parts: &Parts<'_>) -> Option<Placed> {
         self.tables.get(group)?.find(self.layout, parts)
     }
 
@@ -338,7 +352,7 @@ impl ValueState {
         view.is_some_and(|view| view.is_absent())
     }
 
-    fn view(&self, group: usize, placed: Placed) -> Option<EntryView<'_>> {
+    pub(super) fn view(&self, group: usize, placed: Placed) -> Option<EntryView<'_>> {
         Some(self.tables.get(group)?.view(self.layout, placed.location))
     }
 
@@ -348,7 +362,8 @@ impl ValueState {
     /// Those of the lower layer, as for all calls that look for a cell.
     pub fn get(&mut self, group: usize, cell: &Cell<'_>) -> BackendResult<Option<&[u8]>> {
         let parts = Parts::of_cell(cell);
-        if let Some(placed) = self.find(group, &parts) {
+        self.uses.reads += 1;
+        if let Some(placed) = self.find_whole(group, &parts)? {
             let view = self.view(group, placed).filter(EntryView::is_present);
             return Ok(view.map(|view| view.value()));
         }
@@ -388,12 +403,16 @@ impl ValueState {
     /// # Errors
     /// As for [`put`](Self::put).
     pub fn append(&mut self, group: usize, cell: &Cell<'_>, element: &[u8]) -> BackendResult<()> {
+        self.uses.appends += 1;
+        if self.append_alone(group, &Parts::of_cell(cell), element)? {
+            return Ok(());
+        }
         self.write(group, cell, element, true)
     }
 
     fn write(&mut self, group: usize, cell: &Cell<'_>, value: &[u8], append: bool) -> BackendResult<()> {
         let parts = Parts::of_cell(cell);
-        let found = self.find(group, &parts);
+        let found = self.find_whole(group, &parts)?;
         let present = found.and_then(|placed| self.view(group, placed));
         let present = present.filter(EntryView::is_present).map(|view| view.value_len());
         let below = match self.below.of(group) {
@@ -447,7 +466,7 @@ impl ValueState {
     /// As for [`get`](Self::get).
     pub fn delete(&mut self, group: usize, cell: &Cell<'_>) -> BackendResult<bool> {
         let parts = Parts::of_cell(cell);
-        if let Some(placed) = self.find(group, &parts) {
+        if let Some(placed) = self.find_whole(group, &parts)? {
             let present = self.view(group, placed).is_some_and(|view| view.is_present());
             if present {
                 self.remove(group, &parts, placed);
@@ -494,10 +513,23 @@ impl ValueState {
         let Some(table) = self.tables.get(index) else {
             return Ok(());
         };
+        let below = self.below.layer_of(index);
         for cell in table.cells(self.layout) {
-            each(cell.entry());
+            match (cell.suffix(), &below) {
+                (Some(segments), Some((layer, group))) => {
+                    let entry = cell.entry();
+                    let (base, up_to) = layer.get_as_of(*group, &Parts::of_value(&entry))?;
+                    if let Some(value) = together(base.as_deref(), segments.after(up_to)) {
+                        each(Entry {
+                            value: &value,
+                            ..entry
+                        });
+                    }
+                }
+                _ => each(cell.entry()),
+            }
         }
-        let Some((layer, _)) = self.below.layer_of(index) else {
+        let Some((layer, _)) = below else {
             return Ok(());
         };
         layer.visit(group, &mut |entry| {
@@ -519,8 +551,22 @@ impl ValueState {
                 shape.encoded_bytes(entry.key.len(), entry.namespace.len(), 0, entry.value.len())
             };
             let mut counters = Counters::default();
+            let (mut suffixes, mut below_suffixes) = (0, 0);
             for cell in table.cells(self.layout) {
-                counters.add(bytes(&cell.entry()));
+                let entry = cell.entry();
+                let Some(segments) = cell.suffix() else {
+                    counters.add(bytes(&entry));
+                    continue;
+                };
+                let (base, up_to) = layer.get_as_of(group, &Parts::of_value(&entry))?;
+                suffixes += 1;
+                below_suffixes += u64::from(base.is_some());
+                if let Some(value) = together(base.as_deref(), segments.after(up_to)) {
+                    counters.add(bytes(&Entry {
+                        value: &value,
+                        ..entry
+                    }));
+                }
             }
             let in_table = counters.cells;
             layer.visit(group, &mut |entry| {
@@ -529,7 +575,12 @@ impl ValueState {
                 }
                 Ok(())
             })?;
-            self.below.set_missing(index, counters.cells - in_table);
+            // The beginnings of suffixes lie only there, too.
+            self.below
+                .set_missing(index, counters.cells - in_table + below_suffixes);
+            if suffixes > 0 {
+                self.below.doubt(index);
+            }
             if let Some(place) = self.counters.get_mut(index) {
                 *place = counters;
             }
@@ -548,9 +599,13 @@ impl ValueState {
         let before = table.bytes();
         self.moves += 1;
         rebuild(table, layout, evictable.kept, |entry| entry.epoch() > up_to);
-        let overhead = OVERHEAD_BYTES * (index_of(evictable.cells) + evictable.absent);
+        let entries = index_of(evictable.cells + evictable.suffixes) + evictable.absent;
+        let overhead = OVERHEAD_BYTES * entries;
         self.footprint = self.footprint.saturating_sub(overhead + evictable.bytes);
         self.below.add_missing(group, evictable.cells);
+        if evictable.suffixes > 0 {
+            self.below.doubt(group);
+        }
         before.saturating_sub(table.bytes())
     }
 
@@ -620,7 +675,12 @@ fn get_many<'a>(
 }
 
 /// Gives memory back by moving those entries to new pages that are to be kept, about `expected` in number.
-fn rebuild(table: &mut GroupTable, layout: Layout, expected: usize, keep: impl Fn(&EntryView<'_>) -> bool) {
+pub(super) fn rebuild(
+    table: &mut GroupTable,
+    layout: Layout,
+    expected: usize,
+    keep: impl Fn(&EntryView<'_>) -> bool,
+) {
     let full = table.take_for_rebuild();
     table.reserve(expected);
     for entry in full.entries(layout).filter(keep) {

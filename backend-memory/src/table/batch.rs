@@ -111,7 +111,7 @@ impl Keys for AnyKeys<'_> {
 }
 
 #[inline(always)]
-fn fetch<T>(address: *const T) {
+pub(super) fn fetch<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch of any address is allowed and has no effect that a program can see; SSE is part of x86-64.
     unsafe {
@@ -225,8 +225,10 @@ fn fetch_entry(group: &GroupTable, hash: u64, len: usize) -> u64 {
         if tag(word) == tag(hash) {
             let location = Location::from_word(word);
             if let Some(page) = group.arena.pages.get(location.page()) {
-                for line in (0..len).step_by(LINE) {
-                    fetch(page.address(location.offset() + line));
+                // Pages are aligned to lines.
+                let first = location.offset();
+                for line in (first - first % LINE..first + len).step_by(LINE) {
+                    fetch(page.address(line));
                 }
                 if page.epoch != group.arena.epoch {
                     group.arena.fetch_kept(location.page());
@@ -264,7 +266,7 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
         }
         for index in 0..len.min(NEAR) {
             if let Some(candidate) = candidates.get_mut(index % AHEAD) {
-                *candidate = self.fetch_entry(index);
+                *candidate = self.fetch_entry(keys, index);
             }
         }
         for (index, slot) in slots.iter_mut().enumerate() {
@@ -274,7 +276,7 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
             if index + NEAR < len
                 && let Some(candidate) = candidates.get_mut((index + NEAR) % AHEAD)
             {
-                *candidate = self.fetch_entry(index + NEAR);
+                *candidate = self.fetch_entry(keys, index + NEAR);
             }
             let candidate = candidates.get(index % AHEAD).copied().unwrap_or(0);
             *slot = self.slot(keys, index, candidate);
@@ -289,9 +291,9 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
     }
 
     #[inline(always)]
-    fn fetch_entry(&self, index: usize) -> u64 {
+    fn fetch_entry<K: Keys>(&self, keys: &K, index: usize) -> u64 {
         match self.columns.find(self.groups, index) {
-            Some((group, hash)) => fetch_entry(group, hash, FIXED_HEAD + self.width),
+            Some((group, hash)) => fetch_entry(group, hash, FIXED_HEAD + self.width + keys.key(index).len()),
             None => 0,
         }
     }
@@ -325,7 +327,7 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
         if self.missing == Missing::Skip {
             return Slot::NULL;
         }
-        self.insert::<K>(number, hash, key)
+        self.insert(number, hash, key)
     }
 
     #[inline(always)]
@@ -348,27 +350,30 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
 
     #[cold]
     #[inline(never)]
-    fn insert<K: Keys>(&mut self, number: usize, hash: u64, key: &[u8]) -> Slot {
+    fn insert(&mut self, number: usize, hash: u64, key: &[u8]) -> Slot {
         let Some(group) = self.groups.get_mut(number) else {
             return Slot::NULL;
         };
         let parts = parts_of(hash, key);
         let layout = Layout::Fixed(super::len32(self.width));
         let location = group.insert(layout, &parts, 0);
-        let Some(found) = slot_if::<K>(group, location, key, self.width) else {
+        // The entry is new: its place is nobody else's already, and what was just written is not read back.
+        let Some(page) = group.arena.pages.get_mut(location.page()) else {
             return Slot::NULL;
         };
-        let size = layout.entry_bytes(&parts, 0);
-        let entry = group.arena.write(location, size);
-        let value = entry.get_mut(FIXED_HEAD..FIXED_HEAD + self.width);
-        if (self.no_value)(number, &parts, NoValue::Inserted(value.unwrap_or_default())) {
-            if let Some(flags) = group.arena.write(location, size).get_mut(FLAGS) {
+        let value = page.place_mut(location.offset() + FIXED_HEAD, self.width);
+        if (self.no_value)(number, &parts, NoValue::Inserted(value)) {
+            if let [flags] = page.place_mut(location.offset() + FLAGS, 1) {
                 *flags = PRESENT | STORED;
             }
         } else {
             self.absent += 1;
         }
-        found.slot
+        match page.place(location.offset(), FIXED_HEAD + self.width) {
+            // SAFETY: as in `slot_if`.
+            Some(entry) => unsafe { Slot::new(entry.wrapping_add(FIXED_HEAD)) },
+            None => Slot::NULL,
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //!  4  epoch    how many snapshots had been taken when the entry was last changed
 //!  8  key      length of the key
 //! 12  ns       length of the namespace (24 bits)
-//! 15  flags    bit 0 present (as in `Slot`), bit 1 dead, bit 2 head of a map, bit 3 stored, bit 4 revived
+//! 15  flags    bit 0 present (as in `Slot`), bit 1 dead, bit 2 head of a map, bit 3 stored, bit 4 revived, bit 5 suffix
 //!
 //! fixed width          varying width         linked (entries of maps)
 //! 16  value            16  length of value   16  as varying width
@@ -21,6 +21,7 @@
 use super::class::class_of;
 use super::page::Location;
 use super::parts::{Parts, cell_hash};
+use super::segments::Segments;
 use millpond_backend_api::{Entry, key_hash};
 
 pub(super) const EPOCH: usize = 4;
@@ -46,6 +47,8 @@ pub(super) const HEAD: u8 = 4;
 pub(super) const STORED: u8 = 8;
 /// The entry had been deleted, and its slot was given out since: it counts as a cell, although it has no value yet.
 pub(super) const REVIVED: u8 = 16;
+/// The value is what was appended to a list that lies below, if anything of it does: [`Segments`].
+pub(super) const SUFFIX: u8 = 32;
 
 /// Which of the three layouts the entries of a table have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,6 +246,13 @@ impl<'a> EntryView<'a> {
         self.flags() & (PRESENT | DEAD | HEAD) == PRESENT
     }
 
+    /// What was appended to a list whose beginning lies below, if the entry is that and not a whole value.
+    #[inline]
+    #[must_use]
+    pub fn suffix(&self) -> Option<Segments<'a>> {
+        (self.flags() & (PRESENT | DEAD | SUFFIX) == PRESENT | SUFFIX).then(|| Segments::new(self.value()))
+    }
+
     #[inline]
     fn key_len(&self) -> usize {
         self.u32(KEY_LEN)
@@ -421,6 +431,12 @@ impl<'a> EntryMut<'a> {
         if let Some(place) = self.bytes.get_mut(from..from + value.len()) {
             place.copy_from_slice(value);
         }
+    }
+
+    /// Writes a number at `at` of the value.
+    pub(super) fn set_value_u32(&mut self, at: usize, number: u32) {
+        let from = EntryView::new(self.layout, self.bytes).value_at() + at;
+        put_u32(self.bytes, from, number);
     }
 
     pub(super) fn set_previous(&mut self, location: Location) {

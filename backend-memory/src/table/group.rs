@@ -1,11 +1,12 @@
 //! The table of one group: an index and an arena, and what keeps them in step.
 
 use super::arena::{Arena, ArenaFigures};
-use super::entry::{DEAD, EntryMut, EntryView, HEAD, Layout, PRESENT, STORED};
+use super::entry::{DEAD, EntryMut, EntryView, HEAD, Layout, PRESENT, STORED, SUFFIX};
 use super::frozen::{FrozenPages, SnapshotEra};
-use super::index::Index;
+use super::index::{Entries, Index};
 use super::page::Location;
 use super::parts::Parts;
+use super::segments::Segments;
 
 /// Below this many freed bytes a table is not rebuilt.
 const REBUILD_BYTES_MIN: usize = 64 << 10;
@@ -28,9 +29,16 @@ pub struct Placed {
     pub location: Location,
 }
 
-/// The low half of the hash of the entry at a location.
-fn hash_in(arena: &Arena) -> impl Fn(Location) -> u32 {
-    |location| super::entry::u32_at(arena.read(location), 0)
+impl Entries for Arena {
+    fn hash(&self, location: Location) -> u32 {
+        super::entry::u32_at(self.read(location), 0)
+    }
+
+    fn fetch(&self, location: Location) {
+        if let Some(page) = self.pages.get(location.page()) {
+            super::batch::fetch(page.address(location.offset()));
+        }
+    }
 }
 
 impl GroupTable {
@@ -81,7 +89,7 @@ impl GroupTable {
 
     /// Makes room for `entries` in all.
     pub fn reserve(&mut self, entries: usize) {
-        self.index.reserve(entries, hash_in(&self.arena));
+        self.index.reserve(entries, &self.arena);
     }
 
     /// The entry that `parts` addresses.
@@ -117,7 +125,7 @@ impl GroupTable {
 
     fn add(&mut self, layout: Layout, parts: &Parts<'_>, capacity: usize, epoch: u32, flags: u8) -> Location {
         let location = self.place(layout, parts, capacity, epoch, flags);
-        self.index.insert(parts.hash, location, hash_in(&self.arena));
+        self.index.insert(parts.hash, location, &self.arena);
         location
     }
 
@@ -154,12 +162,23 @@ impl GroupTable {
         at: usize,
         value: &[u8],
     ) -> Location {
+        let flags = PRESENT | self.stored(&self.view(layout, placed.location));
+        self.write_value(layout, placed, parts, (at, value), (self.arena.epoch, flags))
+    }
+
+    /// As [`set_value`](Self::set_value), with the epoch and the flags that the entry gets.
+    fn write_value(
+        &mut self,
+        layout: Layout,
+        placed: Placed,
+        parts: &Parts<'_>,
+        (at, value): (usize, &[u8]),
+        (epoch, flags): (u32, u8),
+    ) -> Location {
         let view = self.view(layout, placed.location);
-        let flags = PRESENT | self.stored(&view);
         let capacity = view.capacity();
         let wanted = at + value.len();
         let fits = wanted <= capacity && (capacity < SHRINK_BYTES_MIN || wanted > capacity / 4);
-        let epoch = self.arena.epoch;
         if fits || matches!(layout, Layout::Fixed(_)) {
             let mut entry = self.change(layout, placed.location);
             entry.set_epoch(epoch);
@@ -211,6 +230,56 @@ impl GroupTable {
         location
     }
 
+    /// Adds an entry that is not there as a [suffix](EntryView::suffix): `appended` comes behind what lies below, if anything does.
+    pub fn insert_suffix(&mut self, layout: Layout, parts: &Parts<'_>, appended: &[u8]) -> Location {
+        let value = Segments::new(&[]).with(self.arena.epoch, appended);
+        let flags = PRESENT | STORED | SUFFIX;
+        let location = self.add(layout, parts, value.len(), self.arena.epoch, flags);
+        self.change(layout, location).set_value(0, &value);
+        location
+    }
+
+    /// Appends to a suffix that `parts` addresses. What was appended in the epoch `below` or before lies below and is dropped, unless something was
+    /// appended in this epoch before. The entry moves if it must; the result is where it is then.
+    pub fn append_to_suffix(
+        &mut self,
+        layout: Layout,
+        placed: Placed,
+        parts: &Parts<'_>,
+        appended: &[u8],
+        below: u32,
+    ) -> Location {
+        let epoch = self.arena.epoch;
+        let value = self.view(layout, placed.location).value();
+        let segments = Segments::new(value);
+        let marks = (epoch, PRESENT | STORED | SUFFIX);
+        if let Some(last) = segments.last()
+            && last.epoch == epoch
+        {
+            let end = (value.len(), appended);
+            let location = self.write_value(layout, placed, parts, end, marks);
+            let len = super::len32(last.len + appended.len());
+            self.change(layout, location).set_value_u32(last.len_at, len);
+            return location;
+        }
+        let value = segments.after(below).with(epoch, appended);
+        self.write_value(layout, placed, parts, (0, &value), marks)
+    }
+
+    /// Makes a suffix that `parts` addresses the whole `value`. It was changed last when something was appended, or is as it lies below, where everything is
+    /// that was changed in the epoch `below` or before. The entry moves if it must; the result is where it is then.
+    pub fn make_whole(
+        &mut self,
+        layout: Layout,
+        placed: Placed,
+        parts: &Parts<'_>,
+        value: &[u8],
+        below: u32,
+    ) -> Location {
+        let epoch = self.view(layout, placed.location).epoch().max(below);
+        self.write_value(layout, placed, parts, (0, value), (epoch, PRESENT | STORED))
+    }
+
     /// Gives an entry that was just inserted without value, and whose layout has a fixed width, the value that it has below.
     pub fn fill(&mut self, layout: Layout, placed: Placed, value: &[u8]) {
         let mut entry = self.change(layout, placed.location);
@@ -234,7 +303,7 @@ impl GroupTable {
     pub fn insert_as_it_was(&mut self, layout: Layout, entry: &EntryView<'_>) -> Location {
         let parts = entry.parts();
         let location = self.place(layout, &parts, entry.value_len(), entry.epoch(), entry.flags());
-        self.index.insert(parts.hash, location, hash_in(&self.arena));
+        self.index.insert(parts.hash, location, &self.arena);
         self.change(layout, location).set_value(0, entry.value());
         if entry.is_deletion() {
             self.arena.note_deletion(location);
@@ -346,7 +415,7 @@ impl GroupTable {
     /// Removes an entry.
     pub fn remove(&mut self, layout: Layout, placed: Placed) {
         let size = self.view(layout, placed.location).size();
-        self.index.remove(placed.word, hash_in(&self.arena));
+        self.index.remove(placed.word, &self.arena);
         self.release(layout, placed.location, size);
     }
 

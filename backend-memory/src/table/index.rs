@@ -5,20 +5,33 @@
 //! the hash to be placed anew, so growing and removing ask for the low half of an entry's hash.
 
 use super::page::Location;
+use super::words::Words;
 
 const FIRST_WORDS: usize = 8;
+
+/// How many words are gone through at once when an index grows, whose entries are fetched together.
+const FETCH_STEP: usize = 32;
+
+/// What an index asks of the entries that it leads to.
+pub(super) trait Entries {
+    /// The low half of the hash of the entry at a location.
+    fn hash(&self, location: Location) -> u32;
+
+    /// Fetches what [`hash`](Self::hash) will read.
+    fn fetch(&self, location: Location);
+}
 
 /// An index of one group.
 #[derive(Debug)]
 pub(super) struct Index {
-    pub(super) words: Box<[u64]>,
+    pub(super) words: Words,
     used: usize,
 }
 
 impl Default for Index {
     fn default() -> Self {
         Self {
-            words: vec![0; FIRST_WORDS].into_boxed_slice(),
+            words: Words::new(FIRST_WORDS),
             used: 0,
         }
     }
@@ -80,22 +93,22 @@ impl Index {
         }
     }
 
-    /// Adds an entry that is not there. `hash_of` gives the low half of the hash of an entry, needed when the index grows.
-    pub(super) fn insert(&mut self, hash: u64, location: Location, hash_of: impl Fn(Location) -> u32) {
+    /// Adds an entry that is not there. `entries` are needed when the index grows.
+    pub(super) fn insert(&mut self, hash: u64, location: Location, entries: &impl Entries) {
         if (self.used + 1) * 4 > self.words.len() * 3 {
-            self.grow(self.words.len() * 2, hash_of);
+            self.grow(self.words.len() * 2, entries);
         }
         self.used += 1;
         self.place(super::low32(hash), tag(hash) | location.number());
     }
 
-    /// Makes room for `entries` in all.
-    pub(super) fn reserve(&mut self, entries: usize, hash_of: impl Fn(Location) -> u32) {
-        let words = (entries.saturating_mul(4) / 3 + 1)
+    /// Makes room for `count` in all.
+    pub(super) fn reserve(&mut self, count: usize, entries: &impl Entries) {
+        let words = (count.saturating_mul(4) / 3 + 1)
             .next_power_of_two()
             .max(FIRST_WORDS);
         if words > self.words.len() {
-            self.grow(words, hash_of);
+            self.grow(words, entries);
         }
     }
 
@@ -114,11 +127,14 @@ impl Index {
         }
     }
 
-    fn grow(&mut self, words: usize, hash_of: impl Fn(Location) -> u32) {
-        let old = std::mem::replace(&mut self.words, vec![0; words].into_boxed_slice());
-        for word in old {
-            if word != 0 {
-                self.place(hash_of(Location::from_word(word)), word);
+    fn grow(&mut self, words: usize, entries: &impl Entries) {
+        let old = std::mem::replace(&mut self.words, Words::new(words));
+        for step in old.chunks(FETCH_STEP) {
+            for word in step.iter().filter(|word| **word != 0) {
+                entries.fetch(Location::from_word(*word));
+            }
+            for word in step.iter().filter(|word| **word != 0) {
+                self.place(entries.hash(Location::from_word(*word)), *word);
             }
         }
     }
@@ -130,7 +146,7 @@ impl Index {
     }
 
     /// Removes the word `at`.
-    pub(super) fn remove(&mut self, at: usize, hash_of: impl Fn(Location) -> u32) {
+    pub(super) fn remove(&mut self, at: usize, entries: &impl Entries) {
         let mask = self.mask();
         let mut hole = at & mask;
         let mut next = hole;
@@ -140,7 +156,7 @@ impl Index {
             if word == 0 {
                 break;
             }
-            let home = hash_of(Location::from_word(word)) as usize & mask;
+            let home = entries.hash(Location::from_word(word)) as usize & mask;
             // The word may move up only if its home is not between the hole and itself.
             if (next.wrapping_sub(home) & mask) >= (next.wrapping_sub(hole) & mask) {
                 self.set(hole, word);

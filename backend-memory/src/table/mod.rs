@@ -19,7 +19,9 @@ mod index;
 mod page;
 mod parts;
 mod pool;
+mod segments;
 mod undo;
+mod words;
 
 pub use arena::ArenaFigures;
 pub(crate) use batch::slot_has_value;
@@ -29,6 +31,7 @@ pub use frozen::{EraOfOwner, FrozenPages, SnapshotEra};
 pub use group::{GroupTable, Placed};
 pub use page::{Location, PAGE_BYTES, pages_in_use_bytes};
 pub use parts::{Parts, cell_hash, map_entry_hash};
+pub use segments::Segments;
 
 /// The low 32 bits of `number`.
 #[inline]

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// The size of a full page; those of a small table are smaller, those of large entries larger.
 pub const PAGE_BYTES: usize = 1 << 16;
 
-/// What a page begins with, before its first entry: its size. As large as the commonest entry, so that entries keep to cache lines.
+/// What a page begins with, before its first entry: nothing, so that no entry is at 0. As large as the commonest entry, so that entries keep to cache lines.
 pub(crate) const PAGE_HEADER_BYTES: usize = 32;
 
 const ALIGN: usize = 64;
@@ -76,10 +76,11 @@ impl Location {
 
 /// A page and what its owner knows about it.
 ///
-/// Invariants: `block` is an allocation of this module with its size in its first 8 bytes, or dangling where `used` is 0; `used` is at
-/// most that size.
+/// Invariants: `block` is an allocation of this module of `size` bytes, or dangling where that is 0; `used` is at most the size.
 pub(crate) struct Page {
     block: NonNull<u8>,
+    /// Beside the block, whose first line is long out of the cache when an entry is added to its end.
+    size: u32,
     /// The arena's epoch in which the page was last made the owner's alone.
     pub(super) epoch: u32,
     /// The epoch in which an entry of the page was last changed, or may have been.
@@ -103,7 +104,7 @@ fn take_block(bytes: usize) -> NonNull<u8> {
         handle_alloc_error(Layout::new::<u64>())
     };
     let block = if bytes == PAGE_BYTES {
-        pool::take()
+        pool::take(PAGE_BYTES)
     } else {
         // SAFETY: the layout's size is not 0.
         NonNull::new(unsafe { alloc_zeroed(layout) })
@@ -121,11 +122,9 @@ impl Page {
     /// A page of `bytes` (at least the header's) with nothing in use but the header.
     pub(crate) fn new(bytes: usize, epoch: u32) -> Self {
         let bytes = bytes.max(PAGE_HEADER_BYTES);
-        let block = take_block(bytes);
-        // SAFETY: the block has at least the header's 32 bytes and is aligned to 64.
-        unsafe { block.cast::<u64>().write(bytes as u64) };
         Self {
-            block,
+            block: take_block(bytes),
+            size: super::len32(bytes),
             epoch,
             changed: epoch,
             used: super::len32(PAGE_HEADER_BYTES),
@@ -148,6 +147,7 @@ impl Page {
     pub(crate) fn gone() -> Self {
         Self {
             block: NonNull::dangling(),
+            size: 0,
             epoch: 0,
             changed: 0,
             used: 0,
@@ -159,12 +159,9 @@ impl Page {
     }
 
     /// The size of the page's block, 0 if it is gone.
+    #[inline]
     pub(crate) fn size(&self) -> usize {
-        if self.used == 0 {
-            return 0;
-        }
-        // SAFETY: a page that is not gone has its size in its first 8 bytes.
-        super::index_of(unsafe { self.block.cast::<u64>().read() })
+        self.size as usize
     }
 
     /// Takes `bytes` more into use and returns the offset at which they start, if there is room.
@@ -236,6 +233,7 @@ impl Page {
         unsafe { block.copy_from_nonoverlapping(self.block, size) };
         Self {
             block,
+            size: self.size,
             epoch,
             changed: epoch,
             used: self.used,
@@ -263,7 +261,7 @@ impl Drop for Page {
         BYTES_IN_USE.fetch_sub(size, Ordering::Relaxed);
         if size == PAGE_BYTES {
             // SAFETY: `take_block` took a block of this size from the pool, and nobody else gives it back.
-            unsafe { pool::give_back(self.block) }
+            unsafe { pool::give_back(self.block, PAGE_BYTES) }
         } else if size > 0
             && let Some(layout) = layout(size)
         {

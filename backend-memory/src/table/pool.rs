@@ -1,67 +1,101 @@
-//! Where full pages come from: a pool of the process that keeps freed ones for the next snapshot.
+//! Where full pages and large indexes come from: pools of the process that keep freed blocks for what comes next.
 //!
 //! While a snapshot is written, pages that are changed are copied, or what was there is kept in pages of a log; all of it is freed when it ends. Through
-//! the system's allocator each such round would give the memory back and fault it in again, page by page of the kernel. The pool takes memory in regions,
-//! asks for huge pages, which also makes random access cheaper, and hands freed pages out again, those of the lowest region first. A
-//! region without pages in use is given back once there are more free pages than pages in use, so the pool has at most twice what is in use, and a
-//! region.
+//! the system's allocator each such round would give the memory back and fault it in again, page by page of the kernel. A pool takes memory in regions,
+//! asks for huge pages, which also makes random access cheaper, and hands freed blocks out again, those of the lowest region first. A
+//! region without blocks in use is given back once there are more free blocks than blocks in use, so a pool has at most twice what is in use, and a
+//! region. Of a pool that has grown, the system is asked for a new region's memory beside the thread that needs it, which would
+//! otherwise wait for it at each first touch: it is cleared, and in a virtual machine fetched from the host. There is a pool for each power of two from [`BLOCK_BYTES_MIN`] on, the first of them for pages.
 #![expect(
     unsafe_code,
     reason = "takes blocks back by their address, and hands memory out that may move between threads"
 )]
 
 use super::page::PAGE_BYTES;
-use memmap2::MmapMut;
+use memmap2::{MmapMut, MmapRaw};
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The pages of a region.
-const REGION_PAGES: usize = 512;
+/// The smallest block that pools have.
+pub(super) const BLOCK_BYTES_MIN: usize = PAGE_BYTES;
 
-static POOL: Mutex<Pool> = Mutex::new(Pool::EMPTY);
+/// The bytes of a region, unless a single block has more.
+const REGION_BYTES: usize = 32 << 20;
 
-/// The memory of the process's full pages.
+/// From how many regions on those that follow are made ready ahead: less memory than that is soon there, and might stay unused.
+const REGIONS_GROWN: usize = 2;
+
+/// How much of a region is made ready in one call, during which the process maps nothing else: a huge page.
+const READY_BYTES: usize = 2 << 20;
+
+/// Pools of blocks of [`BLOCK_BYTES_MIN`], twice as many bytes, and so on; the last one's are larger than any memory.
+static POOLS: [Mutex<Pool>; POOL_COUNT] = [const { Mutex::new(Pool::EMPTY) }; POOL_COUNT];
+
+const POOL_COUNT: usize = 32;
+
+/// The memory of the process's blocks of one size.
 struct Pool {
+    /// The size of a block, known when one is taken first.
+    block_bytes: usize,
+    /// The blocks of a region.
+    region_blocks: usize,
     /// Regions by their address.
     regions: BTreeMap<usize, Region>,
-    /// Regions below this address have no free page.
+    /// Regions below this address have no free block.
     full_below: usize,
-    /// How many regions have all of their pages free.
+    /// How many regions have all of their blocks free.
     unused: usize,
-    /// How many pages are handed out.
+    /// How many blocks are handed out.
     in_use: usize,
-    /// How many pages of the regions are not handed out.
+    /// How many blocks of the regions are not handed out.
     free: usize,
 }
 
-/// Consecutive pages in one mapping.
+/// Consecutive blocks in one mapping.
 struct Region {
-    memory: MmapMut,
-    /// The indexes of the pages that are not handed out.
+    memory: Arc<MmapRaw>,
+    /// The indexes of the blocks that are not handed out.
     free: Vec<u16>,
 }
 
-fn pool() -> MutexGuard<'static, Pool> {
-    POOL.lock().unwrap_or_else(PoisonError::into_inner)
+/// The pool of blocks of `bytes`, if there is one.
+fn pool(bytes: usize) -> Option<MutexGuard<'static, Pool>> {
+    if !bytes.is_power_of_two() {
+        return None;
+    }
+    let number = bytes
+        .trailing_zeros()
+        .checked_sub(BLOCK_BYTES_MIN.trailing_zeros())?;
+    let mut pool = POOLS
+        .get(number as usize)?
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    if pool.block_bytes == 0 {
+        *pool = Pool::new(bytes);
+    }
+    Some(pool)
 }
 
-/// A block of [`PAGE_BYTES`] bytes, aligned to at least 64, all of which are initialised. `None` where the system has no memory.
-pub(super) fn take() -> Option<NonNull<u8>> {
-    pool().take()
+/// A block of `bytes`, a power of two from [`BLOCK_BYTES_MIN`] on, aligned to at least 64, all of which are initialised. `None` where the system has no memory.
+pub(super) fn take(bytes: usize) -> Option<NonNull<u8>> {
+    pool(bytes)?.take()
 }
 
 /// Gives a block back.
 ///
 /// # Safety
-/// `block` came from [`take`], was not given back since, and nobody accesses it any more.
-pub(super) unsafe fn give_back(block: NonNull<u8>) {
+/// `block` came from [`take`] with the same `bytes`, was not given back since, and nobody accesses it any more.
+pub(super) unsafe fn give_back(block: NonNull<u8>, bytes: usize) {
+    let unused = pool(bytes).and_then(|mut pool| pool.give_back(block));
     // Unmapped outside of the lock.
-    drop(pool().give_back(block));
+    drop(unused);
 }
 
 impl Pool {
     const EMPTY: Self = Self {
+        block_bytes: 0,
+        region_blocks: 0,
         regions: BTreeMap::new(),
         full_below: 0,
         unused: 0,
@@ -69,11 +103,22 @@ impl Pool {
         free: 0,
     };
 
+    fn new(block_bytes: usize) -> Self {
+        Self {
+            block_bytes,
+            region_blocks: (REGION_BYTES / block_bytes).max(1),
+            ..Self::EMPTY
+        }
+    }
+
     fn take(&mut self) -> Option<NonNull<u8>> {
         if self.free == 0 {
-            let region = Region::map()?;
+            let region = Region::map(self.region_blocks, self.block_bytes)?;
+            if self.regions.len() >= REGIONS_GROWN {
+                region.make_ready();
+            }
             let start = region.memory.as_ptr().addr();
-            self.free += REGION_PAGES;
+            self.free += self.region_blocks;
             self.unused += 1;
             self.full_below = self.full_below.min(start);
             self.regions.insert(start, region);
@@ -81,12 +126,12 @@ impl Pool {
         let mut from_lowest = self.regions.range_mut(self.full_below..);
         let (start, region) = from_lowest.find(|(_, region)| !region.free.is_empty())?;
         self.full_below = *start;
-        self.unused -= usize::from(region.free.len() == REGION_PAGES);
+        self.unused -= usize::from(region.free.len() == self.region_blocks);
         let index = usize::from(region.free.pop()?);
         self.free -= 1;
         self.in_use += 1;
-        // The index is below the region's number of pages.
-        NonNull::new(region.memory.as_mut_ptr().wrapping_add(index * PAGE_BYTES))
+        // The index is below the region's number of blocks.
+        NonNull::new(region.memory.as_mut_ptr().wrapping_add(index * self.block_bytes))
     }
 
     /// Takes a block back; returns a region if one is to be unmapped.
@@ -95,31 +140,57 @@ impl Pool {
         let (start, region) = self.regions.range_mut(..=address).next_back()?;
         region
             .free
-            .push(u16::try_from((address - start) / PAGE_BYTES).ok()?);
+            .push(u16::try_from((address - start) / self.block_bytes).ok()?);
         self.full_below = self.full_below.min(*start);
-        self.unused += usize::from(region.free.len() == REGION_PAGES);
+        self.unused += usize::from(region.free.len() == self.region_blocks);
         self.in_use -= 1;
         self.free += 1;
-        if self.unused == 0 || self.free <= self.in_use + REGION_PAGES {
+        if self.unused == 0 || self.free <= self.in_use + self.region_blocks {
             return None;
         }
         let mut regions = self.regions.iter();
-        let (start, _) = regions.find(|(_, region)| region.free.len() == REGION_PAGES)?;
+        let (start, _) = regions.find(|(_, region)| region.free.len() == self.region_blocks)?;
         let start = *start;
         self.unused -= 1;
-        self.free -= REGION_PAGES;
+        self.free -= self.region_blocks;
         self.regions.remove(&start)
     }
 }
 
 impl Region {
-    fn map() -> Option<Self> {
-        let memory = MmapMut::map_anon(REGION_PAGES * PAGE_BYTES).ok()?;
+    fn map(blocks: usize, block_bytes: usize) -> Option<Self> {
+        let memory = MmapMut::map_anon(blocks.checked_mul(block_bytes)?).ok()?;
         // A kernel without huge pages does as well without.
         #[cfg(target_os = "linux")]
         let _ = memory.advise(memmap2::Advice::HugePage);
-        let free = (0..u16::try_from(REGION_PAGES).ok()?).rev().collect();
-        Some(Self { memory, free })
+        let free = (0..u16::try_from(blocks).ok()?).rev().collect();
+        Some(Self {
+            memory: Arc::new(memory.into()),
+            free,
+        })
+    }
+
+    /// Has the system provide the region's memory, in a thread of its own. Without one, or on an older kernel, each part comes when it is touched.
+    fn make_ready(&self) {
+        #[cfg(target_os = "linux")]
+        {
+            let memory = Arc::clone(&self.memory);
+            let ready = move || {
+                // The first part is in use already. Who is alone with the region needs no more of it.
+                for from in (READY_BYTES..memory.len()).step_by(READY_BYTES) {
+                    let len = READY_BYTES.min(memory.len() - from);
+                    if Arc::strong_count(&memory) == 1
+                        || memory
+                            .advise_range(memmap2::Advice::PopulateWrite, from, len)
+                            .is_err()
+                    {
+                        return;
+                    }
+                }
+            };
+            let thread = std::thread::Builder::new().name("millpond-memory".to_owned());
+            drop(thread.spawn(ready));
+        }
     }
 }
 
@@ -129,7 +200,7 @@ mod tests {
 
     #[test]
     fn blocks_do_not_overlap_and_are_handed_out_again() {
-        let mut pool = Pool::EMPTY;
+        let mut pool = Pool::new(PAGE_BYTES);
         let mut blocks: Vec<_> = (0..1500).map(|_| pool.take().unwrap()).collect();
         blocks.sort_unstable();
         let apart = |pair: &[NonNull<u8>]| pair[1].as_ptr().addr() - pair[0].as_ptr().addr() >= PAGE_BYTES;
@@ -152,17 +223,19 @@ mod tests {
 
     #[test]
     fn memory_goes_back_to_the_system_when_more_is_free_than_in_use() {
-        let mut pool = Pool::EMPTY;
-        let blocks: Vec<_> = (0..10 * REGION_PAGES).map(|_| pool.take().unwrap()).collect();
+        let mut pool = Pool::new(PAGE_BYTES);
+        let blocks: Vec<_> = (0..10 * pool.region_blocks)
+            .map(|_| pool.take().unwrap())
+            .collect();
         for (number, block) in blocks.iter().enumerate() {
             drop(pool.give_back(*block));
             let unused = pool
                 .regions
                 .values()
-                .filter(|region| region.free.len() == REGION_PAGES);
+                .filter(|region| region.free.len() == pool.region_blocks);
             assert_eq!(unused.count(), pool.unused);
             assert!(
-                pool.unused == 0 || pool.free <= pool.in_use + REGION_PAGES,
+                pool.unused == 0 || pool.free <= pool.in_use + pool.region_blocks,
                 "{number}"
             );
         }

@@ -69,6 +69,7 @@ impl Options {
         options.set_max_write_buffer_number(self.memory.write_buffers);
         options.set_min_write_buffer_number_to_merge(self.write_buffers_to_merge);
         options.set_block_based_table_factory(&self.blocks(memory));
+        crate::lists::set_operator(&mut options);
         options
     }
 

@@ -2,7 +2,10 @@
 
 use super::collector::Collector;
 use super::data::{Data, TimestampMs};
-use crate::state::{KeyedContext, StateRegistry, TimerDomain};
+use crate::state::{
+    BroadcastStates, FunctionInitializationContext, FunctionSnapshotContext, KeyedContext, ListStates,
+    StateRegistry, TimerDomain,
+};
 use crate::{Result, codec};
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -53,6 +56,25 @@ pub trait KeyedProcessFunction<K: Data, In: Data, Out: Data>: Clone + Send + Syn
     /// Those of the registry; the attempt ends.
     fn open(&mut self, states: &mut StateRegistry<'_>) -> Result<()> {
         let _ = states;
+        Ok(())
+    }
+
+    /// Asks for the [operator states](crate::state::operator), which belong to the subtask and to no key, and takes back what was restored of them. Comes
+    /// before [`open`](Self::open).
+    ///
+    /// # Errors
+    /// Those of the context; the attempt ends.
+    fn initialize_state(&mut self, context: &mut FunctionInitializationContext<'_>) -> Result<()> {
+        let _ = context;
+        Ok(())
+    }
+
+    /// Puts into the operator states what of the function's fields has to outlive a failure: at each checkpoint, after every record before the barrier.
+    ///
+    /// # Errors
+    /// The function's; the attempt ends.
+    fn snapshot_state(&mut self, context: &mut FunctionSnapshotContext<'_>) -> Result<()> {
+        let _ = context;
         Ok(())
     }
 
@@ -133,6 +155,18 @@ impl<'a, K: Data> ProcessContext<'a, K> {
     #[must_use]
     pub fn current_processing_time(&self) -> TimestampMs {
         crate::runtime::now_ms()
+    }
+
+    /// The lists of the subtask.
+    #[must_use]
+    pub fn list_states(&mut self) -> &mut ListStates {
+        &mut self.keyed.operator.lists
+    }
+
+    /// The broadcast states of the subtask.
+    #[must_use]
+    pub fn broadcast_states(&mut self) -> &mut BroadcastStates {
+        &mut self.keyed.operator.broadcast
     }
 
     /// Has [`on_timer`](KeyedProcessFunction::on_timer) called for the current key when the watermark reaches `time`. Once, however often it is registered.

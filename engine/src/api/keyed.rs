@@ -45,6 +45,32 @@ impl<T: Data, K: Data, S: Fn(&T) -> K + Clone + Send + Sync + 'static> KeyedStre
         }))
     }
 
+    /// The stream for operators without keyed state: what follows it gets all records of a key in one subtask, as in Flink, where a keyed stream is a
+    /// stream.
+    ///
+    /// ```
+    /// use millpond_engine::api::StreamExecutionEnvironment;
+    /// use millpond_engine::connectors::{sinks::CollectSink, sources::SequenceSource};
+    ///
+    /// let env = StreamExecutionEnvironment::new();
+    /// let sink = CollectSink::new();
+    /// let results = sink.results();
+    /// env.from_source(SequenceSource::new(0..4), "numbers")
+    ///     .key_by(|number| number % 2)
+    ///     .as_stream()
+    ///     .map(|number| number * 10)
+    ///     .sink_to_2pc(sink);
+    /// env.execute("by key")?;
+    /// let mut sent = results.snapshot();
+    /// sent.sort_unstable();
+    /// assert_eq!(sent, [0, 10, 20, 30]);
+    /// # Ok::<(), millpond_engine::Error>(())
+    /// ```
+    #[must_use]
+    pub fn as_stream(&self) -> DataStream<T> {
+        self.stream.with_rule(self.rule())
+    }
+
     /// Calls a function with state and timers of its own for each key.
     pub fn process<U: Data, F: KeyedProcessFunction<K, T, U>>(&self, function: F) -> DataStream<U> {
         keyed_operator(self, "KeyedProcess", function)

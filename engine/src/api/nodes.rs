@@ -3,15 +3,16 @@
 use super::Collector;
 use super::data::{Data, TimestampMs};
 use super::function::KeyedProcessFunction;
+use super::process_function::ProcessFunction;
 use super::sink::{Sink, TwoPhaseCommitSink};
 use super::source::Source;
 use crate::runtime::plan::types::{AnyStage, Schedule};
-use crate::runtime::plan::{OperatorNode, SourceNode, StageBuild, TypeOps, type_ops};
+use crate::runtime::plan::{OperatorNode, PairOps, SourceNode, StageBuild, TypeOps, pair_ops, type_ops};
 use crate::runtime::stages::{
-    ElementStage, KeySelector, KeyedStage, Outputs, PerRecord, SinkStage, TwoPhaseStage, WatermarkStage,
-    WatermarkStrategy,
+    ElementStage, FunctionStage, KeySelector, KeyedStage, Outputs, PerRecord, Process, SinkStage,
+    TwoPhaseStage, WatermarkStage, WatermarkStrategy,
 };
-use crate::runtime::{Next, OperatorName, SourcePorts, SourceTask, Stage, TaskContext, Time};
+use crate::runtime::{CoStage, Next, OperatorName, SourcePorts, SourceTask, Stage, TaskContext, Time};
 use crate::{Error, ErrorKind, Result, codec};
 use std::any::Any;
 use std::marker::PhantomData;
@@ -38,6 +39,11 @@ pub(super) fn outputs<T: Data>(build: StageBuild) -> Result<(OperatorName, u32, 
 
 pub(super) fn any<T: Data>(stage: impl Stage<T>) -> AnyStage {
     let stage: Box<dyn Stage<T>> = Box::new(stage);
+    Box::new(stage)
+}
+
+pub(super) fn any_pair<A: Data, B: Data>(stage: impl CoStage<A, B>) -> AnyStage {
+    let stage: Box<dyn CoStage<A, B>> = Box::new(stage);
     Box::new(stage)
 }
 
@@ -110,6 +116,32 @@ impl<T: Data, U: Data, F: FnMut(T, &mut Collector<U>) -> Result<()> + Clone + Se
     }
 }
 
+pub(crate) struct ProcessNode<T, U, F> {
+    function: F,
+    types: PhantomData<fn(T) -> U>,
+}
+
+impl<T: Data, U: Data, F: ProcessFunction<T, U>> ProcessNode<T, U, F> {
+    pub(crate) fn new(function: F) -> Self {
+        Self {
+            function,
+            types: PhantomData,
+        }
+    }
+}
+
+impl<T: Data, U: Data, F: ProcessFunction<T, U>> OperatorNode for ProcessNode<T, U, F> {
+    fn output(&self) -> Arc<dyn TypeOps> {
+        type_ops::<U>()
+    }
+
+    fn stage(&self, build: StageBuild) -> Result<AnyStage> {
+        let (name, _, outputs) = outputs::<U>(build)?;
+        let logic = Process::<T, F>::new(self.function.clone());
+        Ok(any::<T>(FunctionStage::new(name, logic, outputs)))
+    }
+}
+
 pub(crate) struct WatermarkNode<T, F> {
     strategy: WatermarkStrategy,
     timestamp: F,
@@ -179,6 +211,37 @@ impl<T: Data, K: Data, U: Data, S: KeySelector<T, K>, F: KeyedProcessFunction<K,
             logic,
             outputs,
         )))
+    }
+}
+
+/// An operator of two inputs; `M` makes that of one subtask.
+pub(crate) struct PairNode<A, B, U, M> {
+    make: M,
+    types: PhantomData<fn(A, B) -> U>,
+}
+
+impl<A, B, U, M: Fn(StageBuild) -> Result<AnyStage> + Send + Sync> PairNode<A, B, U, M> {
+    pub(super) fn new(make: M) -> Self {
+        Self {
+            make,
+            types: PhantomData,
+        }
+    }
+}
+
+impl<A: Data, B: Data, U: Data, M: Fn(StageBuild) -> Result<AnyStage> + Send + Sync> OperatorNode
+    for PairNode<A, B, U, M>
+{
+    fn output(&self) -> Arc<dyn TypeOps> {
+        type_ops::<U>()
+    }
+
+    fn stage(&self, build: StageBuild) -> Result<AnyStage> {
+        (self.make)(build)
+    }
+
+    fn pair(&self) -> Option<Arc<dyn PairOps>> {
+        Some(pair_ops::<A, B>())
     }
 }
 

@@ -10,6 +10,7 @@
 use super::data::Data;
 use crate::Result;
 use crate::checkpoint::{CheckpointKey, Lineage};
+use crate::state::{FunctionInitializationContext, FunctionSnapshotContext};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -64,6 +65,24 @@ pub trait SinkWriter: 'static {
     /// # Errors
     /// When it cannot be done; the checkpoint is declined.
     fn flush(&mut self) -> Result<()>;
+
+    /// Asks for [operator state](crate::state::operator), such as a list of what is buffered, and takes back what was restored of it. Comes first, once.
+    ///
+    /// # Errors
+    /// Those of the context; the attempt fails.
+    fn initialize_state(&mut self, context: &mut FunctionInitializationContext<'_>) -> Result<()> {
+        let _ = context;
+        Ok(())
+    }
+
+    /// Puts into the operator state what has to outlive a failure: at each checkpoint, after [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// The writer's; the attempt fails.
+    fn snapshot_state(&mut self, context: &mut FunctionSnapshotContext<'_>) -> Result<()> {
+        let _ = context;
+        Ok(())
+    }
 }
 
 /// A sink whose results become visible exactly once.

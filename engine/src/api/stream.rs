@@ -5,7 +5,8 @@ use super::data::{Data, TimestampMs};
 use super::environment::SharedPlan;
 use super::function::KeyedProcessFunction;
 use super::keyed::KeyedStream;
-use super::nodes::{ElementNode, SinkNode, TwoPhaseNode, WatermarkNode};
+use super::nodes::{ElementNode, ProcessNode, SinkNode, TwoPhaseNode, WatermarkNode};
+use super::process_function::ProcessFunction;
 use super::sink::{Sink, TwoPhaseCommitSink};
 use crate::Result;
 use crate::runtime::plan::{EdgePlan, EdgeRule, Node, NodeKind, OperatorNode, type_ops};
@@ -68,8 +69,14 @@ impl<T: Data> DataStream<T> {
             tag: from.tag.clone(),
             rule: rule.clone(),
             types: type_ops::<T>(),
+            is_second: false,
         };
         self.from.iter().map(edge).collect()
+    }
+
+    /// How the records go to whatever operator comes next.
+    pub(super) fn rule(&self) -> EdgeRule {
+        self.rule.clone()
     }
 
     /// Adds an operator that reads this stream.
@@ -157,11 +164,16 @@ impl<T: Data> DataStream<T> {
     }
 
     /// Turns each record into any number of others, also to side outputs, or fails the attempt.
-    pub fn process<U: Data>(
+    pub fn try_flat_map<U: Data>(
         &self,
         function: impl FnMut(T, &mut Collector<U>) -> Result<()> + Clone + Send + Sync + 'static,
     ) -> DataStream<U> {
-        self.element("Process", function)
+        self.element("FlatMap", function)
+    }
+
+    /// Calls a function that may keep operator state.
+    pub fn process<U: Data, F: ProcessFunction<T, U>>(&self, function: F) -> DataStream<U> {
+        self.operator("Process", &self.rule, true, ProcessNode::<T, U, F>::new(function))
     }
 
     /// The records that the operator of this stream emits to the side output `tag`.
@@ -210,24 +222,23 @@ impl<T: Data> DataStream<T> {
     /// Spreads the records evenly over the subtasks of the next operator.
     #[must_use]
     pub fn rebalance(&self) -> DataStream<T> {
-        Self {
-            rule: EdgeRule::Rebalance,
-            ..self.clone()
-        }
+        self.with_rule(EdgeRule::Rebalance)
     }
 
     /// Sends every record to every subtask of the next operator.
     #[must_use]
     pub fn broadcast(&self) -> DataStream<T> {
-        Self {
-            rule: EdgeRule::Broadcast,
-            ..self.clone()
-        }
+        self.with_rule(EdgeRule::Broadcast)
+    }
+
+    /// The stream, with what is next reading it by `rule`.
+    pub(super) fn with_rule(&self, rule: EdgeRule) -> Self {
+        Self { rule, ..self.clone() }
     }
 
     /// Writes the records to a sink without transactions.
     pub fn sink_to<S: Sink<Input = T>>(&self, sink: S) -> DataStreamSink {
-        let stream = self.operator::<()>("Sink", &self.rule, false, SinkNode::new(sink));
+        let stream = self.operator::<()>("Sink", &self.rule, true, SinkNode::new(sink));
         DataStreamSink { stream }
     }
 
@@ -312,6 +323,31 @@ impl DataStreamSink {
             stream: self.stream.set_parallelism(parallelism),
         }
     }
+}
+
+/// Adds an operator that reads two streams, each by a rule of its own.
+pub(super) fn connected_operator<A: Data, B: Data, U: Data>(
+    (first, first_rule): (&DataStream<A>, EdgeRule),
+    (second, second_rule): (&DataStream<B>, EdgeRule),
+    name: &str,
+    has_state: bool,
+    operator: impl OperatorNode + 'static,
+) -> DataStream<U> {
+    let mut inputs = first.edges(&first_rule);
+    inputs.extend(second.edges(&second_rule).into_iter().map(|edge| EdgePlan {
+        is_second: true,
+        ..edge
+    }));
+    let node = first.plan.borrow_mut().add(Node {
+        name: name.to_owned(),
+        uid: None,
+        parallelism: None,
+        max_parallelism: None,
+        inputs,
+        kind: NodeKind::Operator(Arc::new(operator)),
+        has_state,
+    });
+    DataStream::of_node(SharedPlan::clone(&first.plan), node)
 }
 
 /// Where a keyed function is added: see [`KeyedStream`].

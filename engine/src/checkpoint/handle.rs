@@ -1,6 +1,6 @@
 //! What an operator hands over when it acknowledges a checkpoint: handles that name snapshot bytes, and the bytes of small state.
 
-use super::{CheckpointId, OperatorId, StateDescription};
+use super::{CheckpointId, OperatorId, OperatorStateSnapshot, StateDescription};
 use crate::{Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -97,28 +97,6 @@ pub struct KeyedHandle {
     pub new_bytes: u64,
 }
 
-/// Who gets the items of an operator state when it is restored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Redistribution {
-    /// Each item goes to one subtask, round-robin; with unchanged parallelism every subtask gets its own back in order.
-    Split,
-    /// Every subtask gets every item.
-    Union,
-    /// Every subtask had the same items and gets its own copy back; surplus subtasks copy from `index mod old parallelism`.
-    Broadcast,
-}
-
-/// The snapshot of one named operator (not keyed) state of one subtask; small, so it always rides inline.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OperatorStateSnapshot {
-    /// Name of the state, unique in its operator.
-    pub name: String,
-    /// Who gets the items at restore.
-    pub redistribution: Redistribution,
-    /// The items, each encoded by itself so that they can be split without reading them.
-    pub items: Vec<Vec<u8>>,
-}
-
 /// Everything one subtask of one operator contributes to a checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SubtaskSnapshot {
@@ -161,9 +139,16 @@ impl SubtaskSnapshot {
         }
     }
 
-    /// All files of the keyed handles, those that ride inline included.
+    /// All files, those that ride inline included.
     pub fn files(&self) -> impl Iterator<Item = &FileRef> {
-        self.keyed.iter().flat_map(|handle| &handle.files)
+        let keyed = self.keyed.iter().flat_map(|handle| &handle.files);
+        keyed.chain(self.operator_state.iter().map(|state| &state.elements))
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn files_mut(&mut self) -> impl Iterator<Item = &mut FileRef> {
+        let keyed = self.keyed.iter_mut().flat_map(|handle| &mut handle.files);
+        keyed.chain(self.operator_state.iter_mut().map(|state| &mut state.elements))
     }
 
     /// Number of state bytes that travel inside the acknowledgement.
@@ -171,7 +156,12 @@ impl SubtaskSnapshot {
     pub fn inline_bytes(&self) -> u64 {
         let files: u64 = self.files().map(FileRef::inline_bytes).sum();
         let payloads: u64 = self.keyed.iter().map(|handle| handle.payload.len() as u64).sum();
-        files + payloads + self.operator_state_bytes()
+        let offsets: u64 = self
+            .operator_state
+            .iter()
+            .map(|state| state.offsets.bytes())
+            .sum();
+        files + payloads + offsets
     }
 
     /// Bytes of state that the snapshot stands for.
@@ -187,11 +177,7 @@ impl SubtaskSnapshot {
     }
 
     fn operator_state_bytes(&self) -> u64 {
-        self.operator_state
-            .iter()
-            .flat_map(|state| &state.items)
-            .map(|item| item.len() as u64)
-            .sum()
+        self.operator_state.iter().map(|state| state.elements.size).sum()
     }
 }
 
@@ -280,6 +266,8 @@ pub struct AckMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::Redistribution;
+    use crate::codec::CodecId;
 
     #[test]
     fn only_a_relative_path_is_owned() {
@@ -315,12 +303,14 @@ mod tests {
             state_bytes: 1000,
             new_bytes: 100,
         });
-        snapshot.operator_state.push(OperatorStateSnapshot {
-            name: "offsets".into(),
-            redistribution: Redistribution::Split,
-            items: vec![vec![0; 3], vec![0; 4]],
-        });
-        assert_eq!(snapshot.inline_bytes(), 22);
+        snapshot.operator_state.push(OperatorStateSnapshot::inline(
+            "offsets",
+            Redistribution::Split,
+            CodecId::of::<u64>(),
+            [vec![0; 3], vec![0; 4]],
+        ));
+        // With two offsets of 8 bytes.
+        assert_eq!(snapshot.inline_bytes(), 38);
         assert_eq!(snapshot.state_bytes(), 1007);
         assert_eq!(snapshot.new_bytes(), 107);
     }

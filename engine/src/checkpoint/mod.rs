@@ -27,6 +27,7 @@ pub(crate) mod hold;
 mod id;
 mod lineage;
 pub mod metadata;
+mod operator_state;
 pub mod restore;
 mod settings;
 pub mod storage;
@@ -37,11 +38,11 @@ pub mod sweep;
 mod crash_tests;
 
 pub use command::{Command, SavepointFormat, SavepointOptions, SnapshotKind, SnapshotOptions, StopMode};
-pub use handle::{
-    Ack, AckMessage, DeclineKind, FileLocation, FileRef, KeyedHandle, OperatorStateSnapshot, Redistribution,
-    SubtaskSnapshot,
-};
+pub use handle::{Ack, AckMessage, DeclineKind, FileLocation, FileRef, KeyedHandle, SubtaskSnapshot};
 pub use id::{CheckpointId, CheckpointingMode, JobId, OperatorId};
 pub use lineage::{CheckpointKey, Lineage, LineageId};
 pub use metadata::{CheckpointMetadata, OperatorMetadata, StateDescription};
+pub use operator_state::{
+    ElementOffsets, ElementRun, OperatorStateShare, OperatorStateSnapshot, Redistribution,
+};
 pub use settings::{CheckpointSettings, Retention};

@@ -1,19 +1,15 @@
 //! The task of a chain that reads from other tasks: alignment, snapshots, watermarks, notifications.
 
-use super::batch::Batch;
 use super::channels::Channels;
+use super::inputs::{ChainInputs, Stash};
 use super::outlets::{OutletShape, Outlets};
-use super::shape::InputEdge;
 use super::snapshot::SnapshotContext;
-use super::stage::Stage;
 use super::task::TaskContext;
 use super::time::{Time, epoch_of, least};
 use crate::Result;
-use crate::api::Data;
 use crate::checkpoint::{CheckpointId, CheckpointingMode, Command, SnapshotOptions};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::time::Instant;
 use timely::dataflow::operators::Capability;
 use timely::progress::frontier::MutableAntichain;
 
@@ -31,10 +27,11 @@ pub(crate) struct TaskPorts {
 }
 
 /// A chain that reads from other tasks.
-pub(crate) struct ChainTask<T: Data> {
+pub(crate) struct ChainTask<I: ChainInputs> {
     task: Rc<TaskContext>,
-    chain: Box<dyn Stage<T>>,
-    inputs: Vec<(usize, Box<dyn InputEdge<T>>)>,
+    inputs: I,
+    /// The numbers of the inputs.
+    numbers: Vec<usize>,
     channels: Channels,
     outlets: Outlets,
     commands: CommandInput,
@@ -42,10 +39,8 @@ pub(crate) struct ChainTask<T: Data> {
     opened: bool,
     /// The epoch whose records are processed.
     epoch: u64,
-    /// Under exactly-once, batches of later epochs, in order of arrival.
-    stash: VecDeque<(u64, usize, Batch<T>)>,
-    /// When the first of them came.
-    stashed_since: Option<Instant>,
+    /// Under exactly-once, batches of later epochs.
+    stash: Stash<I::Batch>,
     /// Checkpoints whose barrier has not come.
     triggers: BTreeMap<u64, SnapshotOptions>,
     input_ended: bool,
@@ -53,12 +48,11 @@ pub(crate) struct ChainTask<T: Data> {
     halted: Option<CheckpointId>,
 }
 
-impl<T: Data> ChainTask<T> {
+impl<I: ChainInputs> ChainTask<I> {
     /// A task; `capabilities` are those that timely gave to its outputs, `upstream` the number of upstream subtasks of each input.
     pub(crate) fn new(
         task: TaskContext,
-        chain: Box<dyn Stage<T>>,
-        inputs: Vec<(usize, Box<dyn InputEdge<T>>)>,
+        inputs: I,
         upstream: &[u32],
         ports: TaskPorts,
         capabilities: Vec<Capability<Time>>,
@@ -69,13 +63,12 @@ impl<T: Data> ChainTask<T> {
             epoch: task.job.first_epoch,
             channels: Channels::new(upstream),
             outlets,
-            chain,
+            numbers: inputs.numbers(),
             inputs,
             commands: ports.commands,
             command_input: ports.command_input,
             opened: false,
-            stash: VecDeque::new(),
-            stashed_since: None,
+            stash: Stash::new(),
             triggers: BTreeMap::new(),
             input_ended: false,
             halted: None,
@@ -95,15 +88,15 @@ impl<T: Data> ChainTask<T> {
 
     fn step(&mut self, frontiers: &[MutableAntichain<Time>]) -> Result<bool> {
         if !self.opened {
-            self.chain.open(&self.task)?;
+            self.inputs.chain().open(&self.task)?;
             self.opened = true;
         }
         self.take_commands()?;
         self.take_input()?;
         let data = self
-            .inputs
+            .numbers
             .iter()
-            .filter_map(|(number, _)| frontier_at(frontiers, *number))
+            .filter_map(|number| frontier_at(frontiers, *number))
             .min();
         let control = frontier_at(frontiers, self.command_input);
         if !self.input_ended {
@@ -113,9 +106,9 @@ impl<T: Data> ChainTask<T> {
         if self.halted.is_none()
             && let Some(now) = self.task.take_due()
         {
-            self.chain.processing_time(now, &self.task)?;
+            self.inputs.chain().processing_time(now, &self.task)?;
         }
-        let busy = self.chain.poll(&self.task)?;
+        let busy = self.inputs.chain().poll(&self.task)?;
         self.outlets.flush();
         // Follows the input's frontier within the epoch.
         if let Some(time) = data
@@ -132,7 +125,7 @@ impl<T: Data> ChainTask<T> {
             commands,
             triggers,
             outlets,
-            chain,
+            inputs,
             task,
             epoch,
             halted,
@@ -147,14 +140,14 @@ impl<T: Data> ChainTask<T> {
                 Command::Trigger { id, options, .. } if id.0 >= *epoch => {
                     triggers.insert(id.0, options);
                 }
-                Command::Complete { id } => result = chain.complete(id, task),
+                Command::Complete { id } => result = inputs.chain().complete(id, task),
                 Command::Abort { id, .. } => {
                     triggers.remove(&id.0);
                     if *halted == Some(id) {
                         *halted = None;
                     }
                     outlets.cancel(id);
-                    result = chain.aborted(id, task);
+                    result = inputs.chain().aborted(id, task);
                 }
                 Command::Trigger { .. } | Command::AdvanceEpoch { .. } | Command::Stop => {}
             }
@@ -163,29 +156,10 @@ impl<T: Data> ChainTask<T> {
     }
 
     fn take_input(&mut self) -> Result<()> {
-        let Self {
-            inputs,
-            stash,
-            stashed_since,
-            channels,
-            chain,
-            task,
-            epoch,
-            ..
-        } = self;
-        let aligned = task.job.mode == CheckpointingMode::ExactlyOnce;
-        let mut result = Ok(());
-        for (input, (_, edge)) in inputs.iter_mut().enumerate() {
-            edge.drain(&mut |time, batch| {
-                if aligned && epoch_of(time) > *epoch {
-                    stashed_since.get_or_insert_with(Instant::now);
-                    stash.push_back((epoch_of(time), input, std::mem::take(batch)));
-                } else if result.is_ok() {
-                    result = process(input, batch, channels, chain.as_mut(), task);
-                }
-            });
-        }
-        result
+        let is_aligned = self.task.job.mode == CheckpointingMode::ExactlyOnce;
+        let aligned_to = is_aligned.then_some(self.epoch);
+        self.inputs
+            .take(aligned_to, &mut self.stash, &mut self.channels, &self.task)
     }
 
     /// Takes the snapshots whose barriers have come: those of epochs that both the data and the commands have left.
@@ -220,33 +194,21 @@ impl<T: Data> ChainTask<T> {
     /// Processes what was held back of epochs up to and including `epoch`.
     fn release_stash(&mut self, epoch: u64) -> Result<()> {
         let mut index = 0;
-        while let Some((of, ..)) = self.stash.get(index) {
-            if *of > epoch {
-                index += 1;
-            } else if let Some((_, input, mut batch)) = self.stash.remove(index) {
-                process(
-                    input,
-                    &mut batch,
-                    &mut self.channels,
-                    self.chain.as_mut(),
-                    &self.task,
-                )?;
-            }
+        while let Some((input, batch)) = self.stash.release(epoch, &mut index) {
+            self.inputs
+                .process(input, batch, &mut self.channels, &self.task)?;
         }
         Ok(())
     }
 
     fn snapshot(&mut self, id: CheckpointId, options: SnapshotOptions) -> Result<()> {
-        let alignment_ms = self
-            .stashed_since
-            .take()
-            .map_or(0.0, |since| since.elapsed().as_secs_f64() * 1e3);
+        let alignment_ms = self.stash.take_alignment_ms();
         self.outlets.send_barrier(id);
         if options.kind.stop().is_some() {
             self.halted = Some(id);
         }
         let mut snapshot = SnapshotContext::new(id, options, alignment_ms);
-        self.chain.snapshot(&mut snapshot, &self.task)?;
+        self.inputs.chain().snapshot(&mut snapshot, &self.task)?;
         self.outlets.upload(snapshot, &self.task);
         Ok(())
     }
@@ -263,29 +225,6 @@ impl<T: Data> ChainTask<T> {
         self.input_ended = true;
         self.outlets.close();
     }
-}
-
-fn process<T: Data>(
-    input: usize,
-    batch: &mut Batch<T>,
-    channels: &mut Channels,
-    chain: &mut dyn Stage<T>,
-    task: &TaskContext,
-) -> Result<()> {
-    let mark = batch.mark.take();
-    if !batch.records.is_empty() {
-        chain.batch(batch, task)?;
-    }
-    if let Some(mark) = mark {
-        let change = channels.update(input, mark);
-        if let Some(idle) = change.idle {
-            chain.idle(idle, task)?;
-        }
-        if let Some(watermark) = change.watermark {
-            chain.watermark(watermark, task)?;
-        }
-    }
-    Ok(())
 }
 
 fn frontier_at(frontiers: &[MutableAntichain<Time>], number: usize) -> Option<Time> {

@@ -4,7 +4,10 @@ use crate::backend::Backend;
 use crate::checkpoint::restore::{RestorePlan, SubtaskRestore};
 use crate::checkpoint::storage::{CheckpointStorage, FileStorageOptions, SavepointStorage};
 use crate::checkpoint::{CheckpointKey, CheckpointingMode, Lineage, OperatorId, SnapshotKind};
+use crate::codec::CodecId;
 use crate::state::ttl::TtlTimeProvider;
+use crate::{Result, codec};
+use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -57,15 +60,6 @@ pub(crate) struct RestoredJob {
     pub(crate) plan: RestorePlan,
 }
 
-/// The items of the operator state `name` in a subtask's share; none if it is not there.
-pub(crate) fn items<'a>(share: &'a SubtaskRestore, name: &str) -> &'a [Vec<u8>] {
-    share
-        .operator_state
-        .iter()
-        .find(|state| state.name == name)
-        .map_or(&[], |state| &state.items)
-}
-
 impl JobContext {
     /// What `subtask` of `operator` starts from: `None` at a fresh start, an empty share for an operator that the checkpoint does not have.
     pub(crate) fn restored_share(&self, operator: &OperatorId, subtask: u32) -> Option<SubtaskRestore> {
@@ -77,6 +71,19 @@ impl JobContext {
                 .cloned()
                 .unwrap_or_default(),
         )
+    }
+
+    /// The elements of the operator state `name` in a subtask's share; none if it is not there.
+    pub(crate) fn elements<T: DeserializeOwned>(&self, share: &SubtaskRestore, name: &str) -> Result<Vec<T>> {
+        let mut elements = Vec::new();
+        for state in share.operator_state.iter().filter(|state| state.name == name) {
+            state.check_codec(&CodecId::of::<T>())?;
+            state.read(self.storage.as_ref(), &mut |element| {
+                elements.push(codec::decode(element)?);
+                Ok(())
+            })?;
+        }
+        Ok(elements)
     }
 
     /// Where a snapshot of this kind goes.

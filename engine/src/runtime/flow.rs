@@ -20,6 +20,8 @@ const WINDOW_MAX: u64 = 256 * 1024;
 
 /// The quantum that a source begins with, in records.
 const QUANTUM_START: u64 = 64;
+/// The most records of a round, in batches: what a round costs beside them is small then, and the batches still wait for the next operator in the cache.
+const QUANTUM_MAX: u64 = 4 * BATCH_RECORDS as u64;
 /// The part of the target that a round of the worker may take.
 const ROUNDS_PER_TARGET: u32 = 8;
 
@@ -85,7 +87,7 @@ impl Flow {
                 let share = wanted.as_secs_f64() / took.as_secs_f64();
                 self.quantum = scale(self.quantum, share.max(0.1)).max(1);
             } else if took * 2 < wanted && round.is_full {
-                self.quantum = (self.quantum * 2).min(BATCH_RECORDS as u64);
+                self.quantum = (self.quantum * 2).min(QUANTUM_MAX);
             }
         }
         self.quantum
@@ -219,7 +221,7 @@ mod tests {
         for (record, expected) in [
             (Duration::from_millis(1), 10..=25),
             (Duration::from_secs(1), 1..=1),
-            (Duration::from_nanos(20), 4096..=4096),
+            (Duration::from_nanos(20), QUANTUM_MAX..=QUANTUM_MAX),
         ] {
             let mut flow = Flow::new(Duration::from_millis(200));
             let mut now = Instant::now();
@@ -247,8 +249,8 @@ mod tests {
             flow.goes_on(records, now);
             now += Duration::from_nanos(20) * u32::try_from(records).unwrap();
         }
-        assert_eq!(flow.quantum, 4096);
-        assert!(flow.window >= 4096, "{}", flow.window);
+        assert_eq!(flow.quantum, QUANTUM_MAX);
+        assert!(flow.window >= QUANTUM_MAX, "{}", flow.window);
     }
 
     #[test]

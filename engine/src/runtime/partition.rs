@@ -2,7 +2,8 @@
 
 use super::batch::{BATCH_RECORDS, Batch};
 use crate::api::Data;
-use millpond_backend_api::{key_group, owner};
+use crate::state::group_hashes;
+use millpond_backend_api::{KeyGroup, owner};
 use timely::communication::Push;
 use timely::dataflow::channels::Message;
 use timely::dataflow::channels::pushers::exchange::Distributor;
@@ -43,13 +44,24 @@ pub(crate) struct Router<T> {
     /// Where the next run of records goes under [`Partitioning::Rebalance`].
     next: usize,
     buffers: Vec<Batch<T>>,
+    /// The subtask of each key group, under [`Partitioning::KeyGroups`].
+    owners: Vec<u32>,
+    /// The key groups of the records of a batch.
+    groups: Vec<KeyGroup>,
 }
 
 impl<T> Router<T> {
     /// A router of the upstream subtask `subtask` to `parallelism` subtasks among `peers` workers.
     pub(crate) fn new(rule: Partitioning, subtask: usize, parallelism: u32, peers: usize) -> Self {
         let buffers = std::iter::repeat_with(Batch::default).take(peers).collect();
+        let groups = match rule {
+            Partitioning::KeyGroups { max_parallelism } => max_parallelism,
+            _ => 0,
+        };
+        let owner_of = |group| owner(KeyGroup(group), parallelism, groups);
         Self {
+            owners: (0..).map(owner_of).take(groups as usize).collect(),
+            groups: Vec::new(),
             rule,
             parallelism,
             next: subtask % (parallelism.max(1) as usize),
@@ -102,12 +114,13 @@ impl<T: Data> Distributor<Batch<T>> for Router<T> {
                         buffer.hashes.reserve(if hashed { expected } else { 0 });
                     }
                 }
+                if let Partitioning::KeyGroups { max_parallelism } = rule {
+                    self.groups.clear();
+                    group_hashes(&batch.hashes, max_parallelism, &mut self.groups);
+                }
                 for (index, record) in batch.records.drain(..).enumerate() {
                     let target = match rule {
-                        Partitioning::KeyGroups { max_parallelism } => {
-                            let group = key_group(batch.hashes[index], max_parallelism);
-                            owner(group, self.parallelism, max_parallelism) as usize
-                        }
+                        Partitioning::KeyGroups { .. } => self.owners[self.groups[index].index()] as usize,
                         _ => self.next,
                     };
                     let buffer = &mut self.buffers[target];

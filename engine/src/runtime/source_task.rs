@@ -2,7 +2,6 @@
 
 use super::batch::{BATCH_RECORDS, Batch};
 use super::chain_task::CommandInput;
-use super::context::items;
 use super::flow::Flow;
 use super::metrics::JobMetrics;
 use super::outlets::{OutletShape, Outlets};
@@ -18,6 +17,7 @@ use crate::api::{
 use crate::checkpoint::{
     CheckpointId, Command, OperatorStateSnapshot, Redistribution, SnapshotOptions, StopMode,
 };
+use crate::codec::CodecId;
 use crate::{Result, codec};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -90,6 +90,7 @@ pub(crate) struct SourceTask<S: Source> {
     /// The savepoint that the job is to stop with: nothing is read after it, unless it is given up.
     halted: Option<CheckpointId>,
     stopped: bool,
+    splits_codec: CodecId,
 }
 
 impl<S: Source> SourceTask<S> {
@@ -140,6 +141,7 @@ impl<S: Source> SourceTask<S> {
             asked_for_epoch: false,
             halted: None,
             stopped: false,
+            splits_codec: CodecId::of::<S::Split>(),
             task: Rc::new(task),
             source,
             name,
@@ -198,24 +200,17 @@ impl<S: Source> SourceTask<S> {
         let task = &self.task;
         let _entered = task.enter(&self.name.name);
         // There are splits for the sources that the checkpoint does not know, and for all if there is none.
-        let parts: Vec<Vec<u8>> = match task.job.splits.get(&self.name.id) {
-            None => task
-                .job
-                .restored_share(&self.name.id, task.subtask)
-                .map_or_else(Vec::new, |share| items(&share, SPLITS).to_vec()),
+        let splits: Vec<S::Split> = match task.job.splits.get(&self.name.id) {
+            None => match task.job.restored_share(&self.name.id, task.subtask) {
+                Some(share) => task.job.elements(&share, SPLITS)?,
+                None => Vec::new(),
+            },
             Some(all) => {
                 let step = task.parallelism.max(1) as usize;
-                all.iter()
-                    .skip(task.subtask as usize)
-                    .step_by(step)
-                    .cloned()
-                    .collect()
+                let own = all.iter().skip(task.subtask as usize).step_by(step);
+                own.map(|split| codec::decode(split)).collect::<Result<_, _>>()?
             }
         };
-        let splits = parts
-            .iter()
-            .map(|part| codec::decode(part))
-            .collect::<Result<Vec<S::Split>, _>>()?;
         let waker = task.waker();
         let context = ReaderContext {
             subtask: task.subtask,
@@ -275,11 +270,12 @@ impl<S: Source> SourceTask<S> {
                 .as_mut()
                 .map_or_else(|| Ok(Vec::new()), SourceReader::snapshot)?;
             let items = splits.iter().map(codec::to_vec).collect::<Result<Vec<_>, _>>()?;
-            part.operator_state.push(OperatorStateSnapshot {
-                name: SPLITS.to_owned(),
-                redistribution: Redistribution::Split,
+            part.operator_state.push(OperatorStateSnapshot::inline(
+                SPLITS,
+                Redistribution::Split,
+                self.splits_codec.clone(),
                 items,
-            });
+            ));
         }
         snapshot.add(part, started, None);
         self.chain.snapshot(&mut snapshot, &self.task)?;
@@ -347,14 +343,18 @@ impl<S: Source> SourceTask<S> {
                 }
             }
         }
-        let status = {
-            let _entered = self.task.enter(&self.name.name);
-            let Some(reader) = &mut self.reader else {
-                return Ok(());
-            };
-            reader.poll(usize::try_from(most).unwrap_or(BATCH_RECORDS), &mut self.output)?
+        let mut emitted = 0;
+        let status = loop {
+            let asked = (most - emitted).min(BATCH_RECORDS as u64);
+            let status = self.poll(asked)?;
+            let records = self.emit(now)?;
+            emitted += records;
+            // Less than was asked for is all that there is for now.
+            if status != ReaderStatus::More || records < asked || emitted >= most {
+                break status;
+            }
         };
-        let emitted = self.emit(now)?;
+        self.end_round(emitted, now);
         match status {
             ReaderStatus::More => {
                 self.flow.goes_on(emitted, now);
@@ -368,6 +368,14 @@ impl<S: Source> SourceTask<S> {
             self.set_idle(true)?;
         }
         Ok(())
+    }
+
+    fn poll(&mut self, most: u64) -> Result<ReaderStatus> {
+        let _entered = self.task.enter(&self.name.name);
+        match &mut self.reader {
+            Some(reader) => reader.poll(usize::try_from(most).unwrap_or(BATCH_RECORDS), &mut self.output),
+            None => Ok(ReaderStatus::Idle),
+        }
     }
 
     /// Hands on what the reader has emitted, and returns how many records it was.
@@ -388,7 +396,12 @@ impl<S: Source> SourceTask<S> {
         if let Some(watermark) = self.output.watermark.take() {
             self.chain.watermark(watermark, &self.task)?;
         }
-        if records > 0 {
+        Ok(records as u64)
+    }
+
+    /// Begins the next tick if anything was emitted in this one.
+    fn end_round(&mut self, emitted: u64, now: Instant) {
+        if emitted > 0 {
             self.outlets.flush();
             self.tick += 1;
             self.outlets.downgrade(self.time());
@@ -400,7 +413,6 @@ impl<S: Source> SourceTask<S> {
                 self.tell_tick(now);
             }
         }
-        Ok(records as u64)
     }
 
     fn set_idle(&mut self, idle: bool) -> Result<()> {

@@ -23,6 +23,15 @@ pub(crate) trait Stage<T>: StageControl {
     fn batch(&mut self, batch: &mut Batch<T>, task: &TaskContext) -> Result<()>;
 }
 
+/// The first operator of a chain with two inputs. As [`Stage`], but nothing is in front of it.
+pub(crate) trait CoStage<A, B>: StageControl {
+    /// Takes a batch of the first input.
+    fn first(&mut self, batch: &mut Batch<A>, task: &TaskContext) -> Result<()>;
+
+    /// Takes a batch of the second input.
+    fn second(&mut self, batch: &mut Batch<B>, task: &TaskContext) -> Result<()>;
+}
+
 /// What of a stage does not depend on the type of its records. A call that a stage has no business with goes to the stages behind.
 pub(crate) trait StageControl: 'static {
     /// The stages behind.

@@ -1,6 +1,7 @@
 //! The keyed state of one subtask while records are processed: which key is current, and the way to the backend.
 
 use super::keys::KeyColumn;
+use super::operator::OperatorStates;
 use super::slots::SlotColumn;
 use super::timers::{TimerDomain, Timers};
 use super::ttl::{Expiry, TtlStates, TtlTimeProvider};
@@ -29,6 +30,8 @@ pub struct KeyedContext {
     pub(crate) timers: Timers,
     pub(crate) ttl: TtlStates,
     pub(crate) watermark: TimestampMs,
+    /// What belongs to the subtask and to no key.
+    pub(crate) operator: OperatorStates,
 }
 
 impl std::fmt::Debug for KeyedContext {
@@ -56,6 +59,7 @@ impl KeyedContext {
             scratch: Vec::new(),
             entries: EntryBuffer::new(),
             watermark: crate::api::WATERMARK_MIN,
+            operator: OperatorStates::default(),
         }
     }
 

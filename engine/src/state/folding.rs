@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// A state that folds what is added into one value of the same type, for each key.
 #[derive(Clone)]
 pub struct ReducingState<T> {
-    value: ValueState<T>,
+    pub(super) value: ValueState<T>,
     reduce: Arc<dyn Fn(T, T) -> T + Send + Sync>,
 }
 
@@ -72,7 +72,7 @@ pub trait AggregateFunction: Send + Sync + 'static {
 
 /// A state that folds what is added into an accumulator, for each key.
 pub struct AggregatingState<A: AggregateFunction> {
-    accumulator: ValueState<A::Accumulator>,
+    pub(super) accumulator: ValueState<A::Accumulator>,
     function: Arc<A>,
 }
 

@@ -1,5 +1,6 @@
 //! The keys of a batch in columns, as the backend takes them.
 
+use super::key_hashes::{group_hashes, hash_eight_byte_keys};
 use crate::api::Data;
 use crate::{Result, codec};
 use millpond_backend_api::{Cell, KeyBatch, KeyGroup, key_group, key_hash};
@@ -93,7 +94,7 @@ impl KeyColumn {
         let mut groups = std::mem::take(&mut self.groups);
         groups.clear();
         if have_hashes {
-            groups.extend(own.iter().map(|hash| key_group(*hash, max_parallelism)));
+            group_hashes(&own, max_parallelism, &mut groups);
         } else {
             groups.extend((0..self.len).map(|index| {
                 let key = self.key(index).get(front..).unwrap_or_default();
@@ -157,6 +158,11 @@ impl KeyColumn {
         self.max_parallelism
     }
 
+    /// Whether the hashes came with the records, or are computed already.
+    pub(crate) fn has_hashes(&self) -> bool {
+        self.hashes.len() == self.len
+    }
+
     /// The hash of record `index`'s key.
     #[inline]
     pub(crate) fn hash(&self, index: usize) -> u64 {
@@ -176,10 +182,13 @@ impl KeyColumn {
     }
 
     fn compute_hashes(&mut self) {
-        if self.hashes.len() != self.len {
+        if !self.has_hashes() {
             let mut hashes = std::mem::take(&mut self.hashes);
             hashes.clear();
-            hashes.extend((0..self.len).map(|index| key_hash(self.key(index))));
+            match self.bytes.as_chunks::<8>().0.get(..self.len) {
+                Some(keys) if self.width == Some(8) => hash_eight_byte_keys(keys, &mut hashes),
+                _ => hashes.extend((0..self.len).map(|index| key_hash(self.key(index)))),
+            }
             self.hashes = hashes;
         }
     }
@@ -189,9 +198,7 @@ impl KeyColumn {
         self.compute_hashes();
         if self.groups.len() != self.len {
             self.groups.clear();
-            let max_parallelism = self.max_parallelism;
-            self.groups
-                .extend(self.hashes.iter().map(|hash| key_group(*hash, max_parallelism)));
+            group_hashes(&self.hashes, self.max_parallelism, &mut self.groups);
         }
     }
 

@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 
 /// A state that holds a list for each key. Empty and absent are the same.
 pub struct ListState<T> {
-    state: StateId,
+    pub(super) state: StateId,
     /// If elements expire.
     expiry: Option<Expiry>,
     element: PhantomData<fn() -> T>,

@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 
 /// A state that holds a map for each key, entry by entry: what is not touched is not read.
 pub struct MapState<K, V> {
-    state: StateId,
+    pub(super) state: StateId,
     /// If entries expire.
     expiry: Option<Expiry>,
     entry: PhantomData<fn() -> (K, V)>,

@@ -4,10 +4,11 @@
 //! them with one comparison; the backend is asked for the rest of the batch. It is for keys of 8 bytes, which compare as numbers, and it
 //! stands aside while it does not pay.
 
+use super::key_hashes::{group_hashes, hash_eight_byte_keys};
 use super::keys::KeyColumn;
 use crate::Result;
 use crate::backend::KeyedBackend;
-use millpond_backend_api::{KeyBatch, KeyGroup, Slot, StateId, key_group};
+use millpond_backend_api::{KeyBatch, KeyGroup, Slot, StateId};
 
 /// The sets of the cache, a power of two: 64 KiB, within the second-level cache of a core.
 const SETS: usize = 2048;
@@ -180,13 +181,15 @@ impl AskedKeys {
         keys: &KeyColumn,
         from: usize,
     ) -> Result<u64> {
-        let max_parallelism = keys.max_parallelism();
         self.hashes.clear();
-        self.hashes
-            .extend(self.records.iter().map(|record| keys.hash(from + record)));
+        if keys.has_hashes() {
+            self.hashes
+                .extend(self.records.iter().map(|record| keys.hash(from + record)));
+        } else {
+            hash_eight_byte_keys(self.bytes.as_chunks::<8>().0, &mut self.hashes);
+        }
         self.groups.clear();
-        self.groups
-            .extend(self.hashes.iter().map(|hash| key_group(*hash, max_parallelism)));
+        group_hashes(&self.hashes, keys.max_parallelism(), &mut self.groups);
         let mut slots = std::mem::take(&mut self.slots);
         slots.clear();
         slots.resize(self.hashes.len(), Slot::NULL);

@@ -28,8 +28,8 @@ pub(crate) struct SlotColumn {
     slots: Vec<Slot>,
     /// What the backend was asked for, where that is not the batch as it is.
     asked: Option<AskedKeys>,
-    /// Some slot may be without a value at the end of the batch.
-    any_absent: bool,
+    /// How many slots have no value, each counted once however many records of the batch have it. While it is 0 nobody has to look.
+    absent: u64,
     cache: Option<SlotCache>,
 }
 
@@ -45,7 +45,7 @@ impl SlotColumn {
             from: 0,
             slots: Vec::new(),
             asked: None,
-            any_absent: false,
+            absent: 0,
             cache: is_stable.then(SlotCache::new),
         }
     }
@@ -107,7 +107,7 @@ impl SlotColumn {
         match result {
             // A null slot would be a broken promise of the backend; it is told here and never followed.
             Ok(absent) if !given.iter().any(|slot| slot.is_null()) => {
-                self.any_absent = absent > 0;
+                self.absent = absent;
                 Ok(())
             }
             Ok(_) => {
@@ -129,7 +129,7 @@ impl SlotColumn {
         let mut any_absent = false;
         // Those of keys that the backend was not asked for in this batch.
         let mut lost = Vec::new();
-        if self.any_absent {
+        if self.absent > 0 {
             for (index, slot) in self.slots.iter().enumerate().skip(self.from) {
                 // SAFETY: a slot of the current batch, see the type.
                 if unsafe { slot.is_present() } {
@@ -212,8 +212,7 @@ impl SlotColumn {
         // SAFETY: a slot of the current batch, see the type; the reference ends with the next line.
         let bytes = unsafe { slot.value(self.width) };
         codec::encode_fixed(value, bytes)?;
-        // SAFETY: as above.
-        unsafe { slot.set_present(true) };
+        self.has_value(slot);
         Ok(())
     }
 
@@ -238,8 +237,7 @@ impl SlotColumn {
             return Some(Err(error.into()));
         }
         if !is_present {
-            // SAFETY: as above.
-            unsafe { slot.set_present(true) };
+            self.has_value(slot);
         }
         Some(Ok(after))
     }
@@ -285,8 +283,7 @@ impl SlotColumn {
         // SAFETY: a slot of the current batch, see the type; the reference ends before the next use of the slot.
         let stored = unsafe { slot.value(self.width) };
         write_timed(stored, now, value)?;
-        // SAFETY: as above.
-        unsafe { slot.set_present(true) };
+        self.has_value(slot);
         Ok(())
     }
 
@@ -307,8 +304,7 @@ impl SlotColumn {
         let stored = unsafe { slot.value(self.width) };
         let modified = modify_timed(stored, is_present, expiry, now, change);
         if modified.is_ok() && !is_present {
-            // SAFETY: as above.
-            unsafe { slot.set_present(true) };
+            self.has_value(slot);
         }
         Some(modified)
     }
@@ -317,9 +313,21 @@ impl SlotColumn {
     pub(crate) fn clear(&mut self, record: usize) {
         if let Some(slot) = self.slot(record) {
             // SAFETY: a slot of the current batch, see the type.
+            let is_present = unsafe { slot.is_present() };
+            self.absent += u64::from(is_present);
+            // SAFETY: as above.
             unsafe { slot.set_present(false) };
-            self.any_absent = true;
         }
+    }
+
+    /// A value was written to a slot of the current batch.
+    #[inline]
+    fn has_value(&mut self, slot: Slot) {
+        // SAFETY: a slot of the current batch, see the type.
+        let is_present = unsafe { slot.is_present() };
+        self.absent = self.absent.saturating_sub(u64::from(!is_present));
+        // SAFETY: as above.
+        unsafe { slot.set_present(true) };
     }
 }
 

@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 ///
 /// Values of a fixed width (numbers, tuples, arrays and structs of such) are read and written in place.
 pub struct ValueState<T> {
-    state: StateId,
+    pub(super) state: StateId,
     /// The slots of the state, where it has some.
     column: Option<usize>,
     /// If values expire.

@@ -72,22 +72,36 @@ pub(crate) const ROCKSDB_NO_MEMORY: Settings = &[
     ("state.backend.rocksdb.memory.fixed-per-tm", "64 kb"),
 ];
 
-/// The variable by which whoever has built the library says that no test may be left out for want of it.
-const NEEDED: &str = "MILLPOND_ROCKSDB_LIBRARY";
+/// The example backend over redb out of its library; files however small they are.
+pub(crate) const REDB: Settings = &[
+    ("state.backend", "redb"),
+    ("plugins.dir", PLUGINS),
+    ("execution.checkpointing.data-inline-threshold", "0 b"),
+];
 
 /// Whether jobs can run on RocksDB here: it is linked, or its library was built by `cargo xtask plugins`. Says so where they cannot.
 ///
 /// # Panics
-/// When the library is missing although [`NEEDED`] says that it was built.
+/// When the library is missing although `MILLPOND_ROCKSDB_LIBRARY` is set, by which whoever has built it says that no test may be left out for want of it.
 pub(crate) fn has_rocksdb() -> bool {
-    let library = format!("{DLL_PREFIX}millpond_backend_rocksdb{DLL_SUFFIX}");
-    let is_there = cfg!(feature = "rocksdb") || Path::new(PLUGINS).join(&library).is_file();
+    cfg!(feature = "rocksdb")
+        || has_library("millpond_backend_rocksdb", "rocksdb", "MILLPOND_ROCKSDB_LIBRARY")
+}
+
+/// As [`has_rocksdb`], for the example backend over redb and `MILLPOND_REDB_LIBRARY`.
+pub(crate) fn has_redb() -> bool {
+    has_library("redb_backend", "redb", "MILLPOND_REDB_LIBRARY")
+}
+
+fn has_library(library: &str, backend: &str, needed: &str) -> bool {
+    let library = format!("{DLL_PREFIX}{library}{DLL_SUFFIX}");
+    let is_there = Path::new(PLUGINS).join(&library).is_file();
     if !is_there {
         assert!(
-            std::env::var_os(NEEDED).is_none(),
-            "{library} is not in {PLUGINS}, and {NEEDED} is set: run `cargo xtask plugins rocksdb`"
+            std::env::var_os(needed).is_none(),
+            "{library} is not in {PLUGINS}, and {needed} is set: run `cargo xtask plugins {backend}`"
         );
-        println!("skipped: {library} is not in {PLUGINS}: run `cargo xtask plugins rocksdb`");
+        println!("skipped: {library} is not in {PLUGINS}: run `cargo xtask plugins {backend}`");
     }
     is_there
 }

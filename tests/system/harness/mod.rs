@@ -11,11 +11,11 @@ mod strace;
 mod text;
 
 pub(crate) use backends::{
-    COMPRESSED, FILES, FILES_AND_INLINE, HASTY_FILES, HEAP, ROCKSDB, ROCKSDB_LITTLE_MEMORY,
-    ROCKSDB_NO_MEMORY, Settings, WHOLE_FILES, has_rocksdb,
+    COMPRESSED, FILES, FILES_AND_INLINE, HASTY_FILES, HEAP, REDB, ROCKSDB, ROCKSDB_LITTLE_MEMORY,
+    ROCKSDB_NO_MEMORY, Settings, WHOLE_FILES, has_redb, has_rocksdb,
 };
 pub(crate) use checkpoints::{checkpoints_below, latest_checkpoint};
-pub(crate) use disk::Disk;
+pub(crate) use disk::{Disk, SmallDisk};
 pub(crate) use folder::{JobFolder, base_bytes, bytes_below, job_folders, longest_chain};
 pub(crate) use interrupted::Interrupted;
 pub(crate) use program::{Ended, Program, Running};

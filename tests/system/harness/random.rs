@@ -18,6 +18,11 @@ impl Random {
         Self(seed)
     }
 
+    /// The sequence of a seed.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// SplitMix64 (Steele, Lea and Flood, 2014).
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -1,8 +1,8 @@
 //! Where the databases lie: what a killed process leaves there, and a disk that is full.
 
-use crate::faults_of_storage::{SmallDisk, assert_output, paced_program};
+use crate::faults_of_storage::{assert_output, paced_program};
 use crate::harness::{
-    JobFolder, ROCKSDB, ROCKSDB_NO_MEMORY, Random, Running, Settings, has_rocksdb, job_folders,
+    JobFolder, ROCKSDB, ROCKSDB_NO_MEMORY, Random, Running, Settings, SmallDisk, has_rocksdb, job_folders,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -93,7 +93,7 @@ fn outlives_a_full_disk(name: &str, settings: Settings) {
         println!("skipped: nothing can be mounted here");
         return;
     };
-    let disk = disk.0.path();
+    let disk = disk.path();
     let folder = tempfile::tempdir().unwrap();
     let mut random = Random::of_test(name);
     let program = paced_program(folder.path(), settings, &mut random, 1500)

@@ -3,6 +3,7 @@
 //! The backend comes out of its library, which `cargo xtask plugins` builds; these tests are left out where there is none. With the cargo feature `rocksdb` it is
 //! linked into the programs instead.
 
+mod backlogs;
 mod folders;
 mod kill_loops;
 #[cfg(feature = "rocksdb")]

@@ -1,6 +1,7 @@
 //! Savepoints: taken of running jobs, by the program and from outside, and what is started from them.
 
 mod in_process;
+mod matrix;
 mod programs;
 mod refusals;
 
@@ -16,13 +17,13 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(100);
 
 /// Asks the job that watches `control` for a savepoint in `target`.
-fn ask(control: &Path, target: &Path, request: Request) -> millpond_engine::Result<PathBuf> {
+pub(crate) fn ask(control: &Path, target: &Path, request: Request) -> millpond_engine::Result<PathBuf> {
     let target = Some(target.to_str().unwrap().to_owned());
     control::request(control, &Request { target, ..request }, PATIENCE)
 }
 
 /// The folder that a job below `folder` is to watch. It is there before the job is, so that the job can be asked at once.
-fn control_below(folder: &Path) -> PathBuf {
+pub(crate) fn control_below(folder: &Path) -> PathBuf {
     let control = folder.join("control");
     fs::create_dir_all(&control).unwrap();
     control
@@ -42,7 +43,7 @@ fn savepoints(target: &Path) -> Vec<PathBuf> {
 
 /// That a savepoint is whole, byte for byte, and has all its files in its own folder, and nothing else is there.
 #[track_caller]
-fn assert_self_contained(savepoint: &Path) -> CheckpointMetadata {
+pub(crate) fn assert_self_contained(savepoint: &Path) -> CheckpointMetadata {
     let stored =
         millpond_engine::checkpoint::metadata::read_file(&savepoint.join(CheckpointPaths::METADATA)).unwrap();
     assert!(stored.is_savepoint);
@@ -77,7 +78,7 @@ fn copied(savepoint: &Path, to: &Path) -> PathBuf {
 }
 
 /// Gives a folder another name in another place; returns it.
-fn moved(folder: &Path, to: &Path) -> PathBuf {
+pub(crate) fn moved(folder: &Path, to: &Path) -> PathBuf {
     fs::create_dir_all(to).unwrap();
     let new = to.join(format!("moved-{}", fs::read_dir(to).unwrap().count()));
     fs::rename(folder, &new).unwrap();

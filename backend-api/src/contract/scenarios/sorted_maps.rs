@@ -157,3 +157,158 @@ pub(crate) fn many_timers_fire_from_the_front_in_order(suite: &Suite) {
     }
     opened.close();
 }
+
+/// Timers, each with a value, by group and time.
+type Due = BTreeMap<Address, Vec<u8>>;
+
+fn timer(group: u16, time: u64) -> Address {
+    Address::of_group(group).at(time.to_be_bytes())
+}
+
+/// Fires timers from the front, registers new ones before, between and behind those that there are, and deletes some, in the subtask's range.
+#[track_caller]
+fn go_on(opened: &mut Opened, timers: StateId, due: &mut Due, steps: usize, random: &mut Random) {
+    let groups: Vec<u16> = opened.range().iter().map(|group| group.0).collect();
+    for _ in 0..steps {
+        let group = groups[random.below(groups.len())];
+        let at = timer(group, random.word() % 100_000);
+        match random.below(10) {
+            0..=3 => {
+                let limit = 1 + random.below(2);
+                let first = opened.scan(timers, &Address::of_group(group), b"", limit);
+                let expected: Vec<_> = due
+                    .range(Address::of_group(group)..)
+                    .take_while(|(at, _)| at.group == group)
+                    .take(limit)
+                    .map(|(at, value)| (at.map_key.clone(), value.clone()))
+                    .collect();
+                assert_eq!(first, expected, "the first of group {group}");
+                for (map_key, _) in first {
+                    let at = Address::of_group(group).at(map_key);
+                    assert!(opened.delete(timers, &at));
+                    due.remove(&at);
+                }
+            }
+            4..=7 => {
+                let len = random.below(12);
+                let value = random.bytes(len);
+                opened.put(timers, &at, &value);
+                due.insert(at, value);
+            }
+            8 => assert_eq!(opened.delete(timers, &at), due.remove(&at).is_some()),
+            _ => assert_eq!(opened.get(timers, &at).as_ref(), due.get(&at)),
+        }
+    }
+    assert_eq!(
+        opened.count(timers),
+        due.keys().filter(|at| groups.contains(&at.group)).count() as u64
+    );
+}
+
+/// Requires that the subtask has the timers of its range in their order.
+#[track_caller]
+fn check_all(opened: &mut Opened, timers: StateId, due: &Due) {
+    for group in opened.range().iter() {
+        let of_group = |at: &Address| at.group == group.0;
+        let expected: Vec<_> = due.iter().filter(|(at, _)| of_group(at)).collect();
+        let found = opened.scan(timers, &Address::of_group(group.0), b"", 0);
+        let found: Vec<_> = found
+            .into_iter()
+            .map(|(map_key, value)| (Address::of_group(group.0).at(map_key), value))
+            .collect();
+        assert!(
+            found
+                .iter()
+                .map(|(at, value)| (at, value))
+                .eq(expected.iter().copied())
+        );
+        // From the middle, some of them.
+        let from = timer(group.0, 50_000);
+        let rest = opened.scan(timers, &from, &80_000_u64.to_be_bytes(), 20);
+        let within = due.range(from..timer(group.0, 80_000)).take(20);
+        assert!(
+            rest.iter()
+                .map(|(map_key, value)| (map_key, value))
+                .eq(within.map(|(at, value)| (&at.map_key, value)))
+        );
+    }
+}
+
+/// Some thousand timers in the groups of `opened`.
+fn fill(opened: &mut Opened, timers: StateId, due: &mut Due, random: &mut Random) {
+    let groups: Vec<u16> = opened.range().iter().map(|group| group.0).take(3).collect();
+    for _ in 0..4_000 {
+        let at = timer(groups[random.below(groups.len())], random.word() % 100_000);
+        opened.put(timers, &at, b"first");
+        due.insert(at, b"first".to_vec());
+    }
+}
+
+pub(crate) fn large_maps_keep_their_order_over_restores_and_ranges(suite: &Suite) {
+    let storage = suite.storage();
+    let mut random = suite.random();
+    let mut due = Due::new();
+    let mut opened = suite.restored(&storage, Shape::ALONE, &[]);
+    let timers = opened.register("timers", StateKind::SortedMap, 0);
+    fill(&mut opened, timers, &mut due, &mut random);
+    let mut handles = opened.snapshot(&storage);
+    opened.close();
+    for (round, parallelism) in (1..).zip([1, 3, 2, 1]) {
+        let mut next = Vec::new();
+        for shape in Shape::all(parallelism) {
+            let mut opened = suite
+                .restored(&storage, shape, &handles)
+                .counting_from(10 * round);
+            let timers = opened.register("timers", StateKind::SortedMap, 0);
+            go_on(&mut opened, timers, &mut due, 300, &mut random);
+            opened.snapshot(&storage);
+            go_on(&mut opened, timers, &mut due, 300, &mut random);
+            check_all(&mut opened, timers, &due);
+            next.extend(match round {
+                2 => opened.begin_canonical().write(&storage),
+                _ => opened.snapshot(&storage),
+            });
+            opened.close();
+        }
+        handles = next;
+    }
+    let mut restored = suite.restored(&storage, Shape::ALONE, &handles);
+    let timers = restored.register("timers", StateKind::SortedMap, 0);
+    check_all(&mut restored, timers, &due);
+    restored.close();
+}
+
+pub(crate) fn large_maps_keep_their_order_when_memory_runs_out(suite: &Suite) {
+    let storage = suite.storage();
+    let mut random = suite.random();
+    let mut due = Due::new();
+    let mut opened = suite.restored(&storage, Shape::ALONE, &[]);
+    let timers = opened.register("timers", StateKind::SortedMap, 0);
+    let ballast = opened.register("ballast", StateKind::Value, 0);
+    fill(&mut opened, timers, &mut due, &mut random);
+    for round in 0..6_u32 {
+        // For whoever has little memory.
+        for number in 0..500_u32 {
+            let at = Address::new((round * 500 + number).to_le_bytes());
+            opened.put(ballast, &at, &[7; 400]);
+        }
+        go_on(&mut opened, timers, &mut due, 300, &mut random);
+        if round % 3 == 1 {
+            let snapshot = opened.begin_snapshot();
+            go_on(&mut opened, timers, &mut due, 100, &mut random);
+            snapshot.write(&storage);
+        }
+    }
+    check_all(&mut opened, timers, &due);
+    let handles = opened.snapshot(&storage);
+    assert_eq!(opened.clear_map(timers, &Address::of_group(1)), {
+        let of_group = due.keys().filter(|at| at.group == 1);
+        of_group.count() as u64
+    });
+    assert_eq!(opened.scan(timers, &Address::of_group(1), b"", 1), []);
+    opened.close();
+    let mut restored = suite.restored(&storage, Shape::ALONE, &handles);
+    let timers = restored.register("timers", StateKind::SortedMap, 0);
+    check_all(&mut restored, timers, &due);
+    restored.close();
+}

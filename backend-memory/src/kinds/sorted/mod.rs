@@ -3,21 +3,26 @@
 //! A snapshot shares the sequence; the first write after it copies the list of chunks, and then each chunk that is written. Timers live
 //! here, one map a group under the empty key.
 //!
-//! What lies below is brought in whole, group by group, when a group is used: a scan needs one order over everything. A group goes whole as
-//! well, when it is evicted.
+//! What lies below in mapped files is brought in whole, group by group, when a group is used: a scan needs one order over everything. Over a database
+//! it is fetched a part at a time (`cached`): whoever looks at the front of a map, as for the first timers, finds it in the table, and every few hundred of them
+//! cost one look at the database.
 
+mod cached;
 mod chunk;
 mod run;
+mod window;
 
 pub use chunk::{Chunk, Mark};
 pub use run::Run;
 
+use super::below::Below;
 use super::{Counters, Deletions, FrozenGroup};
 use crate::lower::LowerLayer;
 pub(super) use chunk::Address;
 use millpond_backend_api::canonical::EntryShape;
 use millpond_backend_api::{BackendResult, Cell, Entry, KeyGroup, KeyGroupRange};
 use std::sync::Arc;
+use window::Windows;
 
 const SHAPE: EntryShape = EntryShape {
     width: 0,
@@ -33,7 +38,7 @@ pub struct SortedState {
     first: KeyGroup,
     groups: Vec<Group>,
     counters: Vec<Counters>,
-    lower: LowerLayer,
+    below: Below,
     deletions: Deletions,
     epoch: u32,
 }
@@ -45,8 +50,8 @@ struct Group {
     deleted: Arc<Run>,
     /// The epoch up to which deletions were forgotten.
     forgotten: u32,
-    /// Everything is below only.
-    below: bool,
+    /// What is known of the maps, where something lies only below.
+    windows: Windows,
 }
 
 fn encoded_bytes(address: &Address<'_>, value: usize) -> u64 {
@@ -66,26 +71,23 @@ impl SortedState {
             first: range.first,
             groups: range.iter().map(|_| Group::default()).collect(),
             counters: vec![Counters::default(); range.len()],
-            lower: None,
+            below: Below::nothing(range),
             deletions: Deletions::default(),
             epoch,
         }
     }
 
     pub(super) fn put_over(&mut self, lower: LowerLayer, counters: Vec<Counters>) {
-        for (group, counters) in self.groups.iter_mut().zip(&counters) {
-            group.below = lower.is_some() && counters.cells > 0;
-        }
+        self.below.put_over(lower, &counters);
         self.counters = counters;
-        self.lower = lower;
     }
 
     pub(super) fn lower(&self) -> &LowerLayer {
-        &self.lower
+        self.below.layer()
     }
 
     pub(super) fn replace_lower(&mut self, lower: LowerLayer) {
-        self.lower = lower;
+        self.below.replace(lower);
     }
 
     pub(super) fn deletions_mut(&mut self) -> &mut Deletions {
@@ -111,25 +113,21 @@ impl SortedState {
             .sum()
     }
 
-    /// Brings in what lies below a group, if that was not done.
+    /// Brings in what lies below a group, if that was not done, unless it is fetched a part at a time.
     fn bring_in(&mut self, index: usize) -> BackendResult<()> {
-        let (Some(group), Some(lower)) = (self.groups.get_mut(index), &self.lower) else {
-            return Ok(());
-        };
-        if !group.below {
+        if self.below.is_costly() {
             return Ok(());
         }
-        let mut run = Run::default();
+        let (Some((layer, number)), Some(group)) = (self.below.layer_of(index), self.groups.get_mut(index))
+        else {
+            return Ok(());
+        };
         let mark = Mark {
             epoch: self.deletions.below,
             stored: true,
         };
-        lower.visit(super::group_at(self.first, index), &mut |entry| {
-            run.put(&Address::of_entry(&entry), entry.value, mark);
-            Ok(())
-        })?;
-        group.run = Arc::new(run);
-        group.below = false;
+        group.run = Arc::new(cached::whole_run(&**layer, number, mark)?);
+        self.below.set_missing(index, 0);
         Ok(())
     }
 
@@ -139,8 +137,30 @@ impl SortedState {
     /// Those of the lower layer, as for all calls.
     pub fn get(&mut self, group: usize, cell: &Cell<'_>) -> BackendResult<Option<&[u8]>> {
         self.bring_in(group)?;
+        let address = Address::of_cell(cell);
+        let hides = |group: &Group| group.hides(&address);
+        if !self.groups.get(group).is_some_and(hides) {
+            self.fetch(group, &address)?;
+        }
         let group = self.groups.get(group);
-        Ok(group.and_then(|group| group.run.get(&Address::of_cell(cell))))
+        Ok(group.and_then(|group| group.run.get(&address)))
+    }
+
+    /// Fetches an entry that the table neither has nor notes as deleted, if there is one.
+    fn fetch(&mut self, index: usize, address: &Address<'_>) -> BackendResult<()> {
+        let Some(value) = self.look_below(index, address)? else {
+            return Ok(());
+        };
+        address.check(value.len())?;
+        let mark = Mark {
+            epoch: self.deletions.below,
+            stored: true,
+        };
+        if let Some(group) = self.groups.get_mut(index) {
+            Arc::make_mut(&mut group.run).put(address, &value, mark);
+            self.below.took(index);
+        }
+        Ok(())
     }
 
     /// Sets the value of a cell.
@@ -151,16 +171,27 @@ impl SortedState {
         let address = Address::of_cell(cell);
         address.check(value.len())?;
         self.bring_in(group)?;
-        if let (Some(group), Some(counters)) = (self.groups.get_mut(group), self.counters.get_mut(group)) {
+        let index = group;
+        let hides = |group: &Group| group.hides(&address);
+        let before = if self.groups.get(index).is_some_and(hides) {
+            None
+        } else {
+            self.look_below(index, &address)?.map(|value| value.len())
+        };
+        if let (Some(group), Some(counters)) = (self.groups.get_mut(index), self.counters.get_mut(index)) {
             let noted = group.deleted.find(&address);
             let mark = Mark {
                 epoch: self.epoch,
-                stored: noted.is_some(),
+                stored: noted.is_some() || before.is_some(),
             };
             if let Some(noted) = noted {
                 Arc::make_mut(&mut group.deleted).delete(noted);
             }
-            if let Some(before) = Arc::make_mut(&mut group.run).put(&address, value, mark) {
+            if before.is_some() {
+                self.below.took(index);
+            }
+            let in_table = Arc::make_mut(&mut group.run).put(&address, value, mark);
+            if let Some(before) = in_table.or(before) {
                 counters.remove(encoded_bytes(&address, before));
             }
             counters.add(encoded_bytes(&address, value.len()));
@@ -175,22 +206,40 @@ impl SortedState {
     pub fn delete(&mut self, group: usize, cell: &Cell<'_>) -> BackendResult<bool> {
         self.bring_in(group)?;
         let address = Address::of_cell(cell);
-        let (Some(group), Some(counters)) = (self.groups.get_mut(group), self.counters.get_mut(group)) else {
+        let hides = |group: &Group| group.hides(&address);
+        if self.groups.get(group).is_some_and(hides) {
+            return Ok(self.remove(group, &address, None));
+        }
+        let Some(below) = self.look_below(group, &address)?.map(|value| value.len()) else {
             return Ok(false);
+        };
+        Ok(self.remove(group, &address, Some(below)))
+    }
+
+    /// Removes the entry at `address` from the table, or notes that it is deleted if it lies only below, with a value of `below` bytes. Whether it
+    /// was there.
+    fn remove(&mut self, index: usize, address: &Address<'_>, below: Option<usize>) -> bool {
+        let (Some(group), Some(counters)) = (self.groups.get_mut(index), self.counters.get_mut(index)) else {
+            return false;
         };
         // Looked for first: what is not there must not cost a copy of what is shared.
-        let Some(place) = group.run.find(&address) else {
-            return Ok(false);
+        let place = group.run.find(address);
+        let in_table = place.and_then(|place| Arc::make_mut(&mut group.run).delete(place));
+        let (len, mark) = match (in_table, below) {
+            (Some(found), _) => found,
+            (None, Some(len)) => {
+                self.below.took(index);
+                let (epoch, stored) = (self.epoch, true);
+                (len, Mark { epoch, stored })
+            }
+            (None, None) => return false,
         };
-        let Some((len, mark)) = Arc::make_mut(&mut group.run).delete(place) else {
-            return Ok(false);
-        };
-        counters.remove(encoded_bytes(&address, len));
+        counters.remove(encoded_bytes(address, len));
         let mark = mark.changed(self.epoch);
         if self.deletions.keep && mark.stored {
-            group.note_deletion(&address, mark, self.deletions.forgettable());
+            group.note_deletion(address, mark, self.deletions.forgettable());
         }
-        Ok(true)
+        true
     }
 
     /// Calls `each` with the entries of the map at (key, namespace) of `cell` from its map key to `to` (not included; empty: to the
@@ -207,10 +256,13 @@ impl SortedState {
         mut each: impl FnMut(Entry<'_>),
     ) -> BackendResult<()> {
         self.bring_in(group)?;
+        let from = Address::of_cell(cell);
+        if !self.fetch_front(group, &from, to, limit)? {
+            return self.scan_both(group, &from, to, limit, &mut each);
+        }
         let Some(group) = self.groups.get(group) else {
             return Ok(());
         };
-        let from = Address::of_cell(cell);
         let entries = group
             .run
             .iter_from(&from)
@@ -232,47 +284,43 @@ impl SortedState {
     /// As for [`get`](Self::get).
     pub fn clear(&mut self, group: usize, cell: &Cell<'_>) -> BackendResult<u64> {
         let whole = cell.with_map_key(&[]);
-        let mut map_keys: Vec<Vec<u8>> = Vec::new();
+        let mut entries: Vec<(Vec<u8>, usize)> = Vec::new();
         self.scan(group, &whole, &[], usize::MAX, |entry| {
-            map_keys.push(entry.map_key.to_vec());
+            entries.push((entry.map_key.to_vec(), entry.value.len()));
         })?;
-        for map_key in &map_keys {
-            self.delete(group, &cell.with_map_key(map_key))?;
+        for (map_key, len) in &entries {
+            // What lies below was seen, and need not be asked for again.
+            let address = Address::of_cell(&cell.with_map_key(map_key));
+            self.remove(group, &address, Some(*len));
         }
-        Ok(map_keys.len() as u64)
+        Ok(entries.len() as u64)
     }
 
-    pub(super) fn visit(&mut self, group: KeyGroup, each: impl FnMut(Entry<'_>)) -> BackendResult<()> {
+    pub(super) fn visit(&mut self, group: KeyGroup, mut each: impl FnMut(Entry<'_>)) -> BackendResult<()> {
         let index = group.index().wrapping_sub(self.first.index());
         self.bring_in(index)?;
-        if let Some(group) = self.groups.get(index) {
-            group.run.iter().for_each(each);
-        }
-        Ok(())
-    }
-
-    /// Drops a group that is clean up to the epoch `up_to`, all of it: some of an order is no order.
-    pub(super) fn evict(&mut self, group: usize, up_to: u32) -> usize {
-        let (Some(group), Some(counters)) = (self.groups.get_mut(group), self.counters.get(group)) else {
-            return 0;
+        let Some(of_group) = self.groups.get(index) else {
+            return Ok(());
         };
-        if group.below || !group.is_clean(up_to) {
-            return 0;
-        }
-        let bytes = group.bytes();
-        *group = Group {
-            below: counters.cells > 0,
-            ..Group::default()
+        of_group.run.iter().for_each(&mut each);
+        let Some((layer, _)) = self.below.layer_of(index) else {
+            return Ok(());
         };
-        bytes
+        layer.visit(group, &mut |entry| {
+            if !of_group.hides(&Address::of_entry(&entry)) {
+                each(entry);
+            }
+            Ok(())
+        })
     }
 
     pub(super) fn freeze(&mut self) -> Vec<FrozenGroup> {
         self.epoch = self.epoch.wrapping_add(1);
-        let groups = self.groups.iter();
+        let groups = self.groups.iter().enumerate();
         groups
-            .map(|group| {
-                if group.below {
+            .map(|(index, group)| {
+                let is_empty = group.run.is_empty() && group.deleted.is_empty();
+                if is_empty && self.below.layer_of(index).is_some() {
                     FrozenGroup::Below
                 } else {
                     FrozenGroup::Sorted {
@@ -286,11 +334,6 @@ impl SortedState {
 }
 
 impl Group {
-    /// Whether nothing was changed after the epoch `up_to`, deletions included.
-    fn is_clean(&self, up_to: u32) -> bool {
-        self.run.newest().max(self.deleted.newest()) <= up_to
-    }
-
     fn bytes(&self) -> usize {
         self.run.bytes() + self.deleted.bytes()
     }

@@ -173,17 +173,21 @@ impl Run {
             .map(|(entry, _)| entry)
     }
 
-    /// The latest epoch in which an entry was changed, or later.
-    pub(super) fn newest(&self) -> u32 {
-        let chunks = self.chunks.iter();
-        chunks.map(|chunk| chunk.newest()).max().unwrap_or(0)
-    }
-
     /// A run of the entries that were changed after the epoch `since`.
     pub(super) fn after(&self, since: u32) -> Self {
+        self.only(|mark| mark.epoch > since)
+    }
+
+    /// The entries with their marks, in order.
+    pub(super) fn iter_marked(&self) -> impl Iterator<Item = (Entry<'_>, Mark)> {
+        self.chunks.iter().flat_map(|chunk| chunk.iter_marked())
+    }
+
+    /// A run of the entries that `keep` wants, which is asked in order.
+    pub(super) fn only(&self, mut keep: impl FnMut(&Mark) -> bool) -> Self {
         let mut run = Self::default();
-        for (entry, mark) in self.chunks.iter().flat_map(|chunk| chunk.iter_marked()) {
-            if mark.epoch > since {
+        for (entry, mark) in self.iter_marked() {
+            if keep(&mark) {
                 run.put(&Address::of_entry(&entry), entry.value, mark);
             }
         }

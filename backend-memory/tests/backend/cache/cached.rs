@@ -136,7 +136,8 @@ impl Cached {
     /// The database takes over what a snapshot has; returns where something was changed. The tables do not know yet.
     pub(crate) fn ingest(&mut self, pending: &Pending) -> BTreeSet<Address> {
         let first = all_groups().first;
-        let changed = self.database.ingest(&pending.state, first, self.ingested);
+        let since = self.ingested;
+        let changed = self.database.ingest(&pending.state, first, since, pending.to);
         self.ingested = pending.to;
         changed
     }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// (key, namespace, map key).
 pub(crate) type Address = (Vec<u8>, Vec<u8>, Vec<u8>);
@@ -31,6 +31,8 @@ pub(crate) struct Database {
     pub(crate) fails: AtomicBool,
     /// Gives one byte too many.
     pub(crate) is_damaged: AtomicBool,
+    /// The epoch up to which it has everything.
+    up_to: AtomicU32,
 }
 
 fn address_of(entry: &Entry<'_>) -> Address {
@@ -59,8 +61,14 @@ impl Database {
         std::mem::take(&mut self.asked.lock().unwrap())
     }
 
-    /// Takes over what was changed after the epoch `since`; returns where.
-    pub(crate) fn ingest(&self, state: &FrozenState, first: KeyGroup, since: u32) -> BTreeSet<Address> {
+    /// Takes over what was changed after the epoch `since` and up to `to`; returns where.
+    pub(crate) fn ingest(
+        &self,
+        state: &FrozenState,
+        first: KeyGroup,
+        since: u32,
+        to: u32,
+    ) -> BTreeSet<Address> {
         let mut changed_at = BTreeSet::new();
         let mut entries = self.entries.lock().unwrap();
         for (index, frozen) in state.groups.iter().enumerate() {
@@ -74,7 +82,11 @@ impl Database {
                         before = Some(address.clone());
                     }
                     assert!(changed_at.insert(address.clone()), "{address:?} comes twice");
-                    if changed.deleted {
+                    if let Some(appended) = changed.appended {
+                        assert!(!appended.is_empty() && changed.entry.value.is_empty());
+                        let list = entries.entry((group, address)).or_default();
+                        appended.iter().for_each(|bytes| list.extend_from_slice(bytes));
+                    } else if changed.deleted {
                         entries.remove(&(group, address));
                     } else {
                         entries.insert((group, address), changed.entry.value.to_vec());
@@ -83,6 +95,7 @@ impl Database {
                 })
                 .unwrap();
         }
+        self.up_to.store(to, Ordering::Relaxed);
         changed_at
     }
 
@@ -153,6 +166,19 @@ impl Lower for Database {
 
     fn is_costly(&self) -> bool {
         true
+    }
+
+    fn takes_suffixes(&self) -> bool {
+        true
+    }
+
+    fn may_have(&self, group: KeyGroup, parts: &Parts<'_>) -> bool {
+        // As a filter, it is wrong about some keys.
+        parts.key.len().is_multiple_of(2) || self.find(group, parts).is_some()
+    }
+
+    fn get_as_of(&self, group: KeyGroup, parts: &Parts<'_>) -> BackendResult<(Option<Cow<'_, [u8]>>, u32)> {
+        Ok((self.get(group, parts)?, self.up_to.load(Ordering::Relaxed)))
     }
 
     fn visit_map(&self, group: KeyGroup, map: &Parts<'_>, each: &mut VisitEntry<'_>) -> BackendResult<()> {

@@ -4,3 +4,4 @@ mod cached;
 mod database;
 mod model;
 mod questions;
+mod timers;

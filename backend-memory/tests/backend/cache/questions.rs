@@ -308,3 +308,67 @@ fn owners_can_evict_after_each_batch_and_now_and_then_between_other_calls() {
         .unwrap();
     assert_eq!(cached.batches_ended(), 5);
 }
+
+/// A list at `number` that is appended to.
+fn append(cached: &mut Cached, number: u8, element: &[u8]) {
+    let (state, k) = (cached.state, key(number));
+    cached.keyed.append(state, &cell(&k), element).unwrap();
+}
+
+#[test]
+fn appending_to_lists_that_lie_below_asks_nothing_and_hands_on_what_was_appended() {
+    let mut cached = Cached::new(StateKind::List, 0, &cells(0..10, &[], b"stored "));
+    for round in 0..3 {
+        append(&mut cached, 1, b"a");
+        append(&mut cached, 1, b"b");
+        // What is hinted at is not asked for, as long as nobody reads.
+        cached.prefetch(&keys(&[2, 3]));
+        append(&mut cached, 2, b"c");
+        let pending = cached.freeze();
+        // Again before the database has it, and between that and the news of it.
+        append(&mut cached, 1, b"d");
+        cached.ingest(&pending);
+        append(&mut cached, 1, b"e");
+        cached.tell();
+        append(&mut cached, 1, b"f");
+        assert_eq!(cached.database.asked(), Asked::default(), "{round}");
+        if round == 1 {
+            cached.flush();
+            assert!(cached.evict() > 0);
+        }
+    }
+    let expected = b"stored abdefabdefabdef".to_vec();
+    assert_eq!(cached.get(&cell(&key(1))), Some(expected.clone()));
+    assert_eq!(cached.database.asked(), gets(1));
+    assert_eq!(cached.get(&cell(&key(1))), Some(expected));
+    assert_eq!(cached.get(&cell(&key(2))), Some(b"stored ccc".to_vec()));
+    assert_eq!(cached.database.asked(), gets(1));
+    cached.flush();
+    assert_eq!(
+        cached.database.content()[&(key(1), vec![], vec![])],
+        b"stored abdefabdefabdef"
+    );
+    assert_eq!(cached.keyed.len(cached.state).unwrap(), 10);
+}
+
+#[test]
+fn a_list_that_was_appended_to_is_whole_once_it_was_read_replaced_or_deleted() {
+    let mut cached = Cached::new(StateKind::List, 0, &cells(0..10, &[], b"stored "));
+    (1..=5).for_each(|number| append(&mut cached, number, b"a"));
+    assert_eq!(cached.get(&cell(&key(1))), Some(b"stored a".to_vec()));
+    let (state, keyed) = (cached.state, &mut cached.keyed);
+    keyed.put(state, &cell(&key(2)), b"new ").unwrap();
+    assert!(keyed.delete(state, &cell(&key(3))).unwrap());
+    assert!(keyed.delete(state, &cell(&key(4))).unwrap());
+    (1..=4).for_each(|number| append(&mut cached, number, b"b"));
+    cached.flush();
+    let content = cached.database.content();
+    let lists: Vec<&[u8]> = content.values().map(Vec::as_slice).take(7).collect();
+    let stored = &b"stored "[..];
+    assert_eq!(
+        lists,
+        [stored, b"stored ab", b"new b", b"b", b"b", b"stored a", stored]
+    );
+    assert!(cached.evict() > 0);
+    assert_eq!(cached.content().len(), 10);
+}

@@ -98,7 +98,11 @@ impl OperatorMetadata {
     #[must_use]
     pub fn has_state(&self) -> bool {
         self.subtasks.iter().any(|subtask| {
-            !subtask.keyed.is_empty() || subtask.operator_state.iter().any(|state| !state.items.is_empty())
+            !subtask.keyed.is_empty()
+                || subtask
+                    .operator_state
+                    .iter()
+                    .any(|state| !state.offsets.is_empty())
         })
     }
 }

@@ -1,7 +1,9 @@
 use super::*;
 use crate::checkpoint::{
-    FileLocation, FileRef, KeyedHandle, OperatorStateSnapshot, Redistribution, SubtaskSnapshot,
+    ElementOffsets, FileLocation, FileRef, KeyedHandle, OperatorStateSnapshot, Redistribution,
+    SubtaskSnapshot,
 };
+use crate::codec::CodecId;
 use proptest::prelude::*;
 use std::path::PathBuf;
 
@@ -24,10 +26,26 @@ fn sample() -> CheckpointMetadata {
         state_bytes: 200_000,
         new_bytes: 123_461,
     });
+    subtask.operator_state.push(OperatorStateSnapshot::inline(
+        "positions",
+        Redistribution::Split,
+        CodecId::of::<String>(),
+        [b"a".to_vec(), Vec::new()],
+    ));
     subtask.operator_state.push(OperatorStateSnapshot {
-        name: "positions".into(),
-        redistribution: Redistribution::Split,
-        items: vec![b"a".to_vec(), Vec::new()],
+        name: "rules".into(),
+        redistribution: Redistribution::Broadcast,
+        codec: CodecId::of::<(u64, u64)>(),
+        elements: FileRef {
+            location: FileLocation::File("chk-17/0011223344556677".into()),
+            size: 32_000,
+            crc32: 0xfeed_beef,
+            shared: false,
+        },
+        offsets: ElementOffsets::Even {
+            count: 2000,
+            width: 16,
+        },
     });
     subtask.finished = true;
     subtask.sync_ms = 0.5;

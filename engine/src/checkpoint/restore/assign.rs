@@ -2,7 +2,7 @@
 
 use super::redistribute;
 use crate::checkpoint::{
-    CheckpointMetadata, KeyedHandle, OperatorId, OperatorMetadata, OperatorStateSnapshot, StateDescription,
+    CheckpointMetadata, KeyedHandle, OperatorId, OperatorMetadata, OperatorStateShare, StateDescription,
 };
 use crate::{Error, ErrorKind, Result};
 use millpond_backend_api::KeyGroupRange;
@@ -30,7 +30,7 @@ pub struct SubtaskRestore {
     /// The handles whose key groups meet those of the subtask; a handle may hold more groups than the subtask owns.
     pub keyed: Vec<KeyedHandle>,
     /// Its share of the operator state.
-    pub operator_state: Vec<OperatorStateSnapshot>,
+    pub operator_state: Vec<OperatorStateShare>,
 }
 
 /// What one operator starts with.

@@ -154,8 +154,7 @@ pub(crate) fn with_absolute_paths(metadata: &CheckpointMetadata, base: &Path) ->
         .operators
         .iter_mut()
         .flat_map(|operator| &mut operator.subtasks);
-    let handles = subtasks.flat_map(|subtask| &mut subtask.keyed);
-    for file in handles.flat_map(|handle| &mut handle.files) {
+    for file in subtasks.flat_map(|subtask| subtask.files_mut()) {
         if let FileLocation::File(path) = &mut file.location {
             *path = base.join(&*path).display().to_string();
         }

@@ -1,14 +1,18 @@
 use super::*;
 use crate::ErrorKind;
 use crate::checkpoint::storage::{
-    CheckpointPaths, CheckpointStorage, FileStorage, FileStorageOptions, Scope, StreamHint, read_all,
+    CheckpointPaths, CheckpointStorage, FileStorage, FileStorageOptions, JobManagerStorage, Scope,
+    StreamHint, read_all,
 };
 use crate::checkpoint::{
     CheckpointId, CheckpointMetadata, CheckpointingMode, FileRef, JobId, KeyedHandle, OperatorId,
     OperatorMetadata, OperatorStateSnapshot, Redistribution, SubtaskSnapshot, metadata,
 };
+use crate::codec::CodecId;
 use std::fs;
 
+#[path = "tests/operator_state.rs"]
+mod operator_state;
 #[path = "tests/snapshots_on_disk.rs"]
 mod snapshots_on_disk;
 
@@ -35,11 +39,12 @@ fn operator(uid: &str, parallelism: u32, max_parallelism: u32, items: &[&[&str]]
                 ("union", Redistribution::Union),
                 ("broadcast", Redistribution::Broadcast),
             ] {
-                subtask.operator_state.push(OperatorStateSnapshot {
-                    name: name.into(),
+                subtask.operator_state.push(OperatorStateSnapshot::inline(
+                    name,
                     redistribution,
-                    items: own.iter().map(|item| item.as_bytes().to_vec()).collect(),
-                });
+                    CodecId::of::<String>(),
+                    own.iter().map(|item| item.as_bytes().to_vec()),
+                ));
             }
             subtask
         })
@@ -90,11 +95,13 @@ fn dealt(plan: &RestorePlan, uid: &str, name: &str) -> String {
                 .iter()
                 .find(|state| state.name == name)
                 .unwrap();
-            let items: Vec<_> = state
-                .items
-                .iter()
-                .map(|item| String::from_utf8(item.clone()).unwrap())
-                .collect();
+            let mut items = Vec::new();
+            let storage = JobManagerStorage::new(1024, 1024);
+            let read = state.read(&storage, &mut |item| {
+                items.push(String::from_utf8(item.to_vec()).unwrap());
+                Ok(())
+            });
+            read.unwrap();
             items.join(" ")
         })
         .collect();
@@ -107,7 +114,7 @@ fn operator_state_is_dealt_out_by_its_kind() {
     for (new, split, union, broadcast) in [
         (1, "a b c d", "a b c d", "a b c"),
         (2, "a b c|d", "a b c d|a b c d", "a b c|d"),
-        (3, "a d|b|c", "a b c d|a b c d|a b c d", "a b c|d|a b c"),
+        (3, "a b|c|d", "a b c d|a b c d|a b c d", "a b c|d|a b c"),
         (
             5,
             "a|b|c|d|",
@@ -125,32 +132,29 @@ fn operator_state_is_dealt_out_by_its_kind() {
 
 #[test]
 fn every_key_group_finds_its_owner_and_no_handle_is_given_without_need() {
-    for (old, new) in [(1, 1), (1, 4), (4, 1), (2, 3), (3, 2), (8, 3), (5, 128)] {
+    let id = OperatorId::new("op");
+    for old in 1..=128 {
         let snapshot = snapshot(vec![operator("op", old, 128, &[])]);
-        let plan = assign(&snapshot, &[plan("op", new, 128, false)], false).unwrap();
-        for group in 0..128u32 {
-            let (from, to) = (group * old / 128, group * new / 128);
-            let restored = plan.subtask(&OperatorId::new("op"), to).unwrap();
-            let covering: Vec<_> = restored
-                .keyed
-                .iter()
-                .filter(|handle| {
-                    (handle.key_groups.0..=handle.key_groups.1).contains(&u16::try_from(group).unwrap())
-                })
-                .collect();
-            assert_eq!(covering.len(), 1, "{old} -> {new}, group {group}");
-            assert_eq!(
-                covering[0].files[0],
-                FileRef::inline(format!("{from}").into_bytes())
-            );
-        }
-        for subtask in 0..new {
-            let restored = plan.subtask(&OperatorId::new("op"), subtask).unwrap();
-            let (first, last) = ((subtask * 128).div_ceil(new), ((subtask + 1) * 128 - 1) / new);
-            for handle in &restored.keyed {
-                let meets = u32::from(handle.key_groups.0) <= last && first <= u32::from(handle.key_groups.1);
-                assert!(meets, "{old} -> {new}, subtask {subtask}");
+        for new in 1..=128 {
+            let plan = assign(&snapshot, &[plan("op", new, 128, false)], false).unwrap();
+            let mut owned = 0;
+            for subtask in 0..new {
+                let handles = &plan.subtask(&id, subtask).unwrap().keyed;
+                let (first, last) = ((subtask * 128).div_ceil(new), ((subtask + 1) * 128 - 1) / new);
+                // One behind the other from below the first group to above the last one: each group is in one handle, and no handle is there for nothing.
+                let mut next = first * old / 128;
+                for handle in handles {
+                    assert_eq!(
+                        handle.files[0],
+                        FileRef::inline(format!("{next}").into_bytes()),
+                        "{old} -> {new}, subtask {subtask}"
+                    );
+                    next += 1;
+                }
+                assert_eq!(next, last * old / 128 + 1, "{old} -> {new}, subtask {subtask}");
+                owned += last + 1 - first;
             }
+            assert_eq!(owned, 128, "{old} -> {new}");
         }
     }
 }

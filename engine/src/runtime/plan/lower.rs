@@ -330,21 +330,25 @@ fn build_task<'scope>(
             let (source, rate) = (Arc::clone(source), *rate);
             Box::new(move |capabilities| source.task(task, operator, next, rate, ports, capabilities))
         }
-        NodeKind::Operator(_) => {
+        NodeKind::Operator(operator) => {
             let stage = stage(plan, head, edges)?;
-            let inputs = edges.inputs.remove(&head).unwrap_or_default();
+            let mut inputs = edges.inputs.remove(&head).unwrap_or_default();
             let upstream = edges.upstream.remove(&head).unwrap_or_default();
             let Some(first) = node.inputs.first() else {
                 return Ok(());
             };
             let types = Arc::clone(&first.types);
+            let pair = operator.pair();
+            let second = node.inputs.iter().position(|edge| edge.is_second);
+            let second = inputs.split_off(second.unwrap_or(inputs.len()));
             let ports = TaskPorts {
                 outlets,
                 commands: control.commands,
                 command_input: control.command_input,
             };
-            Box::new(move |capabilities| {
-                types.chain_task(task, stage, inputs, &upstream, ports, capabilities)
+            Box::new(move |capabilities| match pair {
+                Some(pair) => pair.chain_task(task, stage, [inputs, second], &upstream, ports, capabilities),
+                None => types.chain_task(task, stage, inputs, &upstream, ports, capabilities),
             })
         }
     };

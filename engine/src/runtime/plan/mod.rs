@@ -8,4 +8,4 @@ pub(crate) mod node;
 pub(crate) mod types;
 
 pub(crate) use node::{EdgePlan, EdgeRule, Node, NodeKind, OperatorNode, Plan, SourceNode, StageBuild};
-pub(crate) use types::{TypeOps, type_ops};
+pub(crate) use types::{PairOps, TypeOps, pair_ops, type_ops};

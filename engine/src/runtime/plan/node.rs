@@ -1,6 +1,6 @@
 //! The nodes of a plan.
 
-use super::types::{AnyStage, Schedule, TypeOps};
+use super::types::{AnyStage, PairOps, Schedule, TypeOps};
 use crate::Result;
 use crate::runtime::snapshot::OperatorName;
 use crate::runtime::source_task::SourcePorts;
@@ -57,6 +57,8 @@ pub(crate) struct EdgePlan {
     pub(crate) rule: EdgeRule,
     /// The records.
     pub(crate) types: Arc<dyn TypeOps>,
+    /// Whether it belongs to the second input of an operator that has two. Those of the first come before.
+    pub(crate) is_second: bool,
 }
 
 /// How records find their subtask, before parallelism is known.
@@ -90,6 +92,10 @@ pub(crate) trait OperatorNode: Send + Sync {
     fn output(&self) -> Arc<dyn TypeOps>;
     /// The operator of one subtask.
     fn stage(&self, build: StageBuild) -> Result<AnyStage>;
+    /// The types of its inputs, if it has two.
+    fn pair(&self) -> Option<Arc<dyn PairOps>> {
+        None
+    }
     /// A check of sinks before a start that is no restore.
     fn check_fresh_start(&self) -> Result<()> {
         Ok(())

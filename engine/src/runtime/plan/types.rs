@@ -2,9 +2,10 @@
 
 use crate::api::Data;
 use crate::runtime::chain_task::{ChainTask, TaskPorts};
+use crate::runtime::inputs::{OneInput, TwoInputs};
 use crate::runtime::port::{PortStage, Prepare};
 use crate::runtime::shape::{EdgeShape, InputEdge, OperatorShape};
-use crate::runtime::stage::{Next, Stage};
+use crate::runtime::stage::{CoStage, Next, Stage};
 use crate::runtime::stages::{Side, TypedSide};
 use crate::runtime::task::TaskContext;
 use crate::runtime::time::Time;
@@ -20,6 +21,9 @@ pub(crate) type Schedule = Box<dyn FnMut(&[MutableAntichain<Time>]) -> bool>;
 
 /// A stage of some type: a `Box<dyn Stage<T>>`.
 pub(crate) type AnyStage = Box<dyn Any>;
+
+/// Inputs of some type, each with its number: `Box<dyn InputEdge<T>>`.
+pub(crate) type AnyInputs = Vec<(usize, Box<dyn Any>)>;
 
 /// The two ends of an edge between tasks.
 pub(crate) struct Connected {
@@ -51,7 +55,7 @@ pub(crate) trait TypeOps: Send + Sync {
         &self,
         task: TaskContext,
         stage: AnyStage,
-        inputs: Vec<(usize, Box<dyn Any>)>,
+        inputs: AnyInputs,
         upstream: &[u32],
         ports: TaskPorts,
         capabilities: Vec<Capability<Time>>,
@@ -83,6 +87,50 @@ fn stages<T: Data>(stages: Vec<AnyStage>) -> Result<Next<T>> {
         .map(expect::<Box<dyn Stage<T>>>)
         .collect::<Result<Vec<_>>>()?;
     Ok(Next::new(stages))
+}
+
+fn edges<T: Data>(inputs: AnyInputs) -> Result<Vec<(usize, Box<dyn InputEdge<T>>)>> {
+    inputs
+        .into_iter()
+        .map(|(number, input)| Ok((number, expect::<Box<dyn InputEdge<T>>>(input)?)))
+        .collect()
+}
+
+/// What the plan does with the two inputs of an operator without knowing their types.
+pub(crate) trait PairOps: Send + Sync {
+    /// The task of a chain that begins with `stage`, a `Box<dyn CoStage<A, B>>`.
+    fn chain_task(
+        &self,
+        task: TaskContext,
+        stage: AnyStage,
+        inputs: [AnyInputs; 2],
+        upstream: &[u32],
+        ports: TaskPorts,
+        capabilities: Vec<Capability<Time>>,
+    ) -> Result<Schedule>;
+}
+
+/// The operations on inputs of records of type `A` and of type `B`.
+pub(crate) fn pair_ops<A: Data, B: Data>() -> Arc<dyn PairOps> {
+    Arc::new(Typed::<(A, B)>(PhantomData))
+}
+
+impl<A: Data, B: Data> PairOps for Typed<(A, B)> {
+    fn chain_task(
+        &self,
+        task: TaskContext,
+        stage: AnyStage,
+        inputs: [AnyInputs; 2],
+        upstream: &[u32],
+        ports: TaskPorts,
+        capabilities: Vec<Capability<Time>>,
+    ) -> Result<Schedule> {
+        let stage = expect::<Box<dyn CoStage<A, B>>>(stage)?;
+        let [first, second] = inputs;
+        let inputs = TwoInputs::new(stage, edges::<A>(first)?, edges::<B>(second)?);
+        let mut task = ChainTask::new(task, inputs, upstream, ports, capabilities);
+        Ok(Box::new(move |frontiers| task.schedule(frontiers)))
+    }
 }
 
 impl<T: Data> TypeOps for Typed<T> {
@@ -117,17 +165,15 @@ impl<T: Data> TypeOps for Typed<T> {
         &self,
         task: TaskContext,
         stage: AnyStage,
-        inputs: Vec<(usize, Box<dyn Any>)>,
+        inputs: AnyInputs,
         upstream: &[u32],
         ports: TaskPorts,
         capabilities: Vec<Capability<Time>>,
     ) -> Result<Schedule> {
         let stage = expect::<Box<dyn Stage<T>>>(stage)?;
-        let inputs = inputs
-            .into_iter()
-            .map(|(number, input)| Ok((number, expect::<Box<dyn InputEdge<T>>>(input)?)))
-            .collect::<Result<Vec<_>>>()?;
-        let mut task = ChainTask::new(task, stage, inputs, upstream, ports, capabilities);
+        let inputs = edges::<T>(inputs)?;
+        let inputs = OneInput::new(stage, inputs);
+        let mut task = ChainTask::new(task, inputs, upstream, ports, capabilities);
         Ok(Box::new(move |frontiers| task.schedule(frontiers)))
     }
 }

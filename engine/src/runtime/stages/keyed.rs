@@ -1,6 +1,7 @@
 //! Functions with keyed state, as a stage.
 
 use super::keyed_storage::{StorageSink, keyed_handle, restore_handles};
+use super::operator_state::{failed_to_open, open_operator_state, write_operator_state};
 use super::outputs::Outputs;
 use crate::api::{Data, TimestampMs, WATERMARK_MIN};
 use crate::backend::adapter::OpenSubtask;
@@ -11,7 +12,10 @@ use crate::runtime::port::Prepare;
 use crate::runtime::snapshot::{OperatorName, SnapshotContext};
 use crate::runtime::stage::{Stage, StageControl};
 use crate::runtime::task::{TaskContext, now_ms};
-use crate::state::{DueTimer, Hasher, KeyedContext, StateCodec, StateRegistry, TimerDomain};
+use crate::state::{
+    DueTimer, FunctionInitializationContext, FunctionSnapshotContext, Hasher, KeyedContext, StateCodec,
+    StateRegistry, TimerDomain,
+};
 use crate::{Error, ErrorKind, Result, codec};
 use millpond_backend_api::{CheckpointEvent, KeyGroupRange, StateDescriptor};
 use std::marker::PhantomData;
@@ -42,28 +46,42 @@ fn key_width(shape: &TypeShape) -> Option<usize> {
     shape.fixed_width().filter(|width| *width > 0)
 }
 
-/// What a keyed operator does with records and timers; the [`KeyedStage`] around it has everything else that keyed state needs.
+/// What a keyed operator does apart from taking records; the [`KeyedStage`] around it has everything else that keyed state needs. `T` is what it reads: the
+/// type of its records, or of those of both inputs.
 pub(crate) trait KeyedLogic<T, U>: 'static {
     /// The shape of the keys that state is stored under.
     fn key_shape(&self) -> TypeShape;
 
+    /// Asks for operator states.
+    fn initialize_state(&mut self, _context: &mut FunctionInitializationContext<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    /// The operator states are about to be written.
+    fn snapshot_state(&mut self, _context: &mut FunctionSnapshotContext<'_>) -> Result<()> {
+        Ok(())
+    }
+
     /// Registers the states.
     fn open(&mut self, states: &mut StateRegistry<'_>) -> Result<()>;
-
-    /// Takes the records of a batch.
-    fn batch(
-        &mut self,
-        batch: &mut Batch<T>,
-        context: &mut KeyedContext,
-        outputs: &mut Outputs<U>,
-        task: &TaskContext,
-    ) -> Result<()>;
 
     /// A timer is due.
     fn timer(
         &mut self,
         domain: TimerDomain,
         due: &DueTimer,
+        context: &mut KeyedContext,
+        outputs: &mut Outputs<U>,
+        task: &TaskContext,
+    ) -> Result<()>;
+}
+
+/// What a keyed operator does with the records of its one input.
+pub(crate) trait KeyedBatch<T, U>: KeyedLogic<T, U> {
+    /// Takes the records of a batch.
+    fn batch(
+        &mut self,
+        batch: &mut Batch<T>,
         context: &mut KeyedContext,
         outputs: &mut Outputs<U>,
         task: &TaskContext,
@@ -132,6 +150,8 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> KeyedStage<T, U, L> {
         let shape = self.logic.key_shape();
         let clock = Arc::clone(&task.job.ttl_clock);
         let mut context = KeyedContext::new(backend, key_width(&shape), self.max_parallelism, clock);
+        context.operator =
+            open_operator_state(&self.name, task, |context| self.logic.initialize_state(context))?;
         let mut registry = StateRegistry::new(&mut context, CodecId::of_shape(&shape));
         self.logic.open(&mut registry)?;
         context.timers.open(&mut context.backend)?;
@@ -140,12 +160,32 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> KeyedStage<T, U, L> {
         Ok(())
     }
 
-    /// Processes the records of a batch.
-    fn process(&mut self, batch: &mut Batch<T>, task: &TaskContext) -> Result<()> {
-        match &mut self.context {
-            Some(context) => self.logic.batch(batch, context, &mut self.outputs, task),
-            None => Ok(()),
+    /// Has `call` take the records of a batch, at first a few at a time.
+    pub(super) fn take<R>(
+        &mut self,
+        batch: &mut Batch<R>,
+        task: &TaskContext,
+        mut call: impl FnMut(
+            &mut L,
+            &mut Batch<R>,
+            &mut KeyedContext,
+            &mut Outputs<U>,
+            &TaskContext,
+        ) -> Result<()>,
+    ) -> Result<()> {
+        let _entered = task.enter(&self.name.name);
+        if let Some(context) = &mut self.context {
+            while self.portion < batch.records.len().min(BATCH_RECORDS) {
+                let mut first = batch.take_first(self.portion);
+                self.portion *= 2;
+                call(&mut self.logic, &mut first, context, &mut self.outputs, task)?;
+            }
+            call(&mut self.logic, batch, context, &mut self.outputs, task)?;
         }
+        batch.clear();
+        self.outputs.flush(task)?;
+        self.arm(task);
+        Ok(())
     }
 
     fn fire(&mut self, domain: TimerDomain, until: TimestampMs, task: &TaskContext) -> Result<()> {
@@ -175,19 +215,9 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> KeyedStage<T, U, L> {
     }
 }
 
-impl<T: Data, U: Data, L: KeyedLogic<T, U>> Stage<T> for KeyedStage<T, U, L> {
+impl<T: Data, U: Data, L: KeyedBatch<T, U>> Stage<T> for KeyedStage<T, U, L> {
     fn batch(&mut self, batch: &mut Batch<T>, task: &TaskContext) -> Result<()> {
-        let _entered = task.enter(&self.name.name);
-        while self.portion < batch.records.len().min(BATCH_RECORDS) {
-            let mut first = batch.take_first(self.portion);
-            self.portion *= 2;
-            self.process(&mut first, task)?;
-        }
-        self.process(batch, task)?;
-        batch.clear();
-        self.outputs.flush(task)?;
-        self.arm(task);
-        Ok(())
+        self.take(batch, task, L::batch)
     }
 }
 
@@ -199,11 +229,7 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> StageControl for KeyedStage<T, U, L>
     fn open(&mut self, task: &TaskContext) -> Result<()> {
         self.outputs.open(task)?;
         let _entered = task.enter(&self.name.name);
-        self.open_state(task).map_err(|error| match error.kind() {
-            // What is stored does not fit what the program has, or is not what was written: the attempt has not begun.
-            ErrorKind::State | ErrorKind::Damaged => Error::new(ErrorKind::Restore, error.to_string()),
-            _ => error,
-        })?;
+        self.open_state(task).map_err(failed_to_open)?;
         self.arm(task);
         Ok(())
     }
@@ -228,6 +254,11 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> StageControl for KeyedStage<T, U, L>
         } else if let Some(context) = &mut self.context {
             let _entered = task.enter(&self.name.name);
             let may_share = snapshot.may_share() && task.job.incremental;
+            self.logic.snapshot_state(&mut FunctionSnapshotContext {
+                states: &mut context.operator,
+                checkpoint: snapshot.id,
+            })?;
+            let operator_state = context.operator.encode()?;
             let writer = context.snapshot(snapshot.id.0, may_share, snapshot.form())?;
             let is_checkpoint = snapshot.options.kind.savepoint().is_none();
             if !is_checkpoint {
@@ -255,7 +286,7 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> StageControl for KeyedStage<T, U, L>
                         .into_iter()
                         .map(|handle| keyed_handle(&backend, handle))
                         .collect();
-                    Ok(())
+                    write_operator_state(operator_state, run, part)
                 })),
             );
         }

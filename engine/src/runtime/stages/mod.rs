@@ -1,8 +1,12 @@
 //! The operators themselves, as stages of a chain.
 
+mod co_function;
 mod element;
+mod function;
 mod keyed;
+mod keyed_pair;
 mod keyed_storage;
+mod operator_state;
 mod outputs;
 mod per_record;
 mod sink;
@@ -10,8 +14,11 @@ mod two_phase;
 mod watermarks;
 mod windows;
 
+pub(crate) use co_function::{BroadcastProcess, CoElements, CoProcess};
 pub(crate) use element::ElementStage;
+pub(crate) use function::{FunctionStage, Moment, Process};
 pub(crate) use keyed::{KeySelector, KeyedStage, hash_keys};
+pub(crate) use keyed_pair::{BroadcastPerRecord, CoPerRecord};
 pub(crate) use keyed_storage::SharedFilesWritten;
 pub(crate) use outputs::{Outputs, Side, TypedSide};
 pub(crate) use per_record::PerRecord;

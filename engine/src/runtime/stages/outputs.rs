@@ -48,7 +48,12 @@ impl<T: Data> Outputs<T> {
     /// Hands on what was collected.
     #[inline]
     pub(crate) fn flush(&mut self, task: &TaskContext) -> Result<()> {
+        let records = self.collector.batch.records.len();
         self.next.batch(&mut self.collector.batch, task)?;
+        // Where the batch left with its memory, there will be as many records again: in one piece, not by doubling.
+        if self.collector.batch.records.capacity() == 0 {
+            self.collector.batch.records.reserve(records);
+        }
         for (side, (_, buffer)) in self.sides.iter_mut().zip(&mut self.collector.sides) {
             side.send(buffer.as_mut(), task)?;
         }

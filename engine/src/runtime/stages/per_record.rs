@@ -1,13 +1,16 @@
 //! Functions that are called record by record, and timer by timer, as what a keyed stage does.
 
-use super::keyed::{KeySelector, KeyedLogic};
+use super::keyed::{KeySelector, KeyedBatch, KeyedLogic};
 use super::outputs::Outputs;
 use crate::Result;
-use crate::api::{Data, KeyedProcessFunction, ProcessContext, Timer};
+use crate::api::{Collector, Data, KeyedProcessFunction, ProcessContext, Timer, TimestampMs};
 use crate::codec::{TypeShape, shape_of};
 use crate::runtime::batch::Batch;
 use crate::runtime::task::TaskContext;
-use crate::state::{DueTimer, KeyedContext, StateRegistry, TimerDomain};
+use crate::state::{
+    DueTimer, FunctionInitializationContext, FunctionSnapshotContext, KeyedContext, StateRegistry,
+    TimerDomain,
+};
 use std::marker::PhantomData;
 
 /// Calls a [`KeyedProcessFunction`]. Compiled for the function, so that there is no dynamic call a record.
@@ -39,38 +42,16 @@ where
         shape_of::<K>()
     }
 
-    fn open(&mut self, states: &mut StateRegistry<'_>) -> Result<()> {
-        self.function.open(states)
+    fn initialize_state(&mut self, context: &mut FunctionInitializationContext<'_>) -> Result<()> {
+        self.function.initialize_state(context)
     }
 
-    fn batch(
-        &mut self,
-        batch: &mut Batch<T>,
-        context: &mut KeyedContext,
-        outputs: &mut Outputs<U>,
-        task: &TaskContext,
-    ) -> Result<()> {
-        let Self { select, function, .. } = self;
-        context.keys.set(&batch.records, &*select, &mut batch.hashes)?;
-        let is_stamped = !batch.timestamps.is_empty();
-        outputs.collector.timestamp = None;
-        for (index, record) in batch.records.drain(..).enumerate() {
-            context.select(index);
-            let timestamp = if is_stamped {
-                batch.timestamps.get(index).copied()
-            } else {
-                None
-            };
-            if is_stamped {
-                outputs.collector.timestamp = timestamp;
-            }
-            let mut process = ProcessContext::new(context, timestamp);
-            function.process_element(record, &mut process, &mut outputs.collector)?;
-            if outputs.collector.is_full() {
-                outputs.flush(task)?;
-            }
-        }
-        context.end_batch()
+    fn snapshot_state(&mut self, context: &mut FunctionSnapshotContext<'_>) -> Result<()> {
+        self.function.snapshot_state(context)
+    }
+
+    fn open(&mut self, states: &mut StateRegistry<'_>) -> Result<()> {
+        self.function.open(states)
     }
 
     fn timer(
@@ -92,4 +73,64 @@ where
             .on_timer(timer, &mut process, &mut outputs.collector)?;
         context.end_batch()
     }
+}
+
+impl<T, K, U, S, F> KeyedBatch<T, U> for PerRecord<K, S, F>
+where
+    T: Data,
+    K: Data,
+    U: Data,
+    S: KeySelector<T, K>,
+    F: KeyedProcessFunction<K, T, U>,
+{
+    fn batch(
+        &mut self,
+        batch: &mut Batch<T>,
+        context: &mut KeyedContext,
+        outputs: &mut Outputs<U>,
+        task: &TaskContext,
+    ) -> Result<()> {
+        let Self { select, function, .. } = self;
+        each_record(
+            &*select,
+            batch,
+            context,
+            outputs,
+            task,
+            |record, timestamp, context, out| {
+                function.process_element(record, &mut ProcessContext::new(context, timestamp), out)
+            },
+        )
+    }
+}
+
+/// Has `call` take every record of a batch, its key being the current one.
+#[inline]
+pub(super) fn each_record<T: Data, K: Data, U: Data>(
+    select: impl Fn(&T) -> K,
+    batch: &mut Batch<T>,
+    context: &mut KeyedContext,
+    outputs: &mut Outputs<U>,
+    task: &TaskContext,
+    mut call: impl FnMut(T, Option<TimestampMs>, &mut KeyedContext, &mut Collector<U>) -> Result<()>,
+) -> Result<()> {
+    context.keys.set(&batch.records, select, &mut batch.hashes)?;
+    let is_stamped = !batch.timestamps.is_empty();
+    outputs.collector.timestamp = None;
+    for (index, record) in batch.records.drain(..).enumerate() {
+        context.select(index);
+        let timestamp = if is_stamped {
+            batch.timestamps.get(index).copied()
+        } else {
+            None
+        };
+        if is_stamped {
+            outputs.collector.timestamp = timestamp;
+        }
+        call(record, timestamp, context, &mut outputs.collector)?;
+        if outputs.collector.is_full() {
+            outputs.flush(task)?;
+        }
+    }
+    context.end_batch()
 }

@@ -1,19 +1,23 @@
 //! Sinks without transactions, as a stage.
 
+use super::operator_state::{failed_to_open, open_operator_state, write_operator_state};
 use crate::Result;
 use crate::api::{Data, Sink, SinkContext, SinkWriter, TimestampMs, WATERMARK_MAX};
 use crate::runtime::batch::Batch;
 use crate::runtime::metrics::JobMetrics;
-use crate::runtime::snapshot::{OperatorName, SnapshotContext};
+use crate::runtime::snapshot::{OperatorName, SnapshotContext, Upload};
 use crate::runtime::stage::{Stage, StageControl};
 use crate::runtime::task::TaskContext;
+use crate::state::{FunctionSnapshotContext, OperatorStates};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Writes to a [`Sink`].
 pub(crate) struct SinkStage<S: Sink> {
     sink: Arc<S>,
     name: OperatorName,
     writer: Option<S::Writer>,
+    states: OperatorStates,
 }
 
 impl<S: Sink> SinkStage<S> {
@@ -22,6 +26,7 @@ impl<S: Sink> SinkStage<S> {
             sink,
             name,
             writer: None,
+            states: OperatorStates::default(),
         }
     }
 }
@@ -62,7 +67,11 @@ where
 
     fn open(&mut self, task: &TaskContext) -> Result<()> {
         let _entered = task.enter(&self.name.name);
-        self.writer = Some(self.sink.writer(&sink_context(&self.name, task))?);
+        let writer = self
+            .writer
+            .insert(self.sink.writer(&sink_context(&self.name, task))?);
+        self.states = open_operator_state(&self.name, task, |context| writer.initialize_state(context))
+            .map_err(failed_to_open)?;
         Ok(())
     }
 
@@ -74,8 +83,22 @@ where
         }
     }
 
-    fn snapshot(&mut self, _snapshot: &mut SnapshotContext, task: &TaskContext) -> Result<()> {
+    fn snapshot(&mut self, snapshot: &mut SnapshotContext, task: &TaskContext) -> Result<()> {
+        let started = Instant::now();
         let _entered = task.enter(&self.name.name);
-        self.writer.as_mut().map_or(Ok(()), SinkWriter::flush)
+        let mut upload: Option<Upload> = None;
+        if let Some(writer) = &mut self.writer {
+            writer.flush()?;
+            if snapshot.writes_state() {
+                writer.snapshot_state(&mut FunctionSnapshotContext {
+                    states: &mut self.states,
+                    checkpoint: snapshot.id,
+                })?;
+                let states = self.states.encode()?;
+                upload = Some(Box::new(move |run, part| write_operator_state(states, run, part)));
+            }
+        }
+        snapshot.add(self.name.snapshot(task), started, upload);
+        Ok(())
     }
 }

@@ -6,8 +6,8 @@
 use super::sink::sink_context;
 use crate::api::{Committer, TwoPhaseCommitSink, TwoPhaseCommitWriter};
 use crate::checkpoint::{CheckpointId, OperatorStateSnapshot, Redistribution};
+use crate::codec::CodecId;
 use crate::runtime::batch::Batch;
-use crate::runtime::context::items;
 use crate::runtime::metrics::JobMetrics;
 use crate::runtime::snapshot::{OperatorName, SnapshotContext};
 use crate::runtime::stage::{Stage, StageControl};
@@ -33,6 +33,8 @@ pub(crate) struct TwoPhaseStage<S: TwoPhaseCommitSink> {
     to_commit: Option<CheckpointId>,
     /// The commit that runs, up to this checkpoint; its committer comes back.
     committing: Option<(CheckpointId, CommitResult<S::Committer>)>,
+    /// Those of what is pending and of the writer's state.
+    codecs: (CodecId, CodecId),
 }
 
 type CommitResult<C> = mpsc::Receiver<(C, Result<()>)>;
@@ -47,6 +49,7 @@ impl<S: TwoPhaseCommitSink> TwoPhaseStage<S> {
             pending: BTreeMap::new(),
             to_commit: None,
             committing: None,
+            codecs: (CodecId::of::<S::Committable>(), CodecId::of::<S::WriterState>()),
         }
     }
 
@@ -134,14 +137,8 @@ impl<S: TwoPhaseCommitSink> StageControl for TwoPhaseStage<S> {
             .restored_share(&self.name.id, task.subtask)
             .unwrap_or_default();
         // Every subtask is told of all that is pending, so that none of it is taken for a leftover, and commits its part.
-        let all = items(&share, PENDING)
-            .iter()
-            .map(|item| codec::decode(item))
-            .collect::<Result<Vec<S::Committable>, _>>()?;
-        let states = items(&share, WRITER)
-            .iter()
-            .map(|item| codec::decode(item))
-            .collect::<Result<Vec<S::WriterState>, _>>()?;
+        let all: Vec<S::Committable> = task.job.elements(&share, PENDING)?;
+        let states: Vec<S::WriterState> = task.job.elements(&share, WRITER)?;
         let step = task.parallelism.max(1) as usize;
         let own: Vec<_> = all
             .iter()
@@ -184,14 +181,12 @@ impl<S: TwoPhaseCommitSink> StageControl for TwoPhaseStage<S> {
             .map(codec::to_vec)
             .collect::<Result<Vec<_>, _>>()?;
         let mut part = self.name.snapshot(task);
-        let state = |name: &str, items| OperatorStateSnapshot {
-            name: name.to_owned(),
-            redistribution: Redistribution::Union,
-            items,
-        };
-        part.operator_state.push(state(PENDING, items));
-        part.operator_state
-            .push(state(WRITER, vec![codec::to_vec(&prepared.state)?]));
+        let (pending_codec, writer_codec) = self.codecs.clone();
+        let union =
+            |name, codec, items| OperatorStateSnapshot::inline(name, Redistribution::Union, codec, items);
+        part.operator_state.push(union(PENDING, pending_codec, items));
+        let state = vec![codec::to_vec(&prepared.state)?];
+        part.operator_state.push(union(WRITER, writer_codec, state));
         snapshot.add(part, started, None);
         Ok(())
     }

@@ -9,7 +9,7 @@
 //! A key is added to the list by its first record in a window, so a record costs neither a timer nor a list access, and a window that fires
 //! finds its keys in a few long lists: batches of slots to read and to free. A timer for each key and window would be a put and a delete in a sorted map for each.
 
-use super::keyed::{KeySelector, KeyedLogic};
+use super::keyed::{KeySelector, KeyedBatch, KeyedLogic};
 use super::outputs::Outputs;
 use crate::api::{Collector, Data, OutputTag, TimeWindow, TimestampMs, TumblingEventTimeWindows};
 use crate::codec::{TypeShape, shape_of};
@@ -183,6 +183,56 @@ where
         Ok(())
     }
 
+    fn timer(
+        &mut self,
+        domain: TimerDomain,
+        due: &DueTimer,
+        context: &mut KeyedContext,
+        outputs: &mut Outputs<U>,
+        task: &TaskContext,
+    ) -> Result<()> {
+        let (Some(accumulators), Some(keys)) = (self.accumulators, &mut self.keys) else {
+            return Ok(());
+        };
+        let (TimerDomain::EventTime, Ok(start)) = (domain, codec::decode::<TimestampMs>(&due.key)) else {
+            return Ok(());
+        };
+        let window = TimeWindow {
+            start,
+            end: due.time.saturating_add(1),
+        };
+        let list = keys.take(context, start, due.group)?;
+        let mut rest = list.as_slice();
+        while !rest.is_empty() {
+            let count = keys.push_some(&mut rest, BATCH_RECORDS, start, due.group, &mut context.keys)?;
+            for index in 0..count {
+                context.select(index);
+                let Some(accumulator) = accumulators.value(context)? else {
+                    continue;
+                };
+                accumulators.clear(context)?;
+                let key: K = codec::decode(context.key_bytes().get(START_BYTES..).unwrap_or_default())?;
+                let result = self.fold.result(accumulator);
+                (self.emit)(&key, window, result, &mut outputs.collector);
+            }
+            context.end_batch()?;
+            if outputs.collector.is_full() {
+                outputs.flush(task)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<T, K, U, S, A, F> KeyedBatch<T, U> for Windowing<T, K, S, A, F>
+where
+    T: Data,
+    K: Data,
+    U: Data,
+    S: KeySelector<T, K>,
+    A: WindowFold<T>,
+    F: FnMut(&K, TimeWindow, A::Output, &mut Collector<U>) + 'static,
+{
     fn batch(
         &mut self,
         batch: &mut Batch<T>,
@@ -223,45 +273,5 @@ where
         }
         self.enter_keys(context)?;
         context.end_batch()
-    }
-
-    fn timer(
-        &mut self,
-        domain: TimerDomain,
-        due: &DueTimer,
-        context: &mut KeyedContext,
-        outputs: &mut Outputs<U>,
-        task: &TaskContext,
-    ) -> Result<()> {
-        let (Some(accumulators), Some(keys)) = (self.accumulators, &mut self.keys) else {
-            return Ok(());
-        };
-        let (TimerDomain::EventTime, Ok(start)) = (domain, codec::decode::<TimestampMs>(&due.key)) else {
-            return Ok(());
-        };
-        let window = TimeWindow {
-            start,
-            end: due.time.saturating_add(1),
-        };
-        let list = keys.take(context, start, due.group)?;
-        let mut rest = list.as_slice();
-        while !rest.is_empty() {
-            let count = keys.push_some(&mut rest, BATCH_RECORDS, start, due.group, &mut context.keys)?;
-            for index in 0..count {
-                context.select(index);
-                let Some(accumulator) = accumulators.value(context)? else {
-                    continue;
-                };
-                accumulators.clear(context)?;
-                let key: K = codec::decode(context.key_bytes().get(START_BYTES..).unwrap_or_default())?;
-                let result = self.fold.result(accumulator);
-                (self.emit)(&key, window, result, &mut outputs.collector);
-            }
-            context.end_batch()?;
-            if outputs.collector.is_full() {
-                outputs.flush(task)?;
-            }
-        }
-        Ok(())
     }
 }

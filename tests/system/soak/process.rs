@@ -1,0 +1,33 @@
+//! What a process holds of the machine.
+
+use std::fs;
+
+/// Threads and open files of a process.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    pub(super) threads: usize,
+    pub(super) files: usize,
+}
+
+impl Held {
+    /// Those of the process `pid` just now. The files of sorted data of a database are not counted, which are as many as there is state.
+    pub(super) fn by(pid: u32) -> Self {
+        let entries = |what: &str| {
+            let entries = fs::read_dir(format!("/proc/{pid}/{what}"));
+            entries.into_iter().flatten().flatten()
+        };
+        let is_data = |entry: &fs::DirEntry| {
+            fs::read_link(entry.path())
+                .is_ok_and(|path| path.extension().is_some_and(|extension| extension == "sst"))
+        };
+        Self {
+            threads: entries("task").count(),
+            files: entries("fd").filter(|entry| !is_data(entry)).count(),
+        }
+    }
+
+    /// Whether it is no more than `other`, but for `slack` of each.
+    pub(super) fn is_within(self, other: Self, slack: usize) -> bool {
+        self.threads <= other.threads + slack && self.files <= other.files + slack
+    }
+}
