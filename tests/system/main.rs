@@ -70,6 +70,8 @@ mod savepoints;
 #[cfg(test)]
 mod soak;
 #[cfg(test)]
+mod state_api;
+#[cfg(test)]
 mod state_limit;
 #[cfg(test)]
 mod sweep;

@@ -353,6 +353,19 @@ mod tests {
     }
 
     #[test]
+    fn high_availability_invents_no_folder_of_checkpoints() {
+        let ha = [
+            ("high-availability", "filesystem"),
+            ("high-availability.storageDir", "file:///tmp/ha"),
+        ];
+        assert_eq!(configured(&ha).checkpoint_location().unwrap(), None);
+        assert_eq!(configured(&ha).location(&storage::SAVEPOINT_DIR).unwrap(), None);
+        let own = ("execution.checkpointing.dir", "file:///tmp/checkpoints");
+        let config = configured(&[ha[0], ha[1], own]);
+        assert!(config.checkpoint_location().unwrap().is_some());
+    }
+
+    #[test]
     fn high_availability_in_files_has_its_folder() {
         let config = configured(&[
             ("high-availability", "filesystem"),

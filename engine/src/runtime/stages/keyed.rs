@@ -9,6 +9,7 @@ use crate::backend::blank;
 use crate::checkpoint::{CheckpointId, StateDescription};
 use crate::codec::{CodecId, TypeShape, shape_of};
 use crate::runtime::batch::{BATCH_RECORDS, Batch};
+use crate::runtime::metrics::BackendFigures;
 use crate::runtime::port::Prepare;
 use crate::runtime::snapshot::{OperatorName, SnapshotContext};
 use crate::runtime::stage::{Stage, StageControl};
@@ -348,6 +349,13 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> StageControl for KeyedStage<T, U, L>
                 false => CheckpointEvent::Completed,
             };
             context.notify(id.0, event)?;
+            let said = BackendFigures {
+                operator: self.name.name.to_string(),
+                subtask: task.subtask,
+                checkpoint: id.0,
+                figures: context.backend.metrics()?,
+            };
+            task.job.metrics.note_backend(&self.name.id, said);
         }
         self.outputs.complete(id, task)
     }

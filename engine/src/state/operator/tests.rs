@@ -10,8 +10,12 @@ fn storage() -> Arc<dyn CheckpointStorage> {
 
 /// What one subtask gets back when all states go through a checkpoint; `copies` for as many subtasks that wrote the same.
 fn restored(states: &OperatorStates, copies: usize) -> OperatorStates {
+    stored(states.encode().unwrap(), copies)
+}
+
+fn stored(states: Vec<EncodedState>, copies: usize) -> OperatorStates {
     let storage = storage();
-    let shares = states.encode().unwrap().into_iter().map(|state| {
+    let shares = states.into_iter().map(|state| {
         let stored = state
             .write(storage.as_ref(), CheckpointId(1), "operator", 0)
             .unwrap();
@@ -156,6 +160,31 @@ fn a_handle_of_other_states_is_an_error() {
 }
 
 #[test]
+fn states_without_elements_come_back_without_any() {
+    let mut states = OperatorStates::default();
+    let list = ListStateDescriptor::<u64>::new("list");
+    let emptied = ListStateDescriptor::<String>::new("emptied");
+    let rules = MapStateDescriptor::<u8, u8>::new("rules");
+    states.list_state(&list, Redistribution::Union).unwrap();
+    let of_emptied = states.list_state(&emptied, Redistribution::Split).unwrap();
+    of_emptied.add(&mut states.lists, "gone".into()).unwrap();
+    of_emptied.clear(&mut states.lists).unwrap();
+    states.broadcast_state(&rules).unwrap();
+
+    for copies in [1, 3] {
+        let mut states = restored(&states, copies);
+        let of_list = states.list_state(&list, Redistribution::Union).unwrap();
+        let of_emptied = states.list_state(&emptied, Redistribution::Split).unwrap();
+        let of_rules = states.broadcast_state(&rules).unwrap();
+        assert!(of_list.get(&states.lists).unwrap().is_empty());
+        assert!(of_emptied.get(&states.lists).unwrap().is_empty());
+        assert!(of_rules.entries(&states.broadcast).unwrap().is_empty());
+        of_emptied.add(&mut states.lists, "new".into()).unwrap();
+        assert_eq!(of_emptied.get(&states.lists).unwrap(), ["new"]);
+    }
+}
+
+#[test]
 fn what_nobody_asks_for_is_carried_on_and_not_multiplied() {
     let mut states = OperatorStates::default();
     let list = ListStateDescriptor::<u64>::new("list");
@@ -178,4 +207,85 @@ fn what_nobody_asks_for_is_carried_on_and_not_multiplied() {
     }
     all_of_union.sort_unstable();
     assert_eq!(all_of_union, [4, 5, 6]);
+}
+
+#[test]
+fn states_without_elements_come_back_empty() {
+    let mut states = OperatorStates::default();
+    let list = ListStateDescriptor::<u64>::new("list");
+    let units = ListStateDescriptor::<()>::new("units");
+    let map = MapStateDescriptor::<u64, ()>::new("map");
+    states.list_state(&list, Redistribution::Split).unwrap();
+    let of_units = states.list_state(&units, Redistribution::Union).unwrap();
+    states.broadcast_state(&map).unwrap();
+    // Elements without bytes are elements.
+    of_units.update(&mut states.lists, vec![(), (), ()]).unwrap();
+
+    let mut states = restored(&states, 1);
+    let of_list = states.list_state(&list, Redistribution::Split).unwrap();
+    let of_units = states.list_state(&units, Redistribution::Union).unwrap();
+    let of_map = states.broadcast_state(&map).unwrap();
+    assert!(of_list.get(&states.lists).unwrap().is_empty());
+    assert_eq!(of_units.get(&states.lists).unwrap().len(), 3);
+    assert!(of_map.entries(&states.broadcast).unwrap().is_empty());
+    assert!(
+        restored(&OperatorStates::default(), 1)
+            .encode()
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_snapshot_has_what_was_there_when_it_was_taken() {
+    let mut states = OperatorStates::default();
+    let list = ListStateDescriptor::<String>::new("list");
+    let map = MapStateDescriptor::<u64, u64>::new("map");
+    let of_list = states.list_state(&list, Redistribution::Split).unwrap();
+    let of_map = states.broadcast_state(&map).unwrap();
+    of_list.add(&mut states.lists, "before".into()).unwrap();
+    of_map.put(&mut states.broadcast, 1, 1).unwrap();
+    let taken = states.encode().unwrap();
+    of_list.update(&mut states.lists, vec!["behind".into()]).unwrap();
+    of_map.put(&mut states.broadcast, 1, 2).unwrap();
+
+    let mut states = stored(taken, 1);
+    let of_list = states.list_state(&list, Redistribution::Split).unwrap();
+    let of_map = states.broadcast_state(&map).unwrap();
+    assert_eq!(of_list.get(&states.lists).unwrap(), ["before"]);
+    assert_eq!(of_map.get(&states.broadcast, &1).unwrap(), Some(&1));
+}
+
+#[test]
+fn elements_and_entries_migrate_by_their_names_and_by_functions_of_the_program() {
+    let mut before = OperatorStates::default();
+    let numbers = ListStateDescriptor::<u32>::new("numbers");
+    let of_numbers = before.list_state(&numbers, Redistribution::Split).unwrap();
+    of_numbers.update(&mut before.lists, vec![7, 8]).unwrap();
+    let words = ListStateDescriptor::<u16>::new("words");
+    let of_words = before.list_state(&words, Redistribution::Union).unwrap();
+    of_words.update(&mut before.lists, vec![9]).unwrap();
+    let rules = MapStateDescriptor::<u8, u8>::new("rules");
+    let of_rules = before.broadcast_state(&rules).unwrap();
+    of_rules.put(&mut before.broadcast, 1, 2).unwrap();
+
+    let mut after = restored(&before, 1);
+    let wide = ListStateDescriptor::<u64>::new("numbers");
+    let of_wide = after.list_state(&wide, Redistribution::Split).unwrap();
+    assert_eq!(of_wide.get(&after.lists).unwrap(), [7, 8]);
+    let texts = ListStateDescriptor::<String>::new("words").with_migration(|word: u16| word.to_string());
+    let of_texts = after.list_state(&texts, Redistribution::Union).unwrap();
+    assert_eq!(of_texts.get(&after.lists).unwrap(), ["9"]);
+    let texts = MapStateDescriptor::<String, u64>::new("rules")
+        .with_migration(|key: u8, value: u8| (key.to_string(), u64::from(value) + 1));
+    let of_texts = after.broadcast_state(&texts).unwrap();
+    assert_eq!(of_texts.get(&after.broadcast, &"1".to_owned()).unwrap(), Some(&3));
+    // From here on they are stored with their new types.
+    let mut again = restored(&after, 1);
+    let of_wide = again.list_state(&wide, Redistribution::Split).unwrap();
+    assert_eq!(of_wide.get(&again.lists).unwrap(), [7, 8]);
+    refused(
+        again.list_state(&words, Redistribution::Union),
+        &["'words'", "`string`", "`u16`", "with_migration"],
+    );
 }
