@@ -1,5 +1,6 @@
 //! Jobs that are started from what an earlier release of them has stored.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+#![expect(clippy::cast_possible_truncation, reason = "records are small numbers")]
 
 mod job;
 mod migrated;
