@@ -18,6 +18,7 @@ use crate::upload::{FileName, Known, Renamed};
 use millpond_backend_api::canonical::is_canonical;
 use millpond_backend_api::{
     BackendError, BackendErrorKind, BackendResult, FileRef, KeyGroupRange, RestoreFiles, SnapshotHandle,
+    StateKind,
 };
 use millpond_backend_memory::Tables;
 use millpond_backend_memory::kinds::Counters;
@@ -96,7 +97,12 @@ pub(crate) fn restore(
         }
     }
     for (descriptor, kind) in tables.iter_mut() {
-        if inexact.get(descriptor.name.as_str()) == Some(&Accuracy::About) {
+        let accuracy = inexact.get(descriptor.name.as_str()).copied().unwrap_or_default();
+        let doubted_from = match descriptor.kind {
+            StateKind::SortedMap => Accuracy::AtMost,
+            _ => Accuracy::About,
+        };
+        if accuracy >= doubted_from {
             kind.doubt_counters();
         }
     }

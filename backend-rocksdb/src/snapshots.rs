@@ -117,9 +117,10 @@ impl RocksDbSnapshots {
     /// Notes of which states the counters are not exact any more.
     fn note_accuracy(&mut self, tables: &Tables) {
         for (descriptor, kind) in tables.iter() {
-            let accuracy = if kind.is_estimated() {
+            let expires = !descriptor.ttl.is_none() && descriptor.ttl.in_compactions;
+            let accuracy = if kind.may_count_too_little() {
                 Accuracy::About
-            } else if !descriptor.ttl.is_none() && descriptor.ttl.in_compactions {
+            } else if expires || kind.is_estimated() {
                 Accuracy::AtMost
             } else {
                 continue;

@@ -1,15 +1,17 @@
 //! `millpond inspect`: what is in a checkpoint.
 
 use crate::checkpoint::Checkpoint;
+use crate::checkpoints::list;
 use crate::output::{Bytes, Moment};
 use crate::{Failure, Outcome};
+use millpond_engine::checkpoint::storage::{CheckpointPaths, parse_location};
 use millpond_engine::checkpoint::{KeyedHandle, OperatorMetadata, SubtaskSnapshot};
 use std::io::Write;
 
 /// Arguments of `millpond inspect`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The folder of the checkpoint (`chk-<n>`) or savepoint, or its _metadata file
+    /// The folder of the checkpoint (`chk-<n>`) or savepoint, or its _metadata file; or a folder of them, whose checkpoints are listed
     path: String,
     /// Show every subtask and file as well
     #[arg(long, short)]
@@ -18,6 +20,10 @@ pub(crate) struct Args {
 
 /// Shows the checkpoint.
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<Outcome, Failure> {
+    let path = parse_location("the path of the checkpoint", &args.path).map_err(Failure::Arguments)?;
+    if path.is_dir() && !path.join(CheckpointPaths::METADATA).exists() && list(&path, out)? {
+        return Ok(Outcome::Well);
+    }
     let checkpoint = Checkpoint::read(&args.path)?;
     let metadata = &checkpoint.metadata;
     let what = if metadata.is_savepoint {
@@ -28,6 +34,14 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<Outcome, Failure>
     writeln!(out, "{what} {} of job '{}'", metadata.id, metadata.job_name)?;
     writeln!(out, "  folder      {}", checkpoint.folder.display())?;
     writeln!(out, "  job id      {}", metadata.job_id)?;
+    writeln!(out, "  lineage     {}", metadata.lineage.id())?;
+    if let Some(left) = metadata.lineage.before().last() {
+        writeln!(
+            out,
+            "              behind checkpoint {} of {}",
+            left.id, left.lineage
+        )?;
+    }
     writeln!(out, "  attempt     {}", metadata.attempt)?;
     writeln!(out, "  mode        {}", metadata.mode)?;
     writeln!(out, "  epoch       {}", metadata.epoch)?;

@@ -3,6 +3,7 @@
 //! Exit codes: 0 all is well, 1 something that was looked at is not (a library was refused, a checkpoint is damaged), 2 bad arguments.
 
 mod checkpoint;
+mod checkpoints;
 mod inspect;
 mod options;
 mod output;
@@ -36,12 +37,14 @@ enum Command {
     Plugins(plugins::Args),
     /// List the configuration options
     Options(options::Args),
-    /// Show what is in a checkpoint or savepoint
+    /// Show what is in a checkpoint or savepoint, or list those in a folder
     Inspect(inspect::Args),
     /// Read every file of a checkpoint or savepoint, and check its size and checksum
     ///
     /// Exit code 1 when a file is missing or damaged; each one is named.
     Verify(verify::Args),
+    /// Find what no checkpoint needs
+    Checkpoints(checkpoints::Args),
     /// Ask a running job for a savepoint, or delete one
     Savepoint(savepoint::Args),
 }
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Options(args) => options::run(args, &mut out),
         Command::Inspect(args) => inspect::run(args, &mut out),
         Command::Verify(args) => verify::run(args, &mut out),
+        Command::Checkpoints(args) => checkpoints::run(args, &mut out),
         Command::Savepoint(args) => savepoint::run(args, &mut out),
     };
     let flushed = out.flush();

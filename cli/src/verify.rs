@@ -3,8 +3,9 @@
 use crate::checkpoint::Checkpoint;
 use crate::output::Bytes;
 use crate::{Failure, Outcome};
-use millpond_engine::checkpoint::FileRef;
 use millpond_engine::checkpoint::storage::CheckpointStorage;
+use millpond_engine::checkpoint::{FileLocation, FileRef};
+use std::collections::HashSet;
 use std::io::Write;
 
 /// Arguments of `millpond verify`.
@@ -18,10 +19,17 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<Outcome, Failure> {
     let checkpoint = Checkpoint::read(&args.path)?;
     let storage = checkpoint.storage()?;
+    let mut seen = HashSet::new();
     let (mut files, mut bytes, mut damaged) = (0_u64, 0_u64, 0_u64);
     for operator in &checkpoint.metadata.operators {
         for subtask in &operator.subtasks {
             for file in subtask.files() {
+                // Several subtasks name one file after a change of the parallelism.
+                if let FileLocation::File(path) = &file.location
+                    && !seen.insert(path)
+                {
+                    continue;
+                }
                 files += 1;
                 match read_whole(&storage, file) {
                     Ok(()) => bytes += file.size,

@@ -57,6 +57,7 @@ fn checkpoint(root: &Path) -> (PathBuf, PathBuf) {
         job_name: "word count".to_owned(),
         job_id: job,
         id,
+        lineage: millpond_engine::checkpoint::Lineage::new(),
         attempt: 2,
         mode: CheckpointingMode::ExactlyOnce,
         epoch: 7,
@@ -276,4 +277,80 @@ fn a_savepoint_of_no_running_job_is_refused() {
     assert!(err.contains(control), "{err}");
     let (code, ..) = millpond(&["savepoint", "trigger", "--control", control, "--drain"]);
     assert_eq!(code, 2, "--drain is for --stop");
+}
+
+#[test]
+fn what_nobody_needs_is_reported_first_and_deleted_when_asked() {
+    let root = tempfile::tempdir().unwrap();
+    let (folder, state) = checkpoint(root.path());
+    let orphan = folder.parent().unwrap().join("chk-9/half");
+    std::fs::create_dir_all(orphan.parent().unwrap()).unwrap();
+    std::fs::write(&orphan, [0; 2048]).unwrap();
+    let dir = root.path().to_str().unwrap();
+    let sweep = |more: &[&str]| millpond(&[&["checkpoints", "sweep", dir], more].concat());
+    let (code, out, err) = sweep(&[]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("0 files with 0 B"), "too young: {out}");
+    let (code, out, err) = sweep(&["--min-age", "0", "--files"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        out.contains("chk-9/half (2.0 KiB)") && out.contains("1 files with 2.0 KiB"),
+        "{out}"
+    );
+    assert!(orphan.exists());
+    let held = std::fs::File::open(folder.parent().unwrap()).unwrap();
+    held.lock_shared().unwrap();
+    let (code, out, err) = sweep(&["--min-age", "0", "--delete"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        out.contains("is in use") && out.contains("deleted 0 files"),
+        "{out}"
+    );
+    drop(held);
+    let (code, out, err) = sweep(&["--min-age", "0", "--delete"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("deleted 1 files with 2.0 KiB"), "{out}");
+    assert!(!orphan.exists() && state.exists());
+    std::fs::write(folder.join("_metadata"), "damaged").unwrap();
+    let (code, out, _) = sweep(&["--min-age", "0"]);
+    assert!(code == 1 && out.contains("nobody knows what is needed"), "{out}");
+    assert_eq!(millpond(&["checkpoints", "sweep", "no/such/folder"]).0, 1);
+}
+
+#[test]
+fn inspect_lists_the_checkpoints_of_a_jobs_folder_and_of_all_jobs() {
+    let root = tempfile::tempdir().unwrap();
+    let (folder, _) = checkpoint(root.path());
+    let job = folder.parent().unwrap();
+    std::fs::create_dir_all(job.join("chk-100/x")).unwrap();
+    for path in [job, root.path()] {
+        let (code, out, err) = millpond(&["inspect", path.to_str().unwrap()]);
+        assert_eq!(code, 0, "{err}");
+        for part in [
+            folder.file_name().unwrap().to_str().unwrap(),
+            "chk-100  not complete",
+            "job 'word count'",
+            "9.8 KiB of state",
+            " UTC",
+        ] {
+            assert!(out.contains(part), "no '{part}' in {out}");
+        }
+    }
+}
+
+#[test]
+fn verify_reads_a_file_once_however_many_subtasks_name_it() {
+    let root = tempfile::tempdir().unwrap();
+    let (folder, _) = checkpoint(root.path());
+    let file = folder.join("_metadata");
+    let mut metadata = metadata::read_file(&file).unwrap();
+    let subtask = metadata.operators[0].subtasks[0].clone();
+    metadata.operators[0].subtasks.push(subtask);
+    std::fs::write(&file, metadata::encode(&metadata).unwrap()).unwrap();
+    let (code, out, _) = millpond(&["verify", folder.to_str().unwrap()]);
+    assert_eq!(code, 0, "{out}");
+    assert!(
+        out.contains("its metadata and 1 files with 9.8 KiB are whole"),
+        "{out}"
+    );
 }

@@ -34,7 +34,7 @@ struct Args {
     #[arg(long, value_name = "PATH", required = true)]
     input: Vec<PathBuf>,
 
-    /// The folder for the results: finished files are named part-<subtask>-<sequence>
+    /// The folder for the results: finished files are named part-<subtask>-<sequence>-<lineage>-<checkpoint>
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
 

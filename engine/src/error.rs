@@ -33,6 +33,8 @@ pub enum ErrorKind {
     UserCode,
     /// A peer process of the cluster was lost or did not answer.
     Cluster,
+    /// Another program has taken the job over: nothing that this one writes counts any more, and it has to end.
+    Fenced,
     /// The job was cancelled.
     Cancelled,
     /// The job failed for good: its restart strategy gave up.

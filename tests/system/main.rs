@@ -32,9 +32,13 @@ mod faults_of_storage;
 #[cfg(test)]
 mod flipped_bytes;
 #[cfg(test)]
+mod going_back;
+#[cfg(test)]
 mod increments;
 #[cfg(test)]
 mod kill_loop;
+#[cfg(test)]
+mod leadership;
 #[cfg(test)]
 mod many_timers;
 #[cfg(test)]
@@ -66,7 +70,11 @@ mod savepoints;
 #[cfg(test)]
 mod soak;
 #[cfg(test)]
+mod state_api;
+#[cfg(test)]
 mod state_limit;
+#[cfg(test)]
+mod sweep;
 #[cfg(test)]
 mod user_failures;
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use millpond_engine::Result;
 use millpond_engine::api::{Committer, PreCommit, SinkContext, TwoPhaseCommitSink, TwoPhaseCommitWriter};
-use millpond_engine::checkpoint::CheckpointId;
+use millpond_engine::checkpoint::{CheckpointId, CheckpointKey};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -100,17 +100,15 @@ impl TwoPhaseCommitWriter for GateWriter {
         Ok(())
     }
 
-    fn pre_commit(&mut self, checkpoint: Option<CheckpointId>) -> Result<PreCommit<(), ()>> {
+    fn pre_commit(&mut self, checkpoint: CheckpointKey) -> Result<PreCommit<(), ()>> {
         let gate = Arc::clone(&self.0);
         Ok(PreCommit {
             committables: Vec::new(),
             state: (),
-            finish: checkpoint.map(|id| {
-                Box::new(move || {
-                    gate.pass(id);
-                    Ok(())
-                }) as Box<dyn FnOnce() -> Result<()> + Send>
-            }),
+            finish: Some(Box::new(move || {
+                gate.pass(checkpoint.id);
+                Ok(())
+            })),
         })
     }
 }

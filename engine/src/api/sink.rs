@@ -9,7 +9,7 @@
 
 use super::data::Data;
 use crate::Result;
-use crate::checkpoint::CheckpointId;
+use crate::checkpoint::{CheckpointKey, Lineage};
 use crate::state::{FunctionInitializationContext, FunctionSnapshotContext};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -29,8 +29,10 @@ pub struct SinkContext {
     pub subtask: u32,
     /// The parallelism of the sink.
     pub parallelism: u32,
+    /// The line of checkpoints that the attempt goes on with: what it [includes](Lineage::includes) is or will be committed, what it [has left](Lineage::has_left) is not its own.
+    pub lineage: Lineage,
     /// The checkpoint that the attempt was restored from; `None` at a fresh start.
-    pub restored_checkpoint: Option<CheckpointId>,
+    pub restored_checkpoint: Option<CheckpointKey>,
 }
 
 /// A sink without transactions.
@@ -143,13 +145,15 @@ pub trait TwoPhaseCommitWriter: 'static {
     fn write(&mut self, records: &mut Vec<Self::Input>) -> Result<()>;
 
     /// Ends the open transaction so that it can be committed whatever happens to this process, and begins a new one with the next
-    /// record. `checkpoint` is the checkpoint that it belongs to; `None` at the end of a job without checkpoints.
+    /// record. `checkpoint` is the checkpoint that it belongs to, by a name that no other checkpoint of any run ever has; at the end of a job without checkpoints
+    /// it is one that is never taken. A sink whose target remembers what was committed last has to remember this name whole: the number alone comes again
+    /// when a job goes back to an older checkpoint, with other records.
     ///
     /// # Errors
     /// When it cannot be done; the attempt fails, since the records of the transaction would be lost to a later checkpoint.
     fn pre_commit(
         &mut self,
-        checkpoint: Option<CheckpointId>,
+        checkpoint: CheckpointKey,
     ) -> Result<PreCommit<Self::Committable, Self::WriterState>>;
 }
 

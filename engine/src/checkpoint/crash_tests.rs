@@ -67,6 +67,7 @@ fn take_checkpoint(
         job_name: "job".into(),
         job_id: session.job_id().clone(),
         id,
+        lineage: crate::checkpoint::Lineage::new(),
         attempt: 1,
         mode: CheckpointingMode::ExactlyOnce,
         epoch: id.0,
@@ -176,7 +177,9 @@ fn restart(folder: &Path, reported: Option<CheckpointId>, context: &str) -> Opti
     session.begin_attempt(1).unwrap();
     let retained: Vec<_> = found.into_iter().collect();
     let next = CheckpointId(CHECKPOINTS + 1);
-    storage.delete_orphans(&retained, next, &shared).unwrap();
+    storage
+        .delete_orphans(&retained, next, &shared, &|| session.check())
+        .unwrap();
     let leftover: Vec<_> = fs::read_dir(storage.paths().shared())
         .into_iter()
         .flatten()

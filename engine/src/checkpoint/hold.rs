@@ -1,14 +1,16 @@
-//! Telling other programs that a snapshot on disk is in use.
+//! Telling other programs that a snapshot on disk, or the folder of a job, is in use.
 //!
 //! A running job holds a shared lock on the `_metadata` of each checkpoint that it keeps and of the snapshot that it was started from, as long as it needs them; who wants
-//! to own or to delete one takes an exclusive lock. The system takes the locks back when the process dies, however it dies. They reach as far as the locks
+//! to own or to delete one takes an exclusive lock. Every process that writes checkpoints holds a shared lock on the job's folder, so that a
+//! [sweep](crate::checkpoint::sweep) leaves it alone. The system takes the locks back when the process dies, however it dies. They reach as far as the locks
 //! of the file system do.
 
 use crate::{Error, ErrorKind, Result};
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, Metadata, TryLockError};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// A lock on the metadata of a snapshot, released when it is dropped.
+/// A lock on the metadata of a snapshot or on a folder, released when it is dropped.
 #[derive(Debug)]
 pub(crate) struct SnapshotHold {
     file: File,
@@ -30,7 +32,25 @@ impl SnapshotHold {
         Self::take(metadata, File::try_lock_shared)
     }
 
-    /// Takes the snapshot for oneself.
+    /// Says that the folder is needed; waits while another program has it for itself, and tries again if that has deleted it. Where there are no locks, or no folder,
+    /// there is none.
+    pub(crate) fn waiting(folder: &Path, make: impl Fn(&Path) -> Result<()>) -> Result<Option<Self>> {
+        loop {
+            make(folder)?;
+            let Ok(file) = File::open(folder) else {
+                return Ok(None);
+            };
+            if file.lock_shared().is_err() {
+                return Ok(None);
+            }
+            let hold = Self { file };
+            if is_at(&hold.file, folder) {
+                return Ok(Some(hold));
+            }
+        }
+    }
+
+    /// Takes the snapshot or folder for oneself.
     ///
     /// # Errors
     /// [`ErrorKind::Restore`] when another program needs it.
@@ -57,6 +77,15 @@ impl SnapshotHold {
                 Ok(Self { file })
             }
         }
+    }
+}
+
+/// Whether the open file is the one that `path` names: a lock on one that was deleted or replaced excludes nobody.
+pub(crate) fn is_at(file: &File, path: &Path) -> bool {
+    let id = |metadata: Metadata| (metadata.dev(), metadata.ino());
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(open), Ok(there)) => id(open) == id(there),
+        _ => false,
     }
 }
 

@@ -12,6 +12,7 @@
 //! | [`store`] | completed checkpoints: how many are kept, which files are still in use |
 //! | [`ha`] | finding the latest checkpoint again when the program was killed |
 //! | [`restore`] | who gets which part of a snapshot, at any parallelism |
+//! | [`sweep`] | what no checkpoint needs, of jobs that nobody starts again |
 //!
 //! What may be deleted is decided by one rule: a file named by a *relative* path belongs to this job, one named by an absolute path
 //! belongs to somebody else (the checkpoint that the job was started from) and is never deleted.
@@ -24,12 +25,14 @@ pub mod ha;
 mod handle;
 pub(crate) mod hold;
 mod id;
+mod lineage;
 pub mod metadata;
 mod operator_state;
 pub mod restore;
 mod settings;
 pub mod storage;
 pub mod store;
+pub mod sweep;
 
 #[cfg(test)]
 mod crash_tests;
@@ -37,6 +40,7 @@ mod crash_tests;
 pub use command::{Command, SavepointFormat, SavepointOptions, SnapshotKind, SnapshotOptions, StopMode};
 pub use handle::{Ack, AckMessage, DeclineKind, FileLocation, FileRef, KeyedHandle, SubtaskSnapshot};
 pub use id::{CheckpointId, CheckpointingMode, JobId, OperatorId};
+pub use lineage::{CheckpointKey, Lineage, LineageId};
 pub use metadata::{CheckpointMetadata, OperatorMetadata, StateDescription};
 pub use operator_state::{
     ElementOffsets, ElementRun, OperatorStateShare, OperatorStateSnapshot, Redistribution,

@@ -91,6 +91,7 @@ impl Configuration {
                         .location(&high_availability::STORAGE_DIR)?
                         .unwrap_or_default(),
                     cluster_id: self.get(&high_availability::CLUSTER_ID)?,
+                    take_over: self.get(&high_availability::TAKE_OVER)?,
                 }
             }
         })
@@ -352,6 +353,19 @@ mod tests {
     }
 
     #[test]
+    fn high_availability_invents_no_folder_of_checkpoints() {
+        let ha = [
+            ("high-availability", "filesystem"),
+            ("high-availability.storageDir", "file:///tmp/ha"),
+        ];
+        assert_eq!(configured(&ha).checkpoint_location().unwrap(), None);
+        assert_eq!(configured(&ha).location(&storage::SAVEPOINT_DIR).unwrap(), None);
+        let own = ("execution.checkpointing.dir", "file:///tmp/checkpoints");
+        let config = configured(&[ha[0], ha[1], own]);
+        assert!(config.checkpoint_location().unwrap().is_some());
+    }
+
+    #[test]
     fn high_availability_in_files_has_its_folder() {
         let config = configured(&[
             ("high-availability", "filesystem"),
@@ -361,7 +375,8 @@ mod tests {
             config.ha_settings().unwrap(),
             HaSettings::Filesystem {
                 storage_dir: "/tmp/ha".into(),
-                cluster_id: "/default".into()
+                cluster_id: "/default".into(),
+                take_over: false,
             }
         );
         assert!(

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! <control.dir>/
-//!     control.lock       locked by the job that watches the folder: one folder a job
+//!     control.lock       locked by the job that watches the folder, one folder a job, and deleted at its end
 //!     <id>.request       a request; locked by whoever waits for its answer. Who deletes it decides: the job takes it, or the asker gives up
 //!     <id>.taken         locked by the job while it is at it, so that its death is noticed
 //!     <id>.answer        the answer; deleted by whoever reads it

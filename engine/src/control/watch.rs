@@ -1,6 +1,7 @@
 //! The job's side: a thread that looks into the folder.
 
 use super::files::{Paths, REQUEST, Request, answer_text, appear, is_abandoned};
+use crate::checkpoint::hold::is_at;
 use crate::checkpoint::storage::durable::{self, create_dirs, storage_error};
 use crate::runtime::job::{Savepoints, Wanted};
 use crate::{Error, ErrorKind, Result};
@@ -48,20 +49,24 @@ impl Watch {
         };
         create_dirs(&folder).map_err(unusable)?;
         let lock = folder.join(LOCK);
-        let file = File::create(&lock).map_err(|error| unusable(storage_error("open", &lock, error)))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::new(
-                    ErrorKind::Configuration,
-                    format!(
-                        "control.dir: '{}' is watched by another job that runs; give each job a folder of its own",
-                        folder.display()
-                    ),
-                ));
+        let file = loop {
+            let file = File::create(&lock).map_err(|error| unusable(storage_error("open", &lock, error)))?;
+            match file.try_lock() {
+                // Unless the job that had it has deleted it since it was opened.
+                Ok(()) if is_at(&file, &lock) => break file,
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::new(
+                        ErrorKind::Configuration,
+                        format!(
+                            "control.dir: '{}' is watched by another job that runs; give each job a folder of its own",
+                            folder.display()
+                        ),
+                    ));
+                }
+                Err(TryLockError::Error(error)) => return Err(unusable(storage_error("lock", &lock, error))),
             }
-            Err(TryLockError::Error(error)) => return Err(unusable(storage_error("lock", &lock, error))),
-        }
+        };
         let (end, ended) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("millpond-control".to_owned())
@@ -69,6 +74,12 @@ impl Watch {
                 let wait = || ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout);
                 while wait() {
                     look(&folder, &savepoints, &wait);
+                }
+                // While it is locked, so that it is not the next job's.
+                if is_at(&file, &lock)
+                    && let Err(error) = durable::remove_file(&lock)
+                {
+                    tracing::warn!(%error, "the lock of control.dir is left");
                 }
                 // As with every lock: closing would not do while a forked child has a copy.
                 let _ = file.unlock();

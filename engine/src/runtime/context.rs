@@ -3,7 +3,7 @@
 use crate::backend::Backend;
 use crate::checkpoint::restore::{RestorePlan, SubtaskRestore};
 use crate::checkpoint::storage::{CheckpointStorage, FileStorageOptions, SavepointStorage};
-use crate::checkpoint::{CheckpointId, CheckpointingMode, OperatorId, SnapshotKind};
+use crate::checkpoint::{CheckpointKey, CheckpointingMode, Lineage, OperatorId, SnapshotKind};
 use crate::codec::CodecId;
 use crate::state::ttl::TtlTimeProvider;
 use crate::{Result, codec};
@@ -40,6 +40,8 @@ pub(crate) struct JobContext {
     pub(crate) tokio: tokio::runtime::Handle,
     /// The epoch that the attempt begins in: the same for all its tasks, above that of any checkpoint before.
     pub(crate) first_epoch: u64,
+    /// The line of checkpoints that the attempt goes on with.
+    pub(crate) lineage: Lineage,
     /// A folder for the working files of this attempt in this process.
     pub(crate) local_dir: PathBuf,
     /// Counters for people.
@@ -53,7 +55,7 @@ pub(crate) struct JobContext {
 /// The checkpoint that an attempt starts from, dealt out to the subtasks of this job.
 pub(crate) struct RestoredJob {
     /// The checkpoint.
-    pub(crate) checkpoint: CheckpointId,
+    pub(crate) checkpoint: CheckpointKey,
     /// Each subtask's share.
     pub(crate) plan: RestorePlan,
 }
@@ -93,7 +95,7 @@ impl JobContext {
     }
 
     /// The checkpoint that the attempt starts from.
-    pub(crate) fn restored_checkpoint(&self) -> Option<CheckpointId> {
+    pub(crate) fn restored_checkpoint(&self) -> Option<CheckpointKey> {
         self.restored.as_ref().map(|restored| restored.checkpoint)
     }
 }

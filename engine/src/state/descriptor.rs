@@ -215,10 +215,12 @@ impl<'a> StateRegistry<'a> {
             value,
             ttl: self.ttl.is_some(),
         };
-        self.meet_stored(name, kind, &codec, evolved::<T>)?;
         let width = u32::try_from(width.unwrap_or(0)).unwrap_or(0);
         let mut descriptor = StateDescriptor::new(name, kind, width);
         descriptor.codec = codec::to_vec(&codec)?.into();
+        if !self.is_registered(&descriptor)? {
+            self.meet_stored(name, kind, &codec, evolved::<T>)?;
+        }
         descriptor.ttl = self
             .ttl
             .as_ref()
@@ -226,6 +228,31 @@ impl<'a> StateRegistry<'a> {
         let state = self.context.register(&descriptor)?;
         let expiry = self.ttl.as_ref().map(|ttl| self.context.ttl.add(state, ttl));
         Ok(Registered { state, expiry })
+    }
+
+    /// Whether the state was registered before, as what it is now.
+    fn is_registered(&self, descriptor: &StateDescriptor) -> Result<bool> {
+        let opening = self.context.opening.as_ref();
+        let Some(known) = opening.and_then(|opening| opening.registered(&descriptor.name)) else {
+            return Ok(false);
+        };
+        if (known.kind, &known.codec) == (descriptor.kind, &descriptor.codec) {
+            return Ok(true);
+        }
+        let shown = |state: &StateDescriptor| {
+            let codec = codec::decode::<StateCodec>(&state.codec);
+            let codec = codec.map_or_else(|_| String::new(), |codec| format!(", {codec}"));
+            format!("a {} state{codec}", state.kind.name())
+        };
+        Err(Error::new(
+            ErrorKind::State,
+            format!(
+                "state '{}' is registered twice: as {}, and as {}; give one of them another name",
+                descriptor.name,
+                shown(known),
+                shown(descriptor)
+            ),
+        ))
     }
 
     /// Compares a state with what is stored under its name, and has that converted if it has to be.

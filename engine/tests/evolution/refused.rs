@@ -5,6 +5,7 @@ use millpond_engine::ErrorKind;
 use millpond_engine::api::Data;
 use millpond_engine::state::ttl::ManualTtlTime;
 use millpond_engine::state::{ListState, MapState, Namespaced, ValueState};
+use std::path::{Path, PathBuf};
 
 const BACKENDS: [&str; 2] = ["hashmap", "filesystem"];
 
@@ -115,6 +116,37 @@ fn another_kind_of_state_and_map_keys_of_another_type() {
         "a map key cannot migrate",
     ];
     refuses(&narrow, &wide, &named);
+}
+
+#[test]
+fn one_name_for_two_types() {
+    let twice: Release<u64, ()> = Release {
+        key: |record| *record,
+        open: |states| {
+            states.value_state::<u64>("state")?;
+            // The same again is the same state.
+            states.value_state::<u64>("state")?;
+            states.value_state::<i64>("state")?;
+            Ok(())
+        },
+        answer: |(), _, _| Ok(String::new()),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    for from in [None, Some(stored(folder.path()))] {
+        let clock = ManualTtlTime::at(0);
+        let error = Job::start("hashmap", folder.path(), from.as_deref(), &clock, &twice).failure();
+        let shown = error.to_string();
+        for text in ["'state' is registered twice", "value u64", "value i64"] {
+            assert!(shown.contains(text), "{text} is not in: {shown}");
+        }
+    }
+}
+
+/// A savepoint of a job with the state of [`VALUE`].
+fn stored(folder: &Path) -> PathBuf {
+    let job = Job::start("hashmap", folder, None, &ManualTtlTime::at(0), &VALUE);
+    job.ask(1);
+    job.end()
 }
 
 #[test]

@@ -42,7 +42,8 @@ fn write_golden_savepoints() {
                 // The options of each of its databases take more room than all state here.
                 .option("parallelism", if backend.name == "rocksdb" { 1 } else { 2 })
                 .set("pipeline.max-parallelism", 8)
-                .set("execution.checkpointing.interval", "50 ms");
+                // Few, so that there are few files.
+                .set("execution.checkpointing.interval", "700 ms");
             let mut running = backend.of(program).start();
             running.wait_for("checkpoint completed");
             let request = Request {

@@ -186,6 +186,13 @@ impl Running {
             .status();
     }
 
+    /// Sends it, and those that it has started, a signal such as `STOP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let group = format!("-{}", self.child.id());
+        let sent = Command::new("kill").args(["-s", name, "--", &group]).status();
+        assert!(sent.unwrap().success());
+    }
+
     /// Closes its standard input.
     pub(crate) fn close_input(&mut self) {
         drop(self.child.stdin.take());

@@ -1,10 +1,14 @@
 use super::*;
+use crate::checkpoint::coordinator::{CoordinatorConfig, CoordinatorHandle, OperatorInfo, spawn};
 use crate::checkpoint::ha::{FilesystemHa, NoHa};
 use crate::checkpoint::metadata;
 use crate::checkpoint::storage::{CheckpointPaths, FileStorage, FileStorageOptions, Scope, StreamHint};
-use crate::checkpoint::{FileRef, KeyedHandle, OperatorId, Retention, SubtaskSnapshot};
+use crate::checkpoint::{
+    Ack, CheckpointSettings, Command, FileRef, KeyedHandle, OperatorId, Retention, SubtaskSnapshot,
+};
 use std::fs;
 use std::path::Path;
+use tokio::runtime::Handle;
 
 #[path = "driver_tests/savepoints.rs"]
 mod savepoints;

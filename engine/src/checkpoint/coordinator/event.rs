@@ -82,10 +82,14 @@ pub enum Event {
         /// Where the metadata is (nowhere for a snapshot in memory), or why it is not.
         result: Result<Option<String>, PersistFailure>,
     },
+    /// An [`Action::DiscardCheckpoint`] has been carried out, or given up.
+    Cleaned,
     /// The answer to an [`Action::ReserveIds`] that failed.
     ReserveFailed {
         /// Why.
         reason: String,
+        /// Another program has taken the job over.
+        fenced: bool,
     },
 }
 

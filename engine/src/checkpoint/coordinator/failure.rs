@@ -114,4 +114,6 @@ pub struct PersistFailure {
     pub reason: String,
     /// Nobody knows whether high availability names the checkpoint now. Its bytes must not be deleted; the next publication settles it.
     pub unknown_outcome: bool,
+    /// Another program has taken the job over: this one must not go on.
+    pub fenced: bool,
 }

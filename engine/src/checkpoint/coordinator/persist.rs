@@ -1,10 +1,10 @@
 //! Making checkpoints and savepoints durable: the metadata first, then what names it.
 
 use super::PersistFailure;
-use crate::Error;
 use crate::checkpoint::ha::HaSession;
 use crate::checkpoint::storage::{CheckpointStorage, publish_savepoint};
 use crate::checkpoint::{CheckpointId, CheckpointMetadata, SavepointOptions, metadata, restore};
+use crate::{Error, ErrorKind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,6 +20,8 @@ pub(super) async fn checkpoint(
     next_id: CheckpointId,
 ) -> Result<Option<String>, PersistFailure> {
     on_a_thread(move || {
+        let still_leads = session.lock().unwrap_or_else(PoisonError::into_inner).check();
+        still_leads.map_err(|error| nothing_visible(&error))?;
         let bytes = metadata::encode(&metadata).map_err(|error| nothing_visible(&error))?;
         let path = storage
             .publish_metadata(metadata.id, &bytes)
@@ -67,6 +69,7 @@ fn publish(
         .map_err(|failed| PersistFailure {
             reason: failed.error.to_string(),
             unknown_outcome: failed.unknown_outcome,
+            fenced: failed.error.kind() == ErrorKind::Fenced,
         })
 }
 
@@ -78,6 +81,7 @@ async fn on_a_thread(
         Err(PersistFailure {
             reason: error.to_string(),
             unknown_outcome: true,
+            fenced: false,
         })
     })
 }
@@ -86,5 +90,6 @@ fn nothing_visible(error: &Error) -> PersistFailure {
     PersistFailure {
         reason: error.to_string(),
         unknown_outcome: false,
+        fenced: error.kind() == ErrorKind::Fenced,
     }
 }

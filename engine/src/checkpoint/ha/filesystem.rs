@@ -4,18 +4,18 @@
 
 use super::lock::JobLock;
 use super::pointer::Pointer;
+use super::recover::{read_or_rebuild_pointer, recover_all};
+use super::term::Term;
 use super::{HaSession, JobEnd, PublishError, RecoveredCheckpoint};
 use crate::checkpoint::storage::durable::{self, PublishFailed, create_dirs};
-use crate::checkpoint::{CheckpointId, CheckpointMetadata, JobId, metadata};
+use crate::checkpoint::{CheckpointId, JobId, Lineage};
 use crate::config::OnDamage;
 use crate::{Error, ErrorKind, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 const LOCK: &str = "lock";
-const POINTER: &str = "pointer";
-const CHECKPOINTS: &str = "checkpoints";
+pub(super) const CHECKPOINTS: &str = "checkpoints";
 const CHECKPOINT_PREFIX: &str = "completedCheckpoint-";
 
 /// A hold on a job whose pointer and checkpoint metadata are files.
@@ -25,6 +25,7 @@ pub struct FilesystemHa {
     pointer: Pointer,
     recovered: Vec<RecoveredCheckpoint>,
     unreadable: Vec<CheckpointId>,
+    term: Term,
     _lock: JobLock,
 }
 
@@ -34,11 +35,11 @@ impl FilesystemHa {
     /// # Errors
     /// As [`open_or_go_back`](Self::open_or_go_back) with [`OnDamage::Fail`].
     pub fn open(storage_dir: &Path, cluster_id: &str, job_name: &str) -> Result<Self> {
-        Self::open_or_go_back(storage_dir, cluster_id, job_name, OnDamage::Fail)
+        Self::open_or_go_back(storage_dir, cluster_id, job_name, OnDamage::Fail, false)
     }
 
     /// The same, where `on_damage` says what becomes of checkpoints that cannot be read: with [`OnDamage::Previous`] they are left out, as long as there is one
-    /// that can be.
+    /// that can be. With `take_over`, a program that holds the job is none to wait for: it cannot write any more from then on.
     ///
     /// # Errors
     /// [`ErrorKind::Configuration`] when another program holds the job (named), or the folder cannot be used; [`ErrorKind::Restore`] when the pointer or
@@ -48,6 +49,7 @@ impl FilesystemHa {
         cluster_id: &str,
         job_name: &str,
         on_damage: OnDamage,
+        take_over: bool,
     ) -> Result<Self> {
         let folder = job_folder(storage_dir, cluster_id, job_name);
         let unusable = |error: Error| match error.kind() {
@@ -62,8 +64,10 @@ impl FilesystemHa {
             _ => error,
         };
         create_dirs(&folder.join(CHECKPOINTS)).map_err(unusable)?;
-        let lock = JobLock::take(&folder.join(LOCK), job_name).map_err(unusable)?;
-        let mut pointer = read_pointer(&folder)?;
+        let lock = JobLock::take(&folder.join(LOCK), job_name, take_over).map_err(unusable)?;
+        // Before the first look: whatever a former leader writes from now on does not count.
+        let term = Term::claim(&folder).map_err(unusable)?;
+        let mut pointer = read_or_rebuild_pointer(&folder, on_damage)?;
         match pointer.end {
             None | Some(JobEnd::Finished) => {}
             Some(end @ (JobEnd::Failed | JobEnd::Cancelled | JobEnd::Stopped)) => {
@@ -87,12 +91,18 @@ impl FilesystemHa {
             }
         }
         let (recovered, unreadable) = recover_all(&folder, &pointer, on_damage)?;
+        if let (Some(passed_over), Some(latest)) = (unreadable.last(), recovered.last())
+            && *passed_over > latest.metadata.id
+        {
+            pointer.lineage = latest.metadata.lineage.branch(latest.metadata.id);
+        }
         pointer.retained = recovered.iter().map(|recovered| recovered.metadata.id).collect();
         let session = Self {
             folder,
             pointer,
             recovered,
             unreadable,
+            term,
             _lock: lock,
         };
         if session.unreadable.is_empty() {
@@ -109,11 +119,7 @@ impl FilesystemHa {
 
     /// Makes `pointer` what holds; only if that is certain it is also remembered.
     fn publish_pointer(&mut self, pointer: Pointer) -> Result<(), PublishFailed> {
-        let bytes = pointer.encode().map_err(|error| PublishFailed {
-            error,
-            maybe_visible: false,
-        })?;
-        durable::publish(&self.folder.join(POINTER), &bytes)?;
+        self.term.publish(&pointer)?;
         self.pointer = pointer;
         Ok(())
     }
@@ -124,13 +130,21 @@ impl FilesystemHa {
         let Ok(entries) = fs::read_dir(&folder) else {
             return;
         };
-        for entry in entries.flatten() {
-            let named = entry
-                .file_name()
-                .to_str()
-                .and_then(parse_checkpoint_name)
-                .is_some_and(|id| self.pointer.retained.contains(&id));
-            if !named && let Err(error) = durable::remove_file(&entry.path()) {
+        let is_named = |name: &std::ffi::OsStr| {
+            let id = name.to_str().and_then(parse_checkpoint_name);
+            id.is_some_and(|id| self.pointer.retained.contains(&id))
+        };
+        let unnamed: Vec<_> = entries
+            .flatten()
+            .filter(|entry| !is_named(&entry.file_name()))
+            .map(|entry| entry.path())
+            .collect();
+        // After the list: whoever takes the job over from now on writes files that are not in it.
+        if unnamed.is_empty() || self.term.check().is_err() {
+            return;
+        }
+        for path in unnamed {
+            if let Err(error) = durable::remove_file(&path) {
                 tracing::warn!(%error, "a checkpoint that the high-availability pointer does not name is left");
             }
         }
@@ -150,8 +164,20 @@ impl HaSession for FilesystemHa {
         &self.unreadable
     }
 
+    fn lineage(&self) -> &Lineage {
+        &self.pointer.lineage
+    }
+
+    fn set_lineage(&mut self, lineage: Lineage) {
+        self.pointer.lineage = lineage;
+    }
+
     fn next_id(&self) -> CheckpointId {
         self.pointer.next_id
+    }
+
+    fn check(&self) -> Result<()> {
+        self.term.check()
     }
 
     fn finished(&self) -> bool {
@@ -218,9 +244,10 @@ impl HaSession for FilesystemHa {
         }
     }
 
-    fn go_back(&mut self, retained: &[CheckpointId]) -> Result<()> {
+    fn go_back(&mut self, retained: &[CheckpointId], lineage: Lineage) -> Result<()> {
         let pointer = Pointer {
             retained: retained.to_vec(),
+            lineage,
             ..self.pointer.clone()
         };
         self.publish_pointer(pointer).map_err(|failed| failed.error)?;
@@ -241,11 +268,11 @@ impl HaSession for FilesystemHa {
 }
 
 /// As Flink: 19 digits, so that names sort like numbers.
-fn checkpoint_name(id: CheckpointId) -> String {
+pub(super) fn checkpoint_name(id: CheckpointId) -> String {
     format!("{CHECKPOINT_PREFIX}{:019}", id.0)
 }
 
-fn parse_checkpoint_name(name: &str) -> Option<CheckpointId> {
+pub(super) fn parse_checkpoint_name(name: &str) -> Option<CheckpointId> {
     let id = name
         .strip_prefix(CHECKPOINT_PREFIX)?
         .parse()
@@ -259,121 +286,6 @@ pub(super) fn job_folder(storage_dir: &Path, cluster_id: &str, job_name: &str) -
     storage_dir
         .join(escape(cluster_id.trim_matches('/')))
         .join(escape(job_name))
-}
-
-pub(super) fn read_pointer(folder: &Path) -> Result<Pointer> {
-    let path = folder.join(POINTER);
-    match fs::read(&path) {
-        Ok(bytes) => Pointer::decode(&bytes, &path).map_err(|error| with_way_out(error, folder)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let checkpoints = folder.join(CHECKPOINTS);
-            let orphan = fs::read_dir(&checkpoints)
-                .ok()
-                .into_iter()
-                .flatten()
-                .flatten()
-                .find(|entry| {
-                    entry
-                        .file_name()
-                        .to_str()
-                        .and_then(parse_checkpoint_name)
-                        .is_some()
-                });
-            match orphan {
-                None => Ok(Pointer::new()),
-                // The pointer is always written before the first checkpoint, so somebody has deleted it.
-                Some(orphan) => Err(with_way_out(
-                    Error::new(
-                        ErrorKind::Restore,
-                        format!(
-                            "the high-availability pointer '{}' is missing, but there are checkpoints, such as '{}'",
-                            path.display(),
-                            orphan.path().display()
-                        ),
-                    ),
-                    folder,
-                )),
-            }
-        }
-        Err(error) => Err(with_way_out(
-            Error::new(
-                ErrorKind::Restore,
-                format!("cannot read the high-availability pointer '{}'", path.display()),
-            )
-            .with_source(error),
-            folder,
-        )),
-    }
-}
-
-/// Reads the checkpoints that the pointer names; returns those that can be read and the ids of the others, which are an error unless `on_damage` says otherwise.
-fn recover_all(
-    folder: &Path,
-    pointer: &Pointer,
-    on_damage: OnDamage,
-) -> Result<(Vec<RecoveredCheckpoint>, Vec<CheckpointId>)> {
-    let mut recovered = Vec::new();
-    let mut unreadable = Vec::new();
-    for id in &pointer.retained {
-        match recover(folder, *id, &pointer.job_id) {
-            Ok(checkpoint) => recovered.push(checkpoint),
-            Err(error) => unreadable.push((*id, error)),
-        }
-    }
-    let Some((_, first)) = unreadable.first() else {
-        return Ok((recovered, Vec::new()));
-    };
-    let Some(newest) = recovered.last() else {
-        let what = format!("{first}. No other checkpoint of the job can be read");
-        return Err(with_way_out(Error::new(first.kind(), what), folder));
-    };
-    let newest = newest.metadata.id;
-    if on_damage == OnDamage::Fail {
-        let what = format!(
-            "{first}. Checkpoint {newest} can be read: `-D execution.state-recovery.on-damage=previous` goes on from it"
-        );
-        return Err(with_way_out(Error::new(first.kind(), what), folder));
-    }
-    for (id, error) in &unreadable {
-        tracing::warn!(
-            "checkpoint {id} is damaged and given up, the job goes on from checkpoint {newest} \
-             (execution.state-recovery.on-damage: previous); what was committed later may be committed again: {error}"
-        );
-    }
-    Ok((recovered, unreadable.into_iter().map(|(id, _)| id).collect()))
-}
-
-fn recover(folder: &Path, id: CheckpointId, job_id: &JobId) -> Result<RecoveredCheckpoint> {
-    let path = folder.join(CHECKPOINTS).join(checkpoint_name(id));
-    let checked = |metadata: CheckpointMetadata| {
-        if metadata.id == id && metadata.job_id == *job_id {
-            return Ok(metadata);
-        }
-        Err(Error::new(
-            ErrorKind::Restore,
-            format!(
-                "'{}' is checkpoint {} of job {}, expected checkpoint {id} of job {job_id}",
-                path.display(),
-                metadata.id,
-                metadata.job_id
-            ),
-        ))
-    };
-    let metadata = metadata::read_file(&path).and_then(checked)?;
-    Ok(RecoveredCheckpoint {
-        metadata: Arc::new(metadata),
-        source: path,
-    })
-}
-
-/// Going back to an older checkpoint is the operator's decision, since a sink may have committed the newer one.
-fn with_way_out(error: Error, folder: &Path) -> Error {
-    let text = format!(
-        "{error}. The job is not started, because going on from an older checkpoint could repeat what was committed already. To do so all the same, or to start \
-         from the beginning, move the folder '{}' away and start the job again, with `--from-savepoint PATH` of a checkpoint that is whole if there is one",
-        folder.display()
-    );
-    Error::new(error.kind(), text)
 }
 
 /// A folder name for any text: letters, digits, `-`, `_` and inner dots stay, all else becomes `%` and two hexadecimal digits.

@@ -1,5 +1,8 @@
 use super::*;
-use crate::checkpoint::CheckpointingMode;
+use crate::checkpoint::ha::pointer;
+use crate::checkpoint::ha::term::newest_pointer;
+use crate::checkpoint::storage::CheckpointPaths;
+use crate::checkpoint::{CheckpointMetadata, CheckpointingMode, metadata};
 
 const JOB: &str = "word count";
 
@@ -12,6 +15,7 @@ fn metadata(session: &FilesystemHa, id: u64) -> CheckpointMetadata {
         job_name: JOB.into(),
         job_id: session.job_id().clone(),
         id: CheckpointId(id),
+        lineage: session.lineage().clone(),
         attempt: 1,
         mode: CheckpointingMode::ExactlyOnce,
         epoch: id,
@@ -132,7 +136,8 @@ fn pointer_that_cannot_be_replaced_leaves_the_old_checkpoint_named() {
     session.begin_attempt(1).unwrap();
     publish(&mut session, 1, &[1]).unwrap();
     // A folder in the place of the temporary pointer.
-    let in_the_way = session.folder().join(".pointer.tmp");
+    let pointer = newest_pointer(session.folder()).unwrap().unwrap();
+    let in_the_way = CheckpointPaths::temporary(&pointer);
     fs::create_dir(&in_the_way).unwrap();
     let failed = publish(&mut session, 2, &[2]).unwrap_err();
     assert!(!failed.unknown_outcome);
@@ -220,7 +225,8 @@ fn damaged_or_missing_pointer_stops_the_start() {
     let mut session = open(dir.path()).unwrap();
     session.begin_attempt(1).unwrap();
     publish(&mut session, 1, &[1]).unwrap();
-    let path = session.folder().join(POINTER);
+    let path = newest_pointer(session.folder()).unwrap().unwrap();
+    let session_folder = &session.folder().to_owned();
     drop(session);
     let bytes = fs::read(&path).unwrap();
     for at in 0..bytes.len() {
@@ -230,7 +236,7 @@ fn damaged_or_missing_pointer_stops_the_start() {
         assert_refused(dir.path(), &path);
     }
     fs::remove_file(&path).unwrap();
-    assert_refused(dir.path(), &path);
+    assert_refused(dir.path(), session_folder);
     fs::write(&path, bytes).unwrap();
     assert_eq!(recovered(&open(dir.path()).unwrap()), ids(&[1]));
 }
@@ -298,6 +304,7 @@ fn checkpoint_that_a_job_resumes_from_is_known_by_its_pointer() {
     let settings = crate::checkpoint::ha::HaSettings::Filesystem {
         storage_dir: dir.path().to_owned(),
         cluster_id: "/default".into(),
+        take_over: false,
     };
     let mut session = open(dir.path()).unwrap();
     let named = metadata(&session, 3);
@@ -313,4 +320,144 @@ fn checkpoint_that_a_job_resumes_from_is_known_by_its_pointer() {
     refuse(&of_another_run).unwrap();
     session.finish(JobEnd::Stopped).unwrap();
     refuse(&named).unwrap();
+}
+
+fn take_over(root: &Path) -> FilesystemHa {
+    FilesystemHa::open_or_go_back(root, "/default", JOB, OnDamage::Fail, true).unwrap()
+}
+
+fn assert_fenced<T: std::fmt::Debug>(result: Result<T>, what: &str) {
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fenced, "{what}: {error}");
+    assert!(
+        error.to_string().contains("taken the job over"),
+        "{what}: {error}"
+    );
+}
+
+#[test]
+fn former_leader_can_neither_move_the_pointer_nor_delete_anything() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut former = open(dir.path()).unwrap();
+    former.begin_attempt(1).unwrap();
+    publish(&mut former, 1, &[1]).unwrap();
+    former.check().unwrap();
+    let mut leader = take_over(dir.path());
+    assert_eq!(recovered(&leader), ids(&[1]));
+    assert_eq!(leader.begin_attempt(1).unwrap(), 2);
+    publish(&mut leader, 2, &[1, 2]).unwrap();
+
+    assert_fenced(former.check(), "check");
+    assert_fenced(former.begin_attempt(1), "attempt");
+    assert_fenced(former.reserve_ids(CheckpointId(50)), "numbers");
+    let failed = publish(&mut former, 3, &[3]).unwrap_err();
+    assert!(failed.unknown_outcome, "the new leader may have read it");
+    assert_fenced::<()>(Err(failed.error), "checkpoint");
+    assert_fenced(former.go_back(&[], Lineage::new()), "going back");
+    assert_fenced(former.finish(JobEnd::Failed), "end");
+    drop(former);
+
+    leader.check().unwrap();
+    publish(&mut leader, 4, &[2, 4]).unwrap();
+    assert_eq!(checkpoint_files(&leader), ids(&[2, 4]));
+    // The lock is the new leader's, whatever becomes of the former one.
+    assert_eq!(open(dir.path()).unwrap_err().kind(), ErrorKind::Configuration);
+    drop(leader);
+    let session = open(dir.path()).unwrap();
+    assert_eq!(recovered(&session), ids(&[2, 4]));
+    assert_eq!(session.next_id(), CheckpointId(5));
+}
+
+/// What the former leader writes after the claim and before the new leader looks is read, or not; it is never told that it is complete.
+#[test]
+fn pointer_that_is_written_while_the_job_is_taken_over_is_not_relied_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut former = open(dir.path()).unwrap();
+    former.begin_attempt(1).unwrap();
+    publish(&mut former, 1, &[1]).unwrap();
+    let claimed = Term::claim(former.folder()).unwrap();
+    let failed = publish(&mut former, 2, &[2]).unwrap_err();
+    assert!(failed.unknown_outcome);
+    assert_fenced::<()>(Err(failed.error), "checkpoint");
+    // Both are there: the one that the former leader relies on, and the one that the pointer names.
+    assert_eq!(checkpoint_files(&former), ids(&[1, 2]));
+    // The one who claimed dies before it has written anything.
+    drop((former, claimed));
+    let session = open(dir.path()).unwrap();
+    assert_eq!(recovered(&session), ids(&[2]));
+}
+
+#[test]
+fn two_who_claim_at_once_have_two_terms_and_the_higher_one_leads() {
+    let dir = tempfile::tempdir().unwrap();
+    let terms: Vec<Term> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| Term::claim(dir.path()).unwrap()))
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let leading = terms.iter().filter(|term| term.check().is_ok()).count();
+    assert_eq!(leading, 1);
+    let pointers: Vec<_> = terms.iter().map(|_| pointer::Pointer::new()).collect();
+    let published: Vec<_> = terms
+        .iter()
+        .zip(&pointers)
+        .map(|(term, pointer)| term.publish(pointer))
+        .collect();
+    let mut held = published
+        .iter()
+        .zip(&pointers)
+        .filter(|(result, _)| result.is_ok());
+    let (_, expected) = held.next().unwrap();
+    assert!(held.next().is_none());
+    let path = newest_pointer(dir.path()).unwrap().unwrap();
+    assert_eq!(
+        pointer::Pointer::decode(&fs::read(&path).unwrap(), &path).unwrap(),
+        *expected
+    );
+}
+
+#[test]
+fn damaged_or_missing_pointer_gives_way_to_the_newest_checkpoint_if_that_is_wanted() {
+    for damage in ["flipped", "empty", "missing"] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut session = open(dir.path()).unwrap();
+        session.begin_attempt(1).unwrap();
+        publish(&mut session, 1, &[1]).unwrap();
+        publish(&mut session, 2, &[1, 2]).unwrap();
+        let (job_id, lineage) = (session.job_id().clone(), session.lineage().clone());
+        let path = newest_pointer(session.folder()).unwrap().unwrap();
+        let newest = session
+            .folder()
+            .join(CHECKPOINTS)
+            .join(checkpoint_name(CheckpointId(2)));
+        drop(session);
+        match damage {
+            "flipped" => {
+                let mut bytes = fs::read(&path).unwrap();
+                bytes[20] ^= 1;
+                fs::write(&path, bytes).unwrap();
+            }
+            "empty" => fs::write(&path, b"").unwrap(),
+            _ => fs::remove_file(&path).unwrap(),
+        }
+        let error = open(dir.path()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Restore);
+        for part in ["on-damage=previous", "checkpoint 2"] {
+            assert!(error.to_string().contains(part), "{damage}: {error}");
+        }
+        // The newest one that is whole.
+        let whole = fs::read(&newest).unwrap();
+        fs::write(&newest, &whole[..whole.len() - 1]).unwrap();
+        let go_back =
+            || FilesystemHa::open_or_go_back(dir.path(), "/default", JOB, OnDamage::Previous, false);
+        let mut session = go_back().unwrap();
+        assert_eq!(recovered(&session), ids(&[1]), "{damage}");
+        assert_eq!(*session.job_id(), job_id);
+        assert!(session.next_id() > CheckpointId(1000), "{damage}");
+        assert!(session.lineage().id().is_related(lineage.id()) && session.lineage().id() != lineage.id());
+        assert!(session.begin_attempt(1).unwrap() > 1000, "{damage}");
+        drop(session);
+        open(dir.path()).unwrap();
+    }
 }

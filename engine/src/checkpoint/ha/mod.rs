@@ -7,11 +7,13 @@ mod filesystem;
 mod lock;
 mod none;
 mod pointer;
+mod recover;
+mod term;
 
 pub use filesystem::FilesystemHa;
 pub use none::NoHa;
 
-use super::{CheckpointId, CheckpointMetadata, JobId};
+use super::{CheckpointId, CheckpointMetadata, JobId, Lineage};
 use crate::config::OnDamage;
 use crate::{Error, ErrorKind, Result};
 use std::fmt;
@@ -30,6 +32,8 @@ pub enum HaSettings {
         storage_dir: PathBuf,
         /// `high-availability.cluster-id`; separates programs that share a storage folder. `/default` in Flink.
         cluster_id: String,
+        /// `high-availability.filesystem.take-over`: go on with the job although another program holds it.
+        take_over: bool,
     },
 }
 
@@ -44,11 +48,13 @@ pub fn open(settings: &HaSettings, job_name: &str, on_damage: OnDamage) -> Resul
         HaSettings::Filesystem {
             storage_dir,
             cluster_id,
+            take_over,
         } => Box::new(FilesystemHa::open_or_go_back(
             storage_dir,
             cluster_id,
             job_name,
             on_damage,
+            *take_over,
         )?),
     })
 }
@@ -61,12 +67,13 @@ pub fn refuse_if_named(settings: &HaSettings, metadata: &CheckpointMetadata) -> 
     let HaSettings::Filesystem {
         storage_dir,
         cluster_id,
+        ..
     } = settings
     else {
         return Ok(());
     };
     let folder = filesystem::job_folder(storage_dir, cluster_id, &metadata.job_name);
-    let pointer = filesystem::read_pointer(&folder)?;
+    let pointer = recover::read_pointer(&folder)?;
     if pointer.job_id == metadata.job_id && pointer.end.is_none() && pointer.retained.contains(&metadata.id) {
         return Err(Error::new(
             ErrorKind::Restore,
@@ -112,7 +119,8 @@ pub struct PublishError {
     pub unknown_outcome: bool,
 }
 
-/// One program's hold on one job. No other program gets one for the same job until this is dropped.
+/// One program's hold on one job. No other program gets one for the same job until this is dropped, unless it takes the job over: then everything that writes
+/// fails here with [`ErrorKind::Fenced`], and nothing that was written counts.
 pub trait HaSession: fmt::Debug + Send {
     /// The run to go on with.
     fn job_id(&self) -> &JobId;
@@ -123,8 +131,20 @@ pub trait HaSession: fmt::Debug + Send {
     /// The checkpoints that should have been found and could not be read; they and those newer than them are left out, for good as soon as an attempt begins.
     fn unreadable(&self) -> &[CheckpointId];
 
+    /// The line of checkpoints that the job's next one is on.
+    fn lineage(&self) -> &Lineage;
+
+    /// Has the job begin a line of its own, before its first attempt: it starts from a snapshot of somebody else. Recorded when the attempt begins.
+    fn set_lineage(&mut self, lineage: Lineage);
+
     /// The first checkpoint number that nobody has used.
     fn next_id(&self) -> CheckpointId;
+
+    /// That this program still leads the job.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Fenced`] when another one has taken it over.
+    fn check(&self) -> Result<()>;
 
     /// The job has processed all its input already, and must not run again. (A job that failed for good, was cancelled or was stopped may: as a new run.)
     fn finished(&self) -> bool;
@@ -155,11 +175,11 @@ pub trait HaSession: fmt::Debug + Send {
         next_id: CheckpointId,
     ) -> Result<(), PublishError>;
 
-    /// Names exactly `retained` from now on, which were all named before: the newer ones are damaged, or build on one that is.
+    /// Names exactly `retained` from now on, which were all named before: the newer ones are damaged, or build on one that is. What follows is on the line `lineage`.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Storage`]; then nobody knows which are named, and the call is to be repeated.
-    fn go_back(&mut self, retained: &[CheckpointId]) -> Result<()>;
+    fn go_back(&mut self, retained: &[CheckpointId], lineage: Lineage) -> Result<()>;
 
     /// Records how the job ended; no checkpoint is named any more.
     ///

@@ -2,13 +2,14 @@
 
 use super::{HaSession, JobEnd, PublishError, RecoveredCheckpoint};
 use crate::Result;
-use crate::checkpoint::{CheckpointId, JobId};
+use crate::checkpoint::{CheckpointId, JobId, Lineage};
 
 /// A session that remembers nothing but the attempt counter, in memory. Every start is a new run.
 #[derive(Debug)]
 pub struct NoHa {
     job_id: JobId,
     attempt: u64,
+    lineage: Lineage,
 }
 
 impl NoHa {
@@ -18,6 +19,7 @@ impl NoHa {
         Self {
             job_id: JobId::random(),
             attempt: 0,
+            lineage: Lineage::new(),
         }
     }
 }
@@ -41,8 +43,20 @@ impl HaSession for NoHa {
         &[]
     }
 
+    fn lineage(&self) -> &Lineage {
+        &self.lineage
+    }
+
+    fn set_lineage(&mut self, lineage: Lineage) {
+        self.lineage = lineage;
+    }
+
     fn next_id(&self) -> CheckpointId {
         CheckpointId::FIRST
+    }
+
+    fn check(&self) -> Result<()> {
+        Ok(())
     }
 
     fn finished(&self) -> bool {
@@ -68,7 +82,8 @@ impl HaSession for NoHa {
         Ok(())
     }
 
-    fn go_back(&mut self, _retained: &[CheckpointId]) -> Result<()> {
+    fn go_back(&mut self, _retained: &[CheckpointId], lineage: Lineage) -> Result<()> {
+        self.lineage = lineage;
         Ok(())
     }
 

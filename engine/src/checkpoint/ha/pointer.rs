@@ -2,7 +2,7 @@
 
 use super::JobEnd;
 use crate::checkpoint::envelope::Format;
-use crate::checkpoint::{CheckpointId, JobId};
+use crate::checkpoint::{CheckpointId, JobId, Lineage};
 use crate::codec;
 use crate::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ const FORMAT: Format<1> = Format {
     what: "the high-availability pointer",
     magic: *b"MillPntr",
     sections: ["pointer"],
-    versions: (1, 1),
+    versions: (2, 2),
 };
 
 /// What is known about a job.
@@ -27,9 +27,11 @@ pub(super) struct Pointer {
     pub(super) retained: Vec<CheckpointId>,
     /// None while the job runs, or should.
     pub(super) end: Option<JobEnd>,
+    /// The line of checkpoints that the next one is on: another than that of the latest if recovery went back to that.
+    pub(super) lineage: Lineage,
 }
 
-/// Version 1, as stored.
+/// Version 2, as stored.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     job_id: String,
@@ -37,6 +39,7 @@ struct Stored {
     next_id: u64,
     retained: Vec<u64>,
     state: State,
+    lineage: Lineage,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -57,6 +60,7 @@ impl Pointer {
             next_id: CheckpointId::FIRST,
             retained: Vec::new(),
             end: None,
+            lineage: Lineage::new(),
         }
     }
 
@@ -73,6 +77,7 @@ impl Pointer {
                 Some(JobEnd::Cancelled) => State::Cancelled,
                 Some(JobEnd::Stopped) => State::Stopped,
             },
+            lineage: self.lineage.clone(),
         };
         let body = codec::to_vec(&stored).map_err(|error| {
             Error::new(
@@ -80,7 +85,7 @@ impl Pointer {
                 format!("cannot encode a high-availability pointer: {error}"),
             )
         })?;
-        Ok(FORMAT.seal(1, [&body]))
+        Ok(FORMAT.seal(2, [&body]))
     }
 
     pub(super) fn decode(bytes: &[u8], source: &Path) -> Result<Self> {
@@ -102,6 +107,7 @@ impl Pointer {
                 State::Cancelled => Some(JobEnd::Cancelled),
                 State::Stopped => Some(JobEnd::Stopped),
             },
+            lineage: stored.lineage,
         })
     }
 }
@@ -117,6 +123,7 @@ mod tests {
             next_id: CheckpointId(40),
             retained: vec![CheckpointId(17), CheckpointId(19)],
             end: None,
+            lineage: serde_json::from_str(r#"{"id": 1234605616436508552, "before": []}"#).unwrap(),
         }
     }
 
@@ -157,8 +164,8 @@ mod tests {
 
     /// Bytes written by every released version are read for ever.
     #[test]
-    fn golden_file_of_version_1_reads_and_is_still_what_is_written() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/checkpoint/ha/testdata/v1.pointer");
+    fn golden_file_of_version_2_reads_and_is_still_what_is_written() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/checkpoint/ha/testdata/v2.pointer");
         if std::env::var_os("MILLPOND_WRITE_GOLDEN").is_some() {
             std::fs::write(&path, sample().encode().unwrap()).unwrap();
         }

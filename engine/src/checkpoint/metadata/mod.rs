@@ -11,7 +11,7 @@ use crate::{Error, ErrorKind, Result};
 use std::path::Path;
 
 use super::envelope::Format;
-use super::{CheckpointId, CheckpointingMode, JobId, OperatorId, SubtaskSnapshot};
+use super::{CheckpointId, CheckpointingMode, JobId, Lineage, OperatorId, SubtaskSnapshot};
 use serde::{Deserialize, Serialize};
 
 /// A completed checkpoint, as stored.
@@ -23,7 +23,9 @@ pub struct CheckpointMetadata {
     pub job_id: JobId,
     /// The checkpoint.
     pub id: CheckpointId,
-    /// The attempt of the job that took it, from 1.
+    /// The line of checkpoints that it is on.
+    pub lineage: Lineage,
+    /// The attempt of the job that took it, from 1. Attempts have rising numbers, whichever process leads, so this also tells which one did.
     pub attempt: u64,
     /// The guarantee that it was taken under.
     pub mode: CheckpointingMode,
@@ -131,7 +133,7 @@ pub fn encode(metadata: &CheckpointMetadata) -> Result<Vec<u8>> {
 /// # Errors
 /// [`ErrorKind::Restore`] when the bytes are no metadata, of an unknown version, cut or damaged anywhere.
 pub fn decode(bytes: &[u8], source: &Path) -> Result<CheckpointMetadata> {
-    // One arm a version, once there is a second.
+    // One arm a version, once there is more than one that can be read.
     FORMAT.version(bytes, source)?;
     v2::decode(bytes, source)
 }

@@ -53,6 +53,10 @@ fn sample() -> CheckpointMetadata {
         job_name: "word count".into(),
         job_id: JobId::parse("0123456789abcdef0123456789abcdef").unwrap(),
         id: CheckpointId(17),
+        lineage: serde_json::from_str(
+            r#"{"id": 1234605616436508552, "before": [{"lineage": 1234605616436508553, "id": 9}]}"#,
+        )
+        .unwrap(),
         attempt: 3,
         mode: CheckpointingMode::ExactlyOnce,
         epoch: 17,

@@ -1,7 +1,7 @@
 //! Version 2 of the metadata. Not to be changed once released: a change of a type that is encoded here asks for a version 3.
 
 use super::{CheckpointMetadata, FORMAT, OperatorMetadata};
-use crate::checkpoint::{CheckpointId, CheckpointingMode, JobId};
+use crate::checkpoint::{CheckpointId, CheckpointingMode, JobId, Lineage};
 use crate::codec;
 use crate::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,7 @@ struct Job {
     epoch: u64,
     timestamp_ms: u64,
     is_savepoint: bool,
+    lineage: Lineage,
 }
 
 pub(super) fn encode(metadata: &CheckpointMetadata) -> Result<Vec<u8>> {
@@ -30,6 +31,7 @@ pub(super) fn encode(metadata: &CheckpointMetadata) -> Result<Vec<u8>> {
         epoch: metadata.epoch,
         timestamp_ms: metadata.timestamp_ms,
         is_savepoint: metadata.is_savepoint,
+        lineage: metadata.lineage.clone(),
     };
     let job = encode_section(&job)?;
     let operators = encode_section(&metadata.operators)?;
@@ -47,6 +49,7 @@ pub(super) fn decode(bytes: &[u8], source: &Path) -> Result<CheckpointMetadata> 
         job_name: job.job_name,
         job_id,
         id: job.id,
+        lineage: job.lineage,
         attempt: job.attempt,
         mode: job.mode,
         epoch: job.epoch,

@@ -64,6 +64,7 @@ fn snapshot(operators: Vec<OperatorMetadata>) -> CheckpointMetadata {
         job_name: "job".into(),
         job_id: JobId::random(),
         id: CheckpointId(7),
+        lineage: crate::checkpoint::Lineage::new(),
         attempt: 1,
         mode: CheckpointingMode::ExactlyOnce,
         epoch: 7,

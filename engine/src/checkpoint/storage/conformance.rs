@@ -377,13 +377,23 @@ fn what_a_crash_left_is_deleted_and_nothing_else(places: &Places) {
     place.files.put("shared/.unfinished.tmp", b"x".to_vec());
     place.files.put("notes.txt", b"x".to_vec());
     let used = used.owned_path().unwrap().to_owned();
-    storage
-        .delete_orphans(
-            &[CheckpointId(2)],
-            CheckpointId(9),
-            &HashSet::from([used.clone()]),
-        )
-        .unwrap();
+    let shared = HashSet::from([used.clone()]);
+    let delete = |still_leads: &dyn Fn() -> Result<()>| {
+        storage.delete_orphans(&[CheckpointId(2)], CheckpointId(9), &shared, still_leads)
+    };
+    let all = place.files.list();
+    let fenced = delete(&|| Err(Error::new(ErrorKind::Fenced, "taken over"))).unwrap_err();
+    assert_eq!(fenced.kind(), ErrorKind::Fenced);
+    assert_eq!(place.files.list(), all);
+    // What is written after the question is somebody else's.
+    let later = "shared/written-later";
+    delete(&|| {
+        place.files.put(later, b"x".to_vec());
+        Ok(())
+    })
+    .unwrap();
+    assert!(place.files.list().contains(&later.to_owned()));
+    storage.discard_file(later).unwrap();
     let path = |index: usize| exclusive[index].owned_path().unwrap().to_owned();
     assert_eq!(place.files.list(), [path(1), path(2), "notes.txt".into(), used]);
 }
@@ -397,7 +407,7 @@ fn folder_that_may_be_shared_is_not_cleaned(places: &Places) {
     write(place.storage.as_ref(), 1, Scope::Exclusive, &[b"x"]);
     place
         .storage
-        .delete_orphans(&[], CheckpointId(9), &HashSet::new())
+        .delete_orphans(&[], CheckpointId(9), &HashSet::new(), &|| Ok(()))
         .unwrap();
     assert_eq!(place.files.list().len(), 1);
 }

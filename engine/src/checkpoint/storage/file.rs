@@ -5,13 +5,16 @@ use super::file_input::{open_file, open_inline};
 use super::file_link;
 use super::file_stream::{FileStream, FileStreamOptions};
 use super::{CheckpointPaths, CheckpointStorage, Scope, SnapshotInput, SnapshotStream, StreamHint};
+use crate::checkpoint::hold::SnapshotHold;
+use crate::checkpoint::metadata;
+use crate::checkpoint::store::shared_files;
 use crate::checkpoint::{CheckpointId, CheckpointSettings, FileLocation, FileRef, JobId};
 use crate::{Error, ErrorKind, Result};
 use std::collections::{HashSet, VecDeque};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Settings of [`FileStorage`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +55,8 @@ pub struct FileStorage {
     /// Folders made lately. A folder in here is not made again: if it is missing, its checkpoint was discarded, and a late stream must fail
     /// instead of bringing it back.
     made: Mutex<VecDeque<PathBuf>>,
+    /// Tells a sweep that somebody writes to the job's folder; from the first file on.
+    hold: OnceLock<Option<SnapshotHold>>,
 }
 
 impl FileStorage {
@@ -80,6 +85,7 @@ impl FileStorage {
             root,
             options,
             made: Mutex::default(),
+            hold: OnceLock::new(),
         })
     }
 
@@ -111,11 +117,21 @@ impl FileStorage {
         Ok((folder, name))
     }
 
+    /// Before anything is in it that a sweep could take for an orphan.
+    fn hold_job_folder(&self) -> Result<()> {
+        if self.hold.get().is_none() {
+            let hold = SnapshotHold::waiting(self.paths.job(), create_dirs)?;
+            self.hold.get_or_init(|| hold);
+        }
+        Ok(())
+    }
+
     fn make_folder(&self, folder: &Path) -> Result<()> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if made.iter().any(|known| known == folder) {
             return Ok(());
         }
+        self.hold_job_folder()?;
         create_dirs(folder)?;
         if made.len() == Self::MADE_MAX {
             made.pop_front();
@@ -181,6 +197,7 @@ impl CheckpointStorage for FileStorage {
 
     fn publish_metadata(&self, id: CheckpointId, bytes: &[u8]) -> Result<Option<PathBuf>> {
         // The first stream may have come from another process, or every stream may have stayed inline.
+        self.hold_job_folder()?;
         create_dirs(&self.paths.checkpoint(id))?;
         publish_metadata_file(&self.paths, id, bytes).map(Some)
     }
@@ -198,11 +215,12 @@ impl CheckpointStorage for FileStorage {
         retained: &[CheckpointId],
         next_id: CheckpointId,
         shared: &HashSet<String>,
+        still_leads: &dyn Fn() -> Result<()>,
     ) -> Result<()> {
         if !self.options.create_subdir {
             return Ok(());
         }
-        delete_orphan_files(&self.paths, retained, next_id, shared)
+        delete_orphan_files(&self.paths, retained, next_id, shared, still_leads)
     }
 
     fn remove_empty_folders(&self) -> Result<()> {
@@ -266,22 +284,55 @@ pub(super) fn delete_orphan_files(
     retained: &[CheckpointId],
     next_id: CheckpointId,
     shared: &HashSet<String>,
+    still_leads: &dyn Fn() -> Result<()>,
 ) -> Result<()> {
-    let mut result = Ok(());
-    for name in names_in(paths.job())? {
-        if let Some(id) = CheckpointPaths::parse_checkpoint_name(&name)
-            && id < next_id
-            && !retained.contains(&id)
-        {
-            result = discard_checkpoint_folder(paths, id).and(result);
+    let mut checkpoints = orphan_checkpoints(names_in(paths.job())?, retained, next_id);
+    let mut needed = HashSet::new();
+    checkpoints.retain(|id| match in_use_by_others(&paths.metadata(*id)) {
+        Some(named) => {
+            needed.extend(named);
+            false
         }
+        None => true,
+    });
+    let mut files = names_in(&paths.shared())?;
+    files.retain(|name| {
+        let path = format!("{}/{name}", CheckpointPaths::SHARED);
+        !shared.contains(&path) && !needed.contains(&path)
+    });
+    if checkpoints.is_empty() && files.is_empty() {
+        return Ok(());
     }
-    for name in names_in(&paths.shared())? {
-        if !shared.contains(&format!("{}/{name}", CheckpointPaths::SHARED)) {
-            result = durable::remove_file(&paths.shared().join(name)).and(result);
-        }
+    still_leads()?;
+    let mut result = Ok(());
+    for id in checkpoints {
+        result = discard_checkpoint_folder(paths, id).and(result);
+    }
+    for name in files {
+        result = durable::remove_file(&paths.shared().join(name)).and(result);
     }
     result
+}
+
+/// The shared files of a checkpoint that another program needs, as the lock on its metadata says: one that was started from it and has none of its own yet. None if nobody does.
+pub(crate) fn in_use_by_others(file: &Path) -> Option<HashSet<String>> {
+    if !file.exists() || SnapshotHold::exclusive(file).is_ok() {
+        return None;
+    }
+    // Damaged metadata names nothing that anybody could restore.
+    Some(metadata::read_file(file).map_or_else(|_| HashSet::new(), |metadata| shared_files([&metadata])))
+}
+
+/// The checkpoints among the names in a job's folder that nobody knows of.
+pub(super) fn orphan_checkpoints(
+    names: Vec<String>,
+    retained: &[CheckpointId],
+    next_id: CheckpointId,
+) -> Vec<CheckpointId> {
+    let ids = names
+        .iter()
+        .filter_map(|name| CheckpointPaths::parse_checkpoint_name(name));
+    ids.filter(|id| *id < next_id && !retained.contains(id)).collect()
 }
 
 fn names_in(folder: &Path) -> Result<Vec<String>> {

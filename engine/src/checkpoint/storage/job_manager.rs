@@ -123,6 +123,7 @@ impl CheckpointStorage for JobManagerStorage {
         _retained: &[CheckpointId],
         _next_id: CheckpointId,
         _shared: &HashSet<String>,
+        _still_leads: &dyn Fn() -> Result<()>,
     ) -> Result<()> {
         Ok(())
     }

@@ -18,13 +18,16 @@ mod savepoint;
 mod writeback;
 
 pub use cache::{CacheSettings, CachedStorage, LocalCache};
+pub(crate) use file::in_use_by_others;
 pub use file::{FileStorage, FileStorageOptions};
 pub use job_manager::{JobManagerStorage, STATE_BYTES_MAX};
 pub use location::{CheckpointLocation, parse_location};
 pub use object::{ObjectStorage, RemoteLocation, memory_store};
 pub use paths::CheckpointPaths;
 pub use savepoint::SavepointStorage;
-pub(crate) use savepoint::{create_savepoint_folder, discard_savepoint, publish_savepoint};
+pub(crate) use savepoint::{
+    create_savepoint_folder, discard_savepoint, discard_unfinished_savepoints, publish_savepoint,
+};
 
 use super::{CheckpointId, FileRef, SubtaskSnapshot};
 use crate::{Error, ErrorKind, Result};
@@ -189,13 +192,17 @@ pub trait CheckpointStorage: fmt::Debug + Send + Sync {
     /// Deletes what nobody knows of, as a crash leaves it: folders of checkpoints below `next_id` that are not among `retained`, and shared files that are not among `shared` (paths
     /// below the job's folder). Only called while no attempt runs; what the uploads of the last one are still writing may go too. A folder that the job may share with others is left alone.
     ///
+    /// `still_leads` is asked after everything has been listed and before anything is deleted: a former leader of a job that was taken over must not delete what the new
+    /// one writes.
+    ///
     /// # Errors
-    /// [`ErrorKind::Storage`] when something cannot be deleted; the rest is tried all the same.
+    /// That of `still_leads`, after which nothing is deleted; [`ErrorKind::Storage`] when something cannot be deleted; the rest is tried all the same.
     fn delete_orphans(
         &self,
         retained: &[CheckpointId],
         next_id: CheckpointId,
         shared: &HashSet<String>,
+        still_leads: &dyn Fn() -> Result<()>,
     ) -> Result<()>;
 
     /// Deletes the job's folders where they are empty; for the end of a job.

@@ -66,13 +66,15 @@ impl CheckpointPaths {
     /// A name for the folder of a savepoint of `job`, as in Flink: `savepoint-<6 digits of the job's id>-<12 random digits>`.
     #[must_use]
     pub fn savepoint_name(job: &JobId) -> String {
-        let digits = |text: &str, count| text.chars().take(count).collect::<String>();
-        format!(
-            "{}{}-{}",
-            Self::SAVEPOINT_PREFIX,
-            digits(job.as_str(), 6),
-            digits(&random_hex(), 12)
-        )
+        let digits: String = random_hex().chars().take(12).collect();
+        format!("{}{digits}", Self::savepoint_prefix(job))
+    }
+
+    /// What the names of the savepoints of `job` begin with, and hardly any other's.
+    #[must_use]
+    pub fn savepoint_prefix(job: &JobId) -> String {
+        let digits: String = job.as_str().chars().take(6).collect();
+        format!("{}{digits}-", Self::SAVEPOINT_PREFIX)
     }
 
     /// The checkpoint whose folder has this name, if it is one.

@@ -8,6 +8,7 @@ use super::file_input::{open_file, open_inline};
 use super::file_link;
 use super::file_stream::{FileStream, FileStreamOptions};
 use super::{CheckpointPaths, CheckpointStorage, Scope, SnapshotInput, SnapshotStream, StreamHint};
+use crate::checkpoint::hold::SnapshotHold;
 use crate::checkpoint::{CheckpointId, FileLocation, FileRef, JobId};
 use crate::{Error, ErrorKind, Result};
 use std::collections::HashSet;
@@ -70,6 +71,28 @@ pub(crate) fn publish_savepoint(folder: &Path, bytes: &[u8]) -> Result<()> {
 pub(crate) fn discard_savepoint(folder: &Path) -> Result<()> {
     durable::remove_file(&folder.join(CheckpointPaths::METADATA))?;
     durable::remove_dir_all(folder)
+}
+
+/// Deletes the savepoints of `job` in `target` that were never complete, as a kill leaves them, unless somebody is at one. To be called by whoever leads the job, so that nobody
+/// is writing. Best effort: nobody takes what is left for a savepoint.
+pub(crate) fn discard_unfinished_savepoints(target: &Path, job: &JobId) {
+    let mine = CheckpointPaths::savepoint_prefix(job);
+    for entry in fs::read_dir(target).into_iter().flatten().flatten() {
+        let (folder, name) = (entry.path(), entry.file_name());
+        let is_mine = name.to_str().is_some_and(|name| name.starts_with(&mine));
+        if !is_mine || folder.join(CheckpointPaths::METADATA).exists() {
+            continue;
+        }
+        let Ok(_hold) = SnapshotHold::exclusive(&folder) else {
+            continue;
+        };
+        match durable::remove_dir_all(&folder) {
+            Ok(()) => {
+                tracing::info!(folder = %folder.display(), "a savepoint that was not complete when its job was killed is deleted");
+            }
+            Err(error) => tracing::warn!(%error, "a savepoint that was never complete is left"),
+        }
+    }
 }
 
 /// What the subtasks of a job write one savepoint to. All files are in its folder, by paths that start there, and none is shared.
@@ -161,6 +184,7 @@ impl CheckpointStorage for SavepointStorage {
         _retained: &[CheckpointId],
         _next_id: CheckpointId,
         _shared: &HashSet<String>,
+        _still_leads: &dyn Fn() -> Result<()>,
     ) -> Result<()> {
         Ok(())
     }
@@ -233,6 +257,22 @@ mod tests {
         fs::rename(dir.path().join(name), moved.path().join(name)).unwrap();
         let there = SavepointStorage::new(moved.path(), options);
         assert_eq!(super::super::read_all(&there, &file).unwrap(), b"larger");
+    }
+
+    #[test]
+    fn what_a_kill_left_of_savepoints_goes_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let other = JobId::parse("ffffffffffffffffffffffffffffffff").unwrap();
+        let [complete, held, killed, of_another] = [job(), job(), job(), other]
+            .map(|job| PathBuf::from(create_savepoint_folder(dir.path(), &job).unwrap()));
+        for folder in [&complete, &held, &killed, &of_another] {
+            fs::write(folder.join("state"), "state").unwrap();
+        }
+        publish_savepoint(&complete, b"metadata").unwrap();
+        let _hold = SnapshotHold::waiting(&held, create_dirs).unwrap();
+        discard_unfinished_savepoints(dir.path(), &job());
+        assert!(complete.exists() && held.exists() && of_another.exists() && !killed.exists());
+        discard_unfinished_savepoints(&dir.path().join("none"), &job());
     }
 
     #[test]

@@ -30,6 +30,7 @@ fn checkpoint(id: u64, files: &[FileRef]) -> CompletedCheckpoint {
             job_name: "job".into(),
             job_id: JobId::random(),
             id: CheckpointId(id),
+            lineage: crate::checkpoint::Lineage::new(),
             attempt: 1,
             mode: CheckpointingMode::ExactlyOnce,
             epoch: id,

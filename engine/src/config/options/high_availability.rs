@@ -18,6 +18,10 @@ options! {
         "recovery.zookeeper.storageDir",
     ]);
 
+    /// Start even if another program holds the job, one that hangs or a machine that is gone and whose lock the file system has kept: nothing that it writes or
+    /// commits counts from then on, and it ends with an error when it comes to its next checkpoint. For one start, by `-D`. Not an option of Flink's.
+    TAKE_OVER: bool = "high-availability.filesystem.take-over".with_default("false");
+
     /// Separates clusters that share the folder.
     CLUSTER_ID: String = "high-availability.cluster-id"
         .with_default("/default")

@@ -2,12 +2,14 @@
 
 use crate::Result;
 use crate::api::{Committer, Data, PreCommit, SinkContext, TwoPhaseCommitSink, TwoPhaseCommitWriter};
-use crate::checkpoint::CheckpointId;
+use crate::checkpoint::CheckpointKey;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Collects records in memory, each once: what was taken is visible when the checkpoint that holds it is complete.
+/// Collects records in memory, each once: what was taken is visible when the checkpoint that holds it is complete. When the job goes back to an older checkpoint, what
+/// was collected after that one is dropped, since it comes again.
 ///
 /// For tests, and for results that fit memory: between two checkpoints the records are part of the checkpoint.
 ///
@@ -24,9 +26,12 @@ pub struct CollectSink<T> {
 }
 
 struct Committed<T> {
-    records: Vec<T>,
-    /// Which transactions are in `records`, by subtask and sequence number.
-    done: BTreeSet<(u32, u64)>,
+    /// What was committed and not taken out, in the order of commits, by the number of the commit.
+    records: BTreeMap<u64, Vec<T>>,
+    /// The transactions that were committed, by checkpoint and subtask, each with the number of its commit.
+    done: BTreeMap<(CheckpointKey, u32), u64>,
+    /// The number of the next commit.
+    next: u64,
 }
 
 impl<T: Data> CollectSink<T> {
@@ -35,8 +40,9 @@ impl<T: Data> CollectSink<T> {
     pub fn new() -> Self {
         Self {
             shared: Arc::new(Mutex::new(Committed {
-                records: Vec::new(),
-                done: BTreeSet::new(),
+                records: BTreeMap::new(),
+                done: BTreeMap::new(),
+                next: 0,
             })),
         }
     }
@@ -71,13 +77,14 @@ impl<T: Clone> CollectedResults<T> {
     /// The records committed so far: those of a subtask in order, those of different subtasks mixed.
     #[must_use]
     pub fn snapshot(&self) -> Vec<T> {
-        lock(&self.shared).records.clone()
+        lock(&self.shared).records.values().flatten().cloned().collect()
     }
 
     /// Takes the records committed so far out of the sink.
     #[must_use]
     pub fn take(&self) -> Vec<T> {
-        std::mem::take(&mut lock(&self.shared).records)
+        let records = std::mem::take(&mut lock(&self.shared).records);
+        records.into_values().flatten().collect()
     }
 }
 
@@ -99,15 +106,14 @@ impl<T> std::fmt::Debug for CollectedResults<T> {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CollectCommittable<T> {
     subtask: u32,
-    sequence: u64,
+    checkpoint: CheckpointKey,
     records: Vec<T>,
 }
 
 impl<T: Data> TwoPhaseCommitSink for CollectSink<T> {
     type Input = T;
     type Committable = CollectCommittable<T>;
-    /// The sequence number of the next transaction, the highest of all subtasks counts.
-    type WriterState = u64;
+    type WriterState = ();
     type Writer = CollectWriter<T>;
     type Committer = CollectCommitter<T>;
 
@@ -118,18 +124,19 @@ impl<T: Data> TwoPhaseCommitSink for CollectSink<T> {
     fn writer(
         &self,
         context: &SinkContext,
-        restored: Vec<u64>,
+        _: Vec<()>,
         _: &[CollectCommittable<T>],
     ) -> Result<CollectWriter<T>> {
-        // Behind what is committed, should the job have gone back to an older checkpoint: a number that is known would be taken for a repeated commit.
-        let committed = &lock(&self.shared).done;
-        let behind_committed = committed
-            .iter()
-            .filter(|(subtask, _)| *subtask == context.subtask)
-            .map(|(_, sequence)| sequence + 1);
+        let Committed { records, done, .. } = &mut *lock(&self.shared);
+        done.retain(|(checkpoint, _), commit| {
+            let has_left = context.lineage.has_left(*checkpoint);
+            if has_left {
+                records.remove(commit);
+            }
+            !has_left
+        });
         Ok(CollectWriter {
             subtask: context.subtask,
-            sequence: restored.into_iter().chain(behind_committed).max().unwrap_or(0),
             records: Vec::new(),
         })
     }
@@ -145,33 +152,31 @@ impl<T: Data> TwoPhaseCommitSink for CollectSink<T> {
 #[derive(Debug)]
 pub struct CollectWriter<T> {
     subtask: u32,
-    sequence: u64,
     records: Vec<T>,
 }
 
 impl<T: Data> TwoPhaseCommitWriter for CollectWriter<T> {
     type Input = T;
     type Committable = CollectCommittable<T>;
-    type WriterState = u64;
+    type WriterState = ();
 
     fn write(&mut self, records: &mut Vec<T>) -> Result<()> {
         self.records.append(records);
         Ok(())
     }
 
-    fn pre_commit(&mut self, _: Option<CheckpointId>) -> Result<PreCommit<CollectCommittable<T>, u64>> {
+    fn pre_commit(&mut self, checkpoint: CheckpointKey) -> Result<PreCommit<CollectCommittable<T>, ()>> {
         let mut committables = Vec::new();
         if !self.records.is_empty() {
             committables.push(CollectCommittable {
                 subtask: self.subtask,
-                sequence: self.sequence,
+                checkpoint,
                 records: std::mem::take(&mut self.records),
             });
-            self.sequence += 1;
         }
         Ok(PreCommit {
             committables,
-            state: self.sequence,
+            state: (),
             finish: None,
         })
     }
@@ -192,10 +197,13 @@ impl<T: Data> Committer for CollectCommitter<T> {
     type Committable = CollectCommittable<T>;
 
     fn commit(&mut self, committables: Vec<CollectCommittable<T>>) -> Result<()> {
-        let mut committed = lock(&self.shared);
+        let Committed { records, done, next } = &mut *lock(&self.shared);
         for committable in committables {
-            if committed.done.insert((committable.subtask, committable.sequence)) {
-                committed.records.extend(committable.records);
+            let commit = *next;
+            if let Entry::Vacant(vacant) = done.entry((committable.checkpoint, committable.subtask)) {
+                vacant.insert(commit);
+                *next += 1;
+                records.insert(commit, committable.records);
             }
         }
         Ok(())
@@ -210,15 +218,18 @@ fn lock<T>(shared: &Mutex<Committed<T>>) -> MutexGuard<'_, Committed<T>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connectors::sinks::testing::context;
+    use crate::checkpoint::{CheckpointId, Lineage};
+    use crate::connectors::sinks::testing::{context, context_on};
 
     #[test]
     fn records_are_visible_once_however_often_they_are_committed() {
         let sink = CollectSink::new();
         let results = sink.results();
+        let lineage = Lineage::new();
+        let key = |id| lineage.checkpoint(CheckpointId(id));
         let mut writer = sink.writer(&context(0, 1, 1), Vec::new(), &[]).unwrap();
         writer.write(&mut vec![1, 2]).unwrap();
-        let first = writer.pre_commit(Some(CheckpointId(1))).unwrap();
+        let first = writer.pre_commit(key(1)).unwrap();
         assert!(results.snapshot().is_empty());
 
         let mut committer = sink.committer(&context(0, 1, 1)).unwrap();
@@ -226,42 +237,46 @@ mod tests {
         committer.commit(first.committables).unwrap();
         assert_eq!(results.snapshot(), [1, 2]);
 
-        // What comes after the checkpoint is lost with the attempt and comes again in the next one, under the same number.
+        // What comes after the checkpoint is lost with the attempt and comes again in the next one.
         writer.write(&mut vec![3]).unwrap();
-        drop(writer.pre_commit(Some(CheckpointId(2))).unwrap());
-        let mut writer = sink.writer(&context(0, 2, 2), vec![first.state, 0], &[]).unwrap();
+        drop(writer.pre_commit(key(2)).unwrap());
+        let mut writer = sink.writer(&context(0, 2, 2), Vec::new(), &[]).unwrap();
         writer.write(&mut vec![3, 4]).unwrap();
-        let second = writer.pre_commit(Some(CheckpointId(3))).unwrap();
+        let second = writer.pre_commit(key(3)).unwrap();
         committer.commit(second.committables).unwrap();
         assert_eq!(results.take(), [1, 2, 3, 4]);
+        assert!(results.take().is_empty());
     }
 
     #[test]
-    fn what_is_written_after_going_back_to_an_older_checkpoint_is_committed_too() {
+    fn going_back_drops_what_comes_again_and_a_number_that_comes_again_is_another_commit() {
         let sink = CollectSink::new();
         let results = sink.results();
+        let first = Lineage::new();
         let mut committer = sink.committer(&context(0, 1, 1)).unwrap();
-        let mut writer = sink.writer(&context(0, 1, 1), Vec::new(), &[]).unwrap();
-        let mut states = Vec::new();
-        for record in [1, 2] {
-            writer.write(&mut vec![record]).unwrap();
-            let prepared = writer.pre_commit(Some(CheckpointId(record))).unwrap();
-            committer.commit(prepared.committables).unwrap();
-            states.push(prepared.state);
-        }
-        let mut writer = sink.writer(&context(0, 2, 1), vec![states[0]], &[]).unwrap();
-        writer.write(&mut vec![20]).unwrap();
-        let prepared = writer.pre_commit(Some(CheckpointId(3))).unwrap();
-        committer.commit(prepared.committables).unwrap();
-        assert_eq!(results.take(), [1, 2, 20]);
+        let mut run = |lineage: &Lineage, records: [u64; 2]| {
+            let context = context_on(lineage, 0, 1, 1);
+            let mut writer = sink.writer(&context, Vec::new(), &[]).unwrap();
+            for record in records {
+                writer.write(&mut vec![record]).unwrap();
+                let key = lineage.checkpoint(CheckpointId(record % 10));
+                let prepared = writer.pre_commit(key).unwrap();
+                committer.commit(prepared.committables).unwrap();
+            }
+        };
+        run(&first, [1, 2]);
+        let second = first.branch(CheckpointId(1));
+        run(&second, [12, 13]);
+        assert_eq!(results.snapshot(), [1, 12, 13]);
+        run(&second.branch(CheckpointId(2)), [23, 24]);
+        assert_eq!(results.take(), [1, 12, 23, 24]);
     }
 
     #[test]
     fn nothing_is_committed_when_nothing_was_written() {
         let sink = CollectSink::<u64>::new();
-        let mut writer = sink.writer(&context(0, 1, 1), vec![5], &[]).unwrap();
-        let pre_commit = writer.pre_commit(None).unwrap();
-        assert!(pre_commit.committables.is_empty());
-        assert_eq!(pre_commit.state, 5);
+        let mut writer = sink.writer(&context(0, 1, 1), Vec::new(), &[]).unwrap();
+        let key = Lineage::new().checkpoint(CheckpointId(1));
+        assert!(writer.pre_commit(key).unwrap().committables.is_empty());
     }
 }

@@ -8,7 +8,7 @@ use crate::checkpoint::ha;
 use crate::checkpoint::metadata;
 use crate::checkpoint::storage::CheckpointStorage;
 use crate::checkpoint::store::{CompletedCheckpoint, shared_files};
-use crate::checkpoint::{CheckpointId, OperatorId};
+use crate::checkpoint::{CheckpointId, Lineage, OperatorId};
 use crate::cluster::{AttemptControl, AttemptNumber, AttemptPlan, FailureCause};
 use crate::config::OnDamage;
 use crate::runtime::control::CommandInlet;
@@ -19,9 +19,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Runtime;
 
 /// What the coordinator's process tells the others of an attempt beside the checkpoint.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct AttemptExtra {
     pub(super) first_epoch: u64,
+    pub(super) lineage: Lineage,
     /// The splits of each source at a fresh start, by uid.
     pub(super) splits: Vec<(String, Vec<Vec<u8>>)>,
 }
@@ -62,7 +63,7 @@ fn sweep(session: &dyn ha::HaSession, storage: &dyn CheckpointStorage) -> bool {
     let kept = session.recovered();
     let retained: Vec<CheckpointId> = kept.iter().map(|recovered| recovered.metadata.id).collect();
     let shared = shared_files(kept.iter().map(|recovered| &*recovered.metadata));
-    let swept = storage.delete_orphans(&retained, CheckpointId(u64::MAX), &shared);
+    let swept = storage.delete_orphans(&retained, CheckpointId(u64::MAX), &shared, &|| session.check());
     if let Err(error) = &swept {
         tracing::warn!(%error, "what an earlier run has left could not be deleted");
     }
@@ -152,6 +153,7 @@ impl Lead {
         let start = runtime.block_on(self.coordinator.begin_attempt(floor.0))?;
         let mut extra = AttemptExtra {
             first_epoch: start.first_epoch,
+            lineage: start.lineage,
             splits: Vec::new(),
         };
         let restore = match &start.restored {

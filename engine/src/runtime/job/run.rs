@@ -67,7 +67,8 @@ pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExec
                 .storage
                 .storage(session.job_id(), runtime.handle())
                 .and_then(|storage| {
-                    storage.delete_orphans(&[], CheckpointId(u64::MAX), &HashSet::new())?;
+                    storage
+                        .delete_orphans(&[], CheckpointId(u64::MAX), &HashSet::new(), &|| session.check())?;
                     storage.remove_empty_folders()
                 });
             if let Err(error) = swept {
@@ -245,7 +246,7 @@ fn end_in_failure(lead: Option<&Lead>, runtime: &Runtime, session: &ClusterSessi
 fn is_refusal(error: &Error) -> bool {
     matches!(
         error.kind(),
-        ErrorKind::Configuration | ErrorKind::Plugin | ErrorKind::Restore
+        ErrorKind::Configuration | ErrorKind::Plugin | ErrorKind::Restore | ErrorKind::Fenced
     )
 }
 
@@ -318,6 +319,7 @@ fn run_attempt(
             .collect::<HashMap<_, _>>(),
         tokio: runtime.handle().clone(),
         first_epoch: extra.first_epoch,
+        lineage: extra.lineage,
         local_dir: local_dir.clone(),
         metrics: Arc::clone(&shared.metrics),
         ttl_clock: Arc::clone(&prepared.ttl_clock),
@@ -382,7 +384,7 @@ fn restored(prepared: &Prepared, bytes: &[u8]) -> Result<RestoredJob> {
     let metadata = metadata::decode(bytes, Path::new("the checkpoint that the attempt starts from"))?;
     let plan: RestorePlan = prepared.restore_plan(&metadata)?;
     Ok(RestoredJob {
-        checkpoint: CheckpointId(metadata.id.0),
+        checkpoint: metadata.lineage.checkpoint(metadata.id),
         plan,
     })
 }

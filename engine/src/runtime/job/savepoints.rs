@@ -1,7 +1,8 @@
 //! Asking for savepoints, on behalf of a program or of somebody outside.
 
 use crate::checkpoint::coordinator::{CheckpointFailure, CoordinatorHandle};
-use crate::checkpoint::storage::{create_savepoint_folder, parse_location};
+use crate::checkpoint::hold::SnapshotHold;
+use crate::checkpoint::storage::{create_savepoint_folder, discard_unfinished_savepoints, parse_location};
 use crate::checkpoint::{JobId, SavepointFormat, SavepointOptions, SnapshotKind, StopMode};
 use crate::config::options::storage::SAVEPOINT_DIR;
 use crate::{Error, ErrorKind, Result};
@@ -43,7 +44,11 @@ impl From<Error> for NotTaken {
 }
 
 impl Savepoints {
+    /// Deletes what an earlier run of the job has left of savepoints that were not complete when it was killed.
     pub(super) fn new(coordinator: CoordinatorHandle, default_target: Option<PathBuf>) -> Self {
+        if let Some(target) = &default_target {
+            discard_unfinished_savepoints(target, coordinator.job_id());
+        }
         Self {
             coordinator,
             default_target,
@@ -57,6 +62,8 @@ impl Savepoints {
     /// then. [`ErrorKind::Cancelled`] when the job has ended.
     pub(crate) fn take(&self, wanted: &Wanted) -> Result<PathBuf, NotTaken> {
         let folder = create_savepoint_folder(&self.target(wanted)?, self.job_id())?;
+        // For as long as somebody may be writing to it.
+        let _hold = SnapshotHold::waiting(Path::new(&folder), |_| Ok(()))?;
         let options = SavepointOptions {
             folder: folder.clone(),
             format: wanted.format,

@@ -131,6 +131,7 @@ pub(crate) struct KeyedStage<T, U: Data, L> {
     max_parallelism: u32,
     logic: L,
     context: Option<KeyedContext>,
+    last_savepoint: Option<CheckpointId>,
     outputs: Outputs<U>,
     /// The most records that are handed to the backend at once. The first batch begins with few: restored state may have to come from the disk for each
     /// key, and the first result need not wait for all of them.
@@ -145,6 +146,7 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> KeyedStage<T, U, L> {
             max_parallelism,
             logic,
             context: None,
+            last_savepoint: None,
             outputs,
             portion: 1,
             records: PhantomData,
@@ -307,6 +309,9 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> StageControl for KeyedStage<T, U, L>
             let operator_state = context.operator.encode()?;
             let writer = context.snapshot(snapshot.id.0, may_share, snapshot.form())?;
             let is_checkpoint = snapshot.options.kind.savepoint().is_none();
+            if !is_checkpoint {
+                self.last_savepoint = Some(snapshot.id);
+            }
             let mut part = self.name.snapshot(task);
             part.states = context.backend.states()?.iter().map(describe).collect();
             let name = Rc::clone(&self.name.name).to_string();
@@ -338,7 +343,12 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> StageControl for KeyedStage<T, U, L>
 
     fn complete(&mut self, id: CheckpointId, task: &TaskContext) -> Result<()> {
         if let Some(context) = &mut self.context {
-            context.notify(id.0, CheckpointEvent::Completed)?;
+            // Sinks commit by the savepoint that the job stops with, but its files are not the job's, so nothing builds on them.
+            let event = match self.last_savepoint == Some(id) {
+                true => CheckpointEvent::Aborted,
+                false => CheckpointEvent::Completed,
+            };
+            context.notify(id.0, event)?;
             let said = BackendFigures {
                 operator: self.name.name.to_string(),
                 subtask: task.subtask,

@@ -40,6 +40,7 @@ pub(crate) fn sink_context(name: &OperatorName, task: &TaskContext) -> SinkConte
         operator: name.id.uid().to_owned(),
         subtask: task.subtask,
         parallelism: task.parallelism,
+        lineage: task.job.lineage.clone(),
         restored_checkpoint: task.job.restored_checkpoint(),
     }
 }

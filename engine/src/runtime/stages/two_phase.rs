@@ -163,7 +163,7 @@ impl<S: TwoPhaseCommitSink> StageControl for TwoPhaseStage<S> {
         let Some(writer) = &mut self.writer else {
             return Ok(());
         };
-        let prepared = writer.pre_commit(snapshot.writes_state().then_some(snapshot.id))?;
+        let prepared = writer.pre_commit(task.job.lineage.checkpoint(snapshot.id))?;
         if let Some(finish) = prepared.finish {
             let name = self.name.name.to_string();
             snapshot.must_finish(Box::new(move || {

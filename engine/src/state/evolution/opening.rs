@@ -74,6 +74,11 @@ impl Opening {
         &self.stored
     }
 
+    /// What was registered under a name.
+    pub(crate) fn registered(&self, name: &str) -> Option<&StateDescriptor> {
+        self.registered.iter().find(|known| known.name == name)
+    }
+
     /// Notes what was registered.
     pub(crate) fn note(&mut self, descriptor: &StateDescriptor) {
         if !self.registered.iter().any(|known| known.name == descriptor.name) {

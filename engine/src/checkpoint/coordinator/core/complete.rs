@@ -59,6 +59,7 @@ impl Coordinator {
                     job_name: self.job_name.clone(),
                     job_id: self.job_id.clone(),
                     id,
+                    lineage: self.lineage.clone(),
                     attempt: pending.attempt,
                     mode: self.settings.mode,
                     epoch: id.0,
@@ -116,7 +117,11 @@ impl Coordinator {
             Err(PersistFailure {
                 reason,
                 unknown_outcome,
+                fenced,
             }) => {
+                if fenced {
+                    self.lost_the_job(reason.clone(), out);
+                }
                 if unknown_outcome {
                     self.uncertain.insert(id);
                 }

@@ -6,11 +6,12 @@ mod trigger;
 
 use super::assemble;
 use super::budget::FailureBudget;
-use super::{Action, CheckpointFailure, CheckpointStats, Event, OperatorInfo, RequestId};
+use super::{Action, CheckpointFailure, CheckpointStats, Event, FailCause, OperatorInfo, RequestId};
+use crate::ErrorKind;
 use crate::checkpoint::ha::JobEnd;
 use crate::checkpoint::store::{CompletedCheckpoint, CompletedStore, Unused};
 use crate::checkpoint::{
-    CheckpointId, CheckpointMetadata, CheckpointSettings, JobId, SnapshotKind, SnapshotOptions,
+    CheckpointId, CheckpointMetadata, CheckpointSettings, JobId, Lineage, SnapshotKind, SnapshotOptions,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -38,6 +39,7 @@ pub struct Coordinator {
     settings: CheckpointSettings,
     job_name: String,
     job_id: JobId,
+    lineage: Lineage,
     attempt: Option<Attempt>,
     next_id: CheckpointId,
     /// Numbers below are recorded as used.
@@ -51,6 +53,8 @@ pub struct Coordinator {
     uncertain: BTreeSet<CheckpointId>,
     /// Checkpoints of a lineage that was left because one of them is damaged; kept for whoever wants to look, until the new lineage has one of its own.
     left_behind: BTreeSet<CheckpointId>,
+    /// How many checkpoints are being deleted.
+    cleaning: u32,
     /// The folders of savepoints that were given up, to which subtasks may still be writing.
     abandoned: BTreeMap<CheckpointId, String>,
     /// The savepoint that the job is stopping with.
@@ -112,12 +116,13 @@ enum Phase {
 }
 
 impl Coordinator {
-    /// A coordinator for one job. `next_id` is the first number that was never used, `store` has the checkpoints found at start.
+    /// A coordinator for one job. `lineage` is the line that its next checkpoint is on, `next_id` the first number that was never used, `store` has the checkpoints found at start.
     #[must_use]
     pub fn new(
         settings: CheckpointSettings,
         job_name: impl Into<String>,
         job_id: JobId,
+        lineage: Lineage,
         next_id: CheckpointId,
         store: CompletedStore,
     ) -> Self {
@@ -128,6 +133,7 @@ impl Coordinator {
             settings,
             job_name: job_name.into(),
             job_id,
+            lineage,
             attempt: None,
             next_id,
             reserved_below: next_id,
@@ -137,6 +143,7 @@ impl Coordinator {
             store,
             uncertain: BTreeSet::new(),
             left_behind: BTreeSet::new(),
+            cleaning: 0,
             abandoned: BTreeMap::new(),
             stopping: None,
             stats: CheckpointStats::default(),
@@ -162,6 +169,12 @@ impl Coordinator {
     #[must_use]
     pub fn store(&self) -> &CompletedStore {
         &self.store
+    }
+
+    /// The line that the next checkpoint is on.
+    #[must_use]
+    pub fn lineage(&self) -> &Lineage {
+        &self.lineage
     }
 
     /// The first number that was never used.
@@ -220,21 +233,35 @@ impl Coordinator {
             Event::AllSourcesFinished => self.end(now),
             Event::SourceNeedsEpoch { epoch } => self.advance_epoch(epoch, &mut out),
             Event::Persisted { id, result } => self.persisted(now, id, result, &mut out),
-            Event::ReserveFailed { reason } => self.reserve_failed(now, &reason, &mut out),
+            Event::Cleaned => self.cleaning = self.cleaning.saturating_sub(1),
+            Event::ReserveFailed { reason, fenced } => {
+                self.reserve_failed(now, &reason, &mut out);
+                if fenced {
+                    self.lost_the_job(reason, &mut out);
+                }
+            }
         }
         self.discard_unused_files(&mut out);
         self.persist_next(&mut out);
+        self.note_cleaning(&out);
         self.trigger_what_is_due(now, &mut out);
         out
+    }
+
+    /// Checkpoints wait when deleting does not keep up with them, or storage would fill with what nobody needs.
+    fn note_cleaning(&mut self, actions: &[Action]) {
+        let is_cleaning = |action: &&Action| matches!(action, Action::DiscardCheckpoint(_));
+        let begun = actions.iter().filter(is_cleaning).count();
+        self.cleaning = self
+            .cleaning
+            .saturating_add(u32::try_from(begun).unwrap_or(u32::MAX));
     }
 
     /// The publication of the pointer was repeated with success: what was uncertain is settled, and its bytes can go.
     #[must_use]
     pub fn settled(&mut self) -> Vec<Action> {
-        std::mem::take(&mut self.uncertain)
-            .into_iter()
-            .map(Action::DiscardCheckpoint)
-            .collect()
+        let settled = std::mem::take(&mut self.uncertain).into_iter();
+        settled.map(Action::DiscardCheckpoint).collect()
     }
 
     fn discard_left_behind(&mut self) -> impl Iterator<Item = Action> {
@@ -267,9 +294,10 @@ impl Coordinator {
         }
     }
 
-    /// A checkpoint is damaged: the job goes on from `to`, an older one that is kept, or a snapshot of somebody else in the place of the one it was started from.
+    /// A checkpoint is damaged: the job goes on, on the line `lineage`, from `to`, an older one that is kept, or a snapshot of somebody else in the place of the one it was started from.
     /// Everything newer is dropped, and no number is used a second time. To be called between attempts, after high availability has forgotten the newer ones.
-    pub fn go_back(&mut self, to: CompletedCheckpoint) {
+    pub fn go_back(&mut self, to: CompletedCheckpoint, lineage: Lineage) {
+        self.lineage = lineage;
         if self.store.contains(to.id()) {
             self.left_behind.extend(self.store.go_back(to.id()));
         } else {
@@ -296,7 +324,8 @@ impl Coordinator {
     }
 
     fn has_slot(&self) -> bool {
-        self.pending.len() < usize::try_from(self.settings.max_concurrent.max(1)).unwrap_or(usize::MAX)
+        let max = self.settings.max_concurrent.max(1);
+        self.pending.len() < usize::try_from(max).unwrap_or(usize::MAX) && self.cleaning <= max
     }
 
     fn start(
@@ -343,6 +372,15 @@ impl Coordinator {
             }
             let result = Err(CheckpointFailure::Suspended);
             out.push(Action::Reply { request, result });
+        }
+    }
+
+    /// Another program leads the job now: the attempt ends, whatever failures are tolerable.
+    fn lost_the_job(&mut self, message: String, out: &mut Vec<Action>) {
+        if let Some(attempt) = self.attempt.as_mut().filter(|attempt| !attempt.failing) {
+            attempt.failing = true;
+            let kind = ErrorKind::Fenced;
+            out.push(Action::Fail(FailCause { kind, message }));
         }
     }
 

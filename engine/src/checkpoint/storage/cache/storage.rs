@@ -253,9 +253,10 @@ impl CheckpointStorage for CachedStorage {
         retained: &[CheckpointId],
         next_id: CheckpointId,
         shared: &HashSet<String>,
+        still_leads: &dyn Fn() -> Result<()>,
     ) -> Result<()> {
         // Copies of what is deleted are not used any more, and so the first to be evicted.
-        self.remote.delete_orphans(retained, next_id, shared)
+        self.remote.delete_orphans(retained, next_id, shared, still_leads)
     }
 
     fn remove_empty_folders(&self) -> Result<()> {

@@ -82,8 +82,9 @@ impl CheckpointStorage for Counting {
         retained: &[CheckpointId],
         next_id: CheckpointId,
         shared: &HashSet<String>,
+        still_leads: &dyn Fn() -> Result<()>,
     ) -> Result<()> {
-        self.inner.delete_orphans(retained, next_id, shared)
+        self.inner.delete_orphans(retained, next_id, shared, still_leads)
     }
 
     fn remove_empty_folders(&self) -> Result<()> {

@@ -27,7 +27,7 @@ use self::calls::{CALL_LIMIT, Calls};
 use self::discarded::Discarded;
 use self::publish::Holder;
 use self::stream::{ObjectStream, ObjectStreamOptions};
-use super::file::FileStorageOptions;
+use super::file::{FileStorageOptions, orphan_checkpoints};
 use super::file_input::open_inline;
 use super::{
     CheckpointPaths, CheckpointStorage, FileStorage, RemoteStorage, Scope, SnapshotInput, SnapshotStream,
@@ -312,24 +312,25 @@ impl CheckpointStorage for ObjectStorage {
         retained: &[CheckpointId],
         next_id: CheckpointId,
         shared: &HashSet<String>,
+        still_leads: &dyn Fn() -> Result<()>,
     ) -> Result<()> {
         if !self.options.create_subdir {
             return Ok(());
         }
-        let mut result = Ok(());
-        for name in self.names_in(self.paths.job())? {
-            if let Some(id) = CheckpointPaths::parse_checkpoint_name(&name)
-                && id < next_id
-                && !retained.contains(&id)
-            {
-                result = self.discard_checkpoint(id).and(result);
-            }
+        let checkpoints = orphan_checkpoints(self.names_in(self.paths.job())?, retained, next_id);
+        let files = self.names_in(&self.paths.shared())?.into_iter();
+        let files = files.map(|name| format!("{}/{name}", CheckpointPaths::SHARED));
+        let files: Vec<_> = files.filter(|path| !shared.contains(path)).collect();
+        if checkpoints.is_empty() && files.is_empty() {
+            return Ok(());
         }
-        for name in self.names_in(&self.paths.shared())? {
-            let path = format!("{}/{name}", CheckpointPaths::SHARED);
-            if !shared.contains(&path) {
-                result = self.discard_file(&path).and(result);
-            }
+        still_leads()?;
+        let mut result = Ok(());
+        for id in checkpoints {
+            result = self.discard_checkpoint(id).and(result);
+        }
+        for path in files {
+            result = self.discard_file(&path).and(result);
         }
         result
     }

@@ -1,5 +1,6 @@
 //! Finishes files.
 
+use super::names::Names;
 use super::{failed, sync_folder};
 use crate::api::Committer;
 use crate::{Error, ErrorKind, Result};
@@ -37,7 +38,11 @@ impl FileCommitter {
     /// The folder that has the file: the one that it was written to or, if that has no trace of it, the sink's.
     fn folder_of<'a>(&'a self, file: &'a FileCommittable) -> Result<&'a Path> {
         if let Some(folder) = file.folder.as_deref().map(Path::new) {
-            for name in [&file.temporary_name, &file.final_name] {
+            for name in [
+                &file.temporary_name,
+                &file.final_name,
+                &Names::left(&file.final_name),
+            ] {
                 if len_of(&folder.join(name))? == Some(file.len) {
                     return Ok(folder);
                 }
@@ -47,23 +52,26 @@ impl FileCommitter {
     }
 
     /// Looks twice before it gives up: a thread of the attempt before may be committing the same file in this moment, and it can only be
-    /// renamed once.
+    /// renamed once. A file that was finished and hidden, since the job had gone back to before it, is shown again.
     fn commit_one(&self, folder: &Path, file: &FileCommittable) -> Result<()> {
         let temporary = folder.join(&file.temporary_name);
         let finished = folder.join(&file.final_name);
+        let left = folder.join(Names::left(&file.final_name));
         let mut lens = (None, None);
         for _ in 0..2 {
             lens = (len_of(&temporary)?, len_of(&finished)?);
-            match lens {
-                (None, Some(len)) if len == file.len => return Ok(()),
-                (Some(len), None) if len == file.len => match fs::rename(&temporary, &finished) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    result => {
-                        let what = format!("cannot rename to {}", file.final_name);
-                        return result.map_err(|error| failed(&temporary, &what, error));
-                    }
-                },
-                _ => {}
+            let from = match (lens, len_of(&left)?) {
+                ((None, Some(len)), None) if len == file.len => return Ok(()),
+                ((Some(len), None), None) if len == file.len => &temporary,
+                ((None, None), Some(len)) if len == file.len => &left,
+                _ => continue,
+            };
+            match fs::rename(from, &finished) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                result => {
+                    let what = format!("cannot rename to {}", file.final_name);
+                    return result.map_err(|error| failed(from, &what, error));
+                }
             }
         }
         Err(Error::new(

@@ -8,7 +8,8 @@
 //! |---|---|---|
 //! | in progress | `.part-0-7.inprogress.4f5a90c1-3` | some of its rows |
 //! | pending: named by a checkpoint | the same | all of its rows, file and folder synced |
-//! | finished | `part-0-7` | the same file, renamed |
+//! | finished | `part-0-7-5f3a90c14f5a90c1-12`, after the [checkpoint](crate::checkpoint::CheckpointKey) that it was written for | the same file, renamed |
+//! | left | `.part-0-7-5f3a90c14f5a90c1-12.left` | the same file, renamed: the job has gone back to an older checkpoint |
 //!
 //! * Crash while in progress, or after the sync but before the checkpoint is complete: no checkpoint names the file. The rows come again from the
 //!   restored checkpoint and go into a file of the next attempt; the leftover is deleted when that attempt opens its writers.
@@ -18,10 +19,17 @@
 //! * Crash between the rename and the sync of the folder: the rename may be undone by a power cut, which is the case before; committing
 //!   again always syncs the folder, also when there was nothing left to rename.
 //!
-//! A sequence number is never used for two finished files, because the next number is part of each checkpoint, and is skipped if a
-//! finished file has it in spite of that.
+//! Two finished files never have one name: the next sequence number is part of each checkpoint, and the name has the checkpoint that the file was written for, with its
+//! lineage.
+//!
+//! # Going back to an older checkpoint
+//!
+//! Files that were finished for checkpoints after it have rows that come again. Their names tell that they are not of the past of the
+//! [lineage](crate::checkpoint::Lineage) that goes on, so they are hidden before the first row is written, and none of them can pass for a file of the new line that is
+//! committed already. Should the job be started from a later checkpoint of the old line after all, its files are shown again and those of the other line hidden.
 
 mod committer;
+mod lines;
 mod names;
 #[cfg(test)]
 mod tests;
@@ -50,8 +58,8 @@ type EncodeRows<T> = dyn Fn(&mut Vec<T>, &mut Vec<u8>) + Send + Sync;
 
 /// Writes rows into the files of a folder, each row exactly once.
 ///
-/// Finished files are named `part-<subtask>-<sequence>` and never change again; all other files begin with `.`, as readers of such folders
-/// expect. A file is finished when the checkpoint that holds its last row is complete, so without checkpoints only at the end of input.
+/// Finished files are named `part-<subtask>-<sequence>-<lineage>-<checkpoint>` and never change again; all other files begin with `.`, as readers of such folders
+/// expect. Only a job that goes back to an older checkpoint takes finished files back: those that were written after it are hidden. A file is finished when the checkpoint that holds its last row is complete, so without checkpoints only at the end of input.
 /// Each subtask has at most one file in progress, and begins another at each checkpoint and when one has [`roll_bytes`](Self::roll_bytes).
 ///
 /// One folder and prefix belongs to one sink of one job. On several machines the folder must be shared by all.

@@ -1,9 +1,13 @@
 //! All file names of the sink.
 
+use crate::checkpoint::{CheckpointId, CheckpointKey, LineageId};
 use crate::{Error, ErrorKind, Result};
 
 /// What the name of an unfinished file has behind that of the finished one.
 const IN_PROGRESS: &str = ".inprogress.";
+
+/// What the name of a finished file has behind it while a line of checkpoints goes on that has left the file's.
+const LEFT: &str = ".left";
 
 /// How much of a job's id goes into names: enough to tell the runs apart that ever wrote into one folder.
 const RUN_CHARS: usize = 8;
@@ -31,8 +35,17 @@ impl Writing {
     }
 }
 
-/// Makes and reads names that begin with one prefix: `part-0-7` and `.part-0-7.inprogress.4f5a90c1-3` (subtask 0, sequence 7, run 4f5a90c1,
-/// attempt 3).
+/// What the name of a finished file tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Finished {
+    pub(super) subtask: u32,
+    pub(super) sequence: u64,
+    /// The checkpoint that it was written for.
+    pub(super) checkpoint: CheckpointKey,
+}
+
+/// Makes and reads names that begin with one prefix: `part-0-7-<lineage>-12`, also as `.part-0-7-<lineage>-12.left` (subtask 0, sequence 7, for checkpoint 12 of the
+/// lineage), and `.part-0-7.inprogress.4f5a90c1-3` (run 4f5a90c1, attempt 3).
 #[derive(Clone, Debug)]
 pub(super) struct Names {
     prefix: String,
@@ -61,25 +74,41 @@ impl Names {
         Ok(())
     }
 
-    pub(super) fn finished(&self, subtask: u32, sequence: u64) -> String {
+    pub(super) fn finished(&self, file: &Finished) -> String {
+        format!("{}-{}", self.stem(file.subtask, file.sequence), file.checkpoint)
+    }
+
+    fn stem(&self, subtask: u32, sequence: u64) -> String {
         format!("{}-{subtask}-{sequence}", self.prefix)
     }
 
     pub(super) fn in_progress(&self, subtask: u32, sequence: u64, writing: &Writing) -> String {
         let Writing { run, attempt } = writing;
-        format!(
-            ".{}{IN_PROGRESS}{run}-{attempt}",
-            self.finished(subtask, sequence)
-        )
+        format!(".{}{IN_PROGRESS}{run}-{attempt}", self.stem(subtask, sequence))
     }
 
-    /// Subtask and sequence of a finished file; `None` for any other name.
-    pub(super) fn parse_finished(&self, name: &str) -> Option<(u32, u64)> {
-        let (subtask, sequence) = name
-            .strip_prefix(&self.prefix)?
-            .strip_prefix('-')?
-            .split_once('-')?;
-        Some((number(subtask)?, number(sequence)?))
+    /// What a finished file's name tells; `None` for any other name.
+    pub(super) fn parse_finished(&self, name: &str) -> Option<Finished> {
+        let mut parts = name.strip_prefix(&self.prefix)?.strip_prefix('-')?.splitn(4, '-');
+        let (subtask, sequence) = (number(parts.next()?)?, number(parts.next()?)?);
+        let lineage = LineageId::parse(parts.next()?).ok()?;
+        let id = CheckpointId(number(parts.next()?)?);
+        Some(Finished {
+            subtask,
+            sequence,
+            checkpoint: CheckpointKey { lineage, id },
+        })
+    }
+
+    /// The name of a finished file while a line of checkpoints goes on that has left the file's; hidden from readers.
+    pub(super) fn left(finished: &str) -> String {
+        format!(".{finished}{LEFT}")
+    }
+
+    /// The name of the finished file that has this one meanwhile, and what it tells; `None` for any other name.
+    pub(super) fn parse_left<'a>(&self, name: &'a str) -> Option<(&'a str, Finished)> {
+        let finished = name.strip_prefix('.')?.strip_suffix(LEFT)?;
+        Some((finished, self.parse_finished(finished)?))
     }
 
     pub(super) fn is_finished(&self, name: &str) -> bool {
@@ -88,8 +117,13 @@ impl Names {
 
     /// Subtask and writer of an unfinished file; `None` for any other name.
     pub(super) fn parse_in_progress(&self, name: &str) -> Option<(u32, Writing)> {
-        let (finished, writing) = name.strip_prefix('.')?.rsplit_once(IN_PROGRESS)?;
-        let (subtask, _) = self.parse_finished(finished)?;
+        let (stem, writing) = name.strip_prefix('.')?.rsplit_once(IN_PROGRESS)?;
+        let (subtask, sequence) = stem
+            .strip_prefix(&self.prefix)?
+            .strip_prefix('-')?
+            .split_once('-')?;
+        let subtask = number(subtask)?;
+        number::<u64>(sequence)?;
         let (run, attempt) = writing.rsplit_once('-')?;
         let attempt = number(attempt)?;
         Some((
@@ -121,13 +155,31 @@ mod tests {
     #[test]
     fn names_are_read_back_and_others_are_not_taken_for_ours() {
         let names = Names::new("part");
-        assert_eq!(names.finished(3, 12), "part-3-12");
+        let lineage = LineageId::parse("00112233445566ff").unwrap();
+        let checkpoint = CheckpointKey {
+            lineage,
+            id: CheckpointId(9),
+        };
+        let file = Finished {
+            subtask: 3,
+            sequence: 12,
+            checkpoint,
+        };
+        let finished = "part-3-12-00112233445566ff-9";
+        assert_eq!(names.finished(&file), finished);
+        let left = ".part-3-12-00112233445566ff-9.left";
+        assert_eq!(Names::left(finished), left);
+        assert_eq!(names.parse_left(left), Some((finished, file)));
+        assert_eq!(
+            (names.parse_left(finished), names.parse_finished(left)),
+            (None, None)
+        );
         let writing = Writing::new("0123456789abcdef", 7);
         assert_eq!(
             names.in_progress(3, 12, &writing),
             ".part-3-12.inprogress.01234567-7"
         );
-        assert_eq!(names.parse_finished("part-3-12"), Some((3, 12)));
+        assert_eq!(names.parse_finished(finished), Some(file));
         assert_eq!(
             names.parse_in_progress(".part-3-12.inprogress.01234567-7"),
             Some((3, writing))
@@ -139,14 +191,19 @@ mod tests {
             "part--3",
             "part-+3-1",
             "part-3-1-2",
-            "apart-3-1",
-            ".part-3-1",
+            "part-3-12",
+            "part-3-12-00112233445566ff",
+            "part-3-12-00112233445566FF-9",
+            "part-3-12-00112233445566ff-",
+            "part-3-12-00112233445566ff-9-1",
+            "apart-3-12-00112233445566ff-9",
         ] {
             assert_eq!(names.parse_finished(other), None, "{other}");
         }
         for other in [
             "part-3-12",
             "part-3-12.inprogress.a-7",
+            ".part-3-12-00112233445566ff-9.inprogress.a-7",
             ".part-3-12.inprogress.",
             ".part-3-12.inprogress.a-",
             ".other-3-12.inprogress.a-7",
@@ -154,8 +211,8 @@ mod tests {
             assert_eq!(names.parse_in_progress(other), None, "{other}");
         }
         // A prefix that looks like the beginning of another one's names.
-        assert_eq!(Names::new("part-3").parse_finished("part-3-12"), None);
-        assert_eq!(names.parse_finished(&Names::new("part-3").finished(1, 2)), None);
+        assert_eq!(Names::new("part-3").parse_finished(finished), None);
+        assert_eq!(names.parse_finished(&Names::new("part-3").finished(&file)), None);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! The life of output files, with a crash between any two steps.
 
-use super::names::Writing;
+use super::names::{Finished, Names, Writing};
 use super::*;
 use crate::api::{Committer, PreCommit, TwoPhaseCommitWriter};
-use crate::checkpoint::CheckpointId;
-use crate::connectors::sinks::testing::context;
+use crate::checkpoint::{CheckpointId, CheckpointKey, Lineage, LineageId};
+use crate::connectors::sinks::testing::{context, context_on};
 use std::collections::BTreeMap;
 
 type Pre = PreCommit<FileCommittable, FileWriterState>;
@@ -33,8 +33,27 @@ fn finish(pre_commit: &mut Pre) {
     }
 }
 
+const LINEAGE: &str = "00112233445566ff";
+
+/// The checkpoint with this number, of a lineage that is always the same.
+fn key(id: u64) -> CheckpointKey {
+    CheckpointKey {
+        lineage: LineageId::parse(LINEAGE).unwrap(),
+        id: CheckpointId(id),
+    }
+}
+
+/// The name of a finished file that was written for that checkpoint.
+fn finished(subtask: u32, sequence: u64, checkpoint: u64) -> String {
+    Names::new("part").finished(&Finished {
+        subtask,
+        sequence,
+        checkpoint: key(checkpoint),
+    })
+}
+
 fn pre_commit(writer: &mut FileWriter<u32>, checkpoint: u64) -> Pre {
-    writer.pre_commit(Some(CheckpointId(checkpoint))).unwrap()
+    writer.pre_commit(key(checkpoint)).unwrap()
 }
 
 #[test]
@@ -61,7 +80,7 @@ fn rows_are_visible_when_they_are_committed_and_not_before() {
         .unwrap();
     assert_eq!(
         files(&folder).into_iter().collect::<Vec<_>>(),
-        [("part-2-0".to_owned(), "1\n2\n".to_owned())]
+        [(finished(2, 0, 1), "1\n2\n".to_owned())]
     );
 
     let mut second = pre_commit(&mut writer, 2);
@@ -196,7 +215,7 @@ fn files_of_pending_transactions_of_higher_attempts_and_of_others_are_not_swept(
     let pending = FileCommittable {
         folder: None,
         temporary_name: keep[0].to_owned(),
-        final_name: "part-0-1".to_owned(),
+        final_name: finished(0, 1, 4),
         len: 1,
     };
     let sink = FileSink::<u32>::lines(folder.path());
@@ -209,9 +228,10 @@ fn files_of_pending_transactions_of_higher_attempts_and_of_others_are_not_swept(
 #[test]
 fn a_fresh_start_refuses_finished_files_unless_it_may_append() {
     let folder = tempfile::tempdir().unwrap();
+    let [first, second] = [finished(0, 0, 1), finished(1, 4, 5)];
     for name in [
-        "part-0-0",
-        "part-1-4",
+        first.as_str(),
+        second.as_str(),
         ".part-0-5.inprogress.00000000-2",
         "README",
     ] {
@@ -229,14 +249,11 @@ fn a_fresh_start_refuses_finished_files_unless_it_may_append() {
 
     let sink = sink.append(true);
     sink.check_fresh_start().unwrap();
+    sink.writer(&context(0, 1, 1), Vec::new(), &[]).unwrap();
     assert_eq!(
         files(folder.path()).into_keys().collect::<Vec<_>>(),
-        ["README", "part-0-0", "part-1-4"]
+        ["README", first.as_str(), second.as_str()]
     );
-    for (subtask, next) in [(0, 1), (1, 5), (2, 0)] {
-        let mut writer = sink.writer(&context(subtask, 3, 1), Vec::new(), &[]).unwrap();
-        assert_eq!(pre_commit(&mut writer, 1).state.next_sequence, next);
-    }
     FileSink::<u32>::lines(folder.path())
         .prefix("other")
         .check_fresh_start()
@@ -270,7 +287,14 @@ fn files_roll_at_their_size_between_checkpoints() {
         .iter()
         .map(|file| (file.final_name.as_str(), file.len))
         .collect();
-    assert_eq!(lens, [("part-0-0", 12), ("part-0-1", 12), ("part-0-2", 4)]);
+    assert_eq!(
+        lens,
+        [
+            (finished(0, 0, 1).as_str(), 12),
+            (finished(0, 1, 1).as_str(), 12),
+            (finished(0, 2, 1).as_str(), 4)
+        ]
+    );
     assert_eq!(all.state.next_sequence, 3);
     sink.committer(&context(0, 1, 1))
         .unwrap()
@@ -287,7 +311,7 @@ fn a_commit_refuses_a_file_that_is_missing_damaged_or_in_the_way() {
     let committable = FileCommittable {
         folder: None,
         temporary_name: ".part-0-0.inprogress.00000000-1".to_owned(),
-        final_name: "part-0-0".to_owned(),
+        final_name: finished(0, 0, 1),
         len: 3,
     };
     for (temporary, finished, message) in [
@@ -360,7 +384,7 @@ fn a_folder_that_vanished_is_an_error_with_its_name() {
     let mut writer = sink.writer(&context(0, 1, 1), Vec::new(), &[]).unwrap();
     fs::remove_dir(&path).unwrap();
     writer.write(&mut vec![1]).unwrap();
-    let error = writer.pre_commit(None).unwrap_err();
+    let error = writer.pre_commit(key(1)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Storage);
     assert!(
         error.message().contains("out/.part-0-0.inprogress.00000000-1"),
@@ -377,7 +401,7 @@ fn two_attempts_may_commit_the_same_files_at_the_same_time() {
             let file = FileCommittable {
                 folder: None,
                 temporary_name: names.in_progress(0, sequence, &Writing::new("run", 1)),
-                final_name: names.finished(0, sequence),
+                final_name: finished(0, sequence, 1),
                 len: 1,
             };
             fs::write(folder.path().join(&file.temporary_name), "x").unwrap();
@@ -393,4 +417,111 @@ fn two_attempts_may_commit_the_same_files_at_the_same_time() {
     });
     let names = list(folder.path()).unwrap();
     assert!(names.len() == 2000 && names.iter().all(|name| !name.starts_with('.')));
+}
+
+/// Runs a line of checkpoints from `first` to `last`, one row each, with all of them committed; returns what each checkpoint remembers.
+fn run_line(
+    sink: &FileSink<u32>,
+    lineage: &Lineage,
+    attempt: u64,
+    restored: Option<&Pre>,
+    checkpoints: std::ops::RangeInclusive<u64>,
+    row: impl Fn(u64) -> u32,
+) -> Vec<Pre> {
+    let mut committer = sink.committer(&context(0, 1, attempt)).unwrap();
+    let pending = restored
+        .map(|restored| restored.committables.clone())
+        .unwrap_or_default();
+    committer.commit(pending.clone()).unwrap();
+    let states = restored.map(|restored| restored.state).into_iter().collect();
+    let context = context_on(lineage, 0, 1, attempt);
+    let mut writer = sink.writer(&context, states, &pending).unwrap();
+    let mut taken = Vec::new();
+    for id in checkpoints {
+        writer.write(&mut vec![row(id)]).unwrap();
+        let mut prepared = writer.pre_commit(lineage.checkpoint(CheckpointId(id))).unwrap();
+        finish(&mut prepared);
+        committer.commit(prepared.committables.clone()).unwrap();
+        taken.push(prepared);
+    }
+    taken
+}
+
+/// Each line writes rows that tell which it is, of one length, so that a file of another line would pass for the right one by its length.
+#[test]
+fn whoever_goes_back_sees_the_rows_of_one_line_and_can_go_forward_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = FileSink::<u32>::lines(folder.path());
+    let row = |line: u32| move |id: u64| line * 100 + u32::try_from(id).unwrap();
+    let expect = |expected: &[u32]| {
+        let expected: Vec<_> = expected.iter().map(u32::to_string).collect();
+        assert_eq!(rows(folder.path()), expected);
+    };
+    let first = Lineage::new();
+    let taken = run_line(&sink, &first, 1, None, 1..=4, row(1));
+    expect(&[101, 102, 103, 104]);
+
+    let second = first.branch(CheckpointId(2));
+    let of_second = run_line(&sink, &second, 1, Some(&taken[1]), 3..=5, row(2));
+    expect(&[101, 102, 203, 204, 205]);
+
+    // Another one from the same place.
+    run_line(
+        &sink,
+        &first.branch(CheckpointId(2)),
+        1,
+        Some(&taken[1]),
+        3..=3,
+        row(3),
+    );
+    expect(&[101, 102, 303]);
+
+    // Forward again, to lines that were left.
+    run_line(
+        &sink,
+        &second.branch(CheckpointId(4)),
+        1,
+        Some(&of_second[1]),
+        5..=5,
+        row(4),
+    );
+    expect(&[101, 102, 203, 204, 405]);
+    run_line(
+        &sink,
+        &first.branch(CheckpointId(4)),
+        1,
+        Some(&taken[3]),
+        5..=5,
+        row(5),
+    );
+    expect(&[101, 102, 103, 104, 505]);
+    let hidden = files(folder.path())
+        .into_keys()
+        .filter(|name| name.starts_with('.'));
+    assert_eq!(hidden.count(), 5);
+}
+
+/// The pending file of a checkpoint is gone, since another line has taken it for a leftover. A file of that line with the same number and length is not it.
+#[test]
+fn a_file_of_another_line_is_not_taken_for_a_committed_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = FileSink::<u32>::lines(folder.path());
+    let first = Lineage::new();
+    let taken = run_line(&sink, &first, 1, None, 1..=1, |_| 1);
+    let mut writer = sink
+        .writer(&context_on(&first, 0, 1, 2), vec![taken[0].state], &[])
+        .unwrap();
+    writer.write(&mut vec![2]).unwrap();
+    let mut not_committed = writer.pre_commit(first.checkpoint(CheckpointId(2))).unwrap();
+    finish(&mut not_committed);
+    let second = first.branch(CheckpointId(1));
+    let of_second = run_line(&sink, &second, 3, Some(&taken[0]), 2..=2, |_| 3);
+    assert_eq!(
+        of_second[0].committables[0].len,
+        not_committed.committables[0].len
+    );
+
+    let mut committer = sink.committer(&context(0, 1, 4)).unwrap();
+    let error = committer.commit(not_committed.committables).unwrap_err();
+    assert!(error.message().ends_with("found nothing and nothing"), "{error}");
 }

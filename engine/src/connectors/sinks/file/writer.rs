@@ -1,10 +1,10 @@
 //! Writes the rows of one subtask.
 
-use super::names::{Names, Writing};
-use super::{EncodeRows, FileCommittable, FileSink, failed, list, sync_folder};
+use super::names::{Finished, Names, Writing};
+use super::{EncodeRows, FileCommittable, FileSink, failed, lines, list, sync_folder};
 use crate::Result;
 use crate::api::{Data, PreCommit, SinkContext, TwoPhaseCommitWriter};
-use crate::checkpoint::CheckpointId;
+use crate::checkpoint::CheckpointKey;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -41,7 +41,9 @@ pub struct FileWriter<T> {
 
 struct OpenFile {
     file: File,
-    committable: FileCommittable,
+    temporary_name: String,
+    sequence: u64,
+    len: u64,
 }
 
 impl<T> std::fmt::Debug for FileWriter<T> {
@@ -55,7 +57,7 @@ impl<T> std::fmt::Debug for FileWriter<T> {
 }
 
 impl<T: Data> FileWriter<T> {
-    /// Drops what earlier attempts left, and begins at `next_sequence` or behind the finished files of this subtask.
+    /// Drops what earlier attempts left, hides what a line of checkpoints has finished that this one does not go on with, and begins at `next_sequence`.
     pub(super) fn open(
         sink: &FileSink<T>,
         context: &SinkContext,
@@ -64,23 +66,7 @@ impl<T: Data> FileWriter<T> {
     ) -> Result<Self> {
         let names = list(&sink.folder).map_err(|error| failed(&sink.folder, "cannot list", error))?;
         sweep(sink, context, &names, pending)?;
-        let behind_finished = names
-            .iter()
-            .filter_map(|name| sink.names.parse_finished(name))
-            .filter(|(subtask, _)| *subtask == context.subtask)
-            .map(|(_, sequence)| sequence + 1)
-            .max()
-            .unwrap_or(0);
-        if behind_finished > next_sequence && !sink.append {
-            tracing::warn!(
-                "output folder {} has finished files of subtask {} up to sequence {}, where the restored checkpoint expects {} \
-                 next: the results of a later checkpoint are there too",
-                sink.folder.display(),
-                context.subtask,
-                behind_finished - 1,
-                next_sequence
-            );
-        }
+        lines::show_this_line(sink, context, &names)?;
         let absolute = std::path::absolute(&sink.folder)
             .map_err(|error| failed(&sink.folder, "cannot tell the absolute path of", error))?;
         Ok(Self {
@@ -91,7 +77,7 @@ impl<T: Data> FileWriter<T> {
             writing: Writing::new(&context.job_id, context.attempt),
             encode: Arc::clone(&sink.encode),
             roll_bytes: sink.roll_bytes,
-            next_sequence: next_sequence.max(behind_finished),
+            next_sequence,
             buffer: Vec::new(),
             current: None,
             full: Vec::new(),
@@ -106,27 +92,26 @@ impl<T: Data> FileWriter<T> {
         let current = match &mut self.current {
             Some(current) => current,
             None => {
-                let committable = FileCommittable {
-                    folder: self.recorded_folder.clone(),
-                    temporary_name: self
-                        .names
-                        .in_progress(self.subtask, self.next_sequence, &self.writing),
-                    final_name: self.names.finished(self.subtask, self.next_sequence),
-                    len: 0,
-                };
-                let path = self.folder.join(&committable.temporary_name);
+                let sequence = self.next_sequence;
+                let temporary_name = self.names.in_progress(self.subtask, sequence, &self.writing);
+                let path = self.folder.join(&temporary_name);
                 let file = File::create(&path).map_err(|error| failed(&path, "cannot create", error))?;
                 self.next_sequence += 1;
-                self.current.insert(OpenFile { file, committable })
+                self.current.insert(OpenFile {
+                    file,
+                    temporary_name,
+                    sequence,
+                    len: 0,
+                })
             }
         };
         current.file.write_all(&self.buffer).map_err(|error| {
-            let path = self.folder.join(&current.committable.temporary_name);
+            let path = self.folder.join(&current.temporary_name);
             failed(&path, "cannot write", error)
         })?;
-        current.committable.len += self.buffer.len() as u64;
+        current.len += self.buffer.len() as u64;
         self.buffer.clear();
-        if current.committable.len >= self.roll_bytes {
+        if current.len >= self.roll_bytes {
             self.full.extend(self.current.take());
         }
         Ok(())
@@ -140,18 +125,31 @@ impl<T: Data> TwoPhaseCommitWriter for FileWriter<T> {
 
     fn write(&mut self, records: &mut Vec<T>) -> Result<()> {
         (self.encode)(records, &mut self.buffer);
-        let written = self.current.as_ref().map_or(0, |current| current.committable.len);
+        let written = self.current.as_ref().map_or(0, |current| current.len);
         if self.buffer.len() >= BUFFER_BYTES || written + self.buffer.len() as u64 >= self.roll_bytes {
             self.write_buffer()?;
         }
         Ok(())
     }
 
-    fn pre_commit(&mut self, _: Option<CheckpointId>) -> Result<PreCommit<FileCommittable, FileWriterState>> {
+    fn pre_commit(
+        &mut self,
+        checkpoint: CheckpointKey,
+    ) -> Result<PreCommit<FileCommittable, FileWriterState>> {
         self.write_buffer()?;
         self.full.extend(self.current.take());
         let files = std::mem::take(&mut self.full);
-        let committables: Vec<_> = files.iter().map(|file| file.committable.clone()).collect();
+        let committable = |file: &OpenFile| FileCommittable {
+            folder: self.recorded_folder.clone(),
+            temporary_name: file.temporary_name.clone(),
+            final_name: self.names.finished(&Finished {
+                subtask: self.subtask,
+                sequence: file.sequence,
+                checkpoint,
+            }),
+            len: file.len,
+        };
+        let committables: Vec<_> = files.iter().map(committable).collect();
         let folder = Arc::clone(&self.folder);
         let finish = move || sync(&folder, files);
         Ok(PreCommit {
@@ -166,9 +164,9 @@ impl<T: Data> TwoPhaseCommitWriter for FileWriter<T> {
 
 /// Has the files and their temporary names reach the disk.
 fn sync(folder: &Path, files: Vec<OpenFile>) -> Result<()> {
-    for OpenFile { file, committable } in files {
-        file.sync_all().map_err(|error| {
-            let path = folder.join(committable.temporary_name);
+    for open in files {
+        open.file.sync_all().map_err(|error| {
+            let path = folder.join(open.temporary_name);
             failed(&path, "cannot sync", error)
         })?;
     }

@@ -1,6 +1,7 @@
 //! Which shared files are deleted, and when: never one that something may need, and in the end all the others.
 
 use super::*;
+use proptest::prelude::*;
 
 fn two_at_once(num_retained: usize) -> CheckpointSettings {
     CheckpointSettings {
