@@ -30,6 +30,17 @@ impl StateBelow {
         }
     }
 
+    fn get_from<'a>(
+        &self,
+        part: &Part,
+        group: KeyGroup,
+        parts: &Parts<'_>,
+    ) -> BackendResult<Option<Cow<'a, [u8]>>> {
+        let mut name = Vec::with_capacity(64);
+        put_cell(&mut name, group, parts);
+        Ok(part.database.get(&self.state, &name)?.map(Cow::Owned))
+    }
+
     fn visit_prefix(
         &self,
         group: KeyGroup,
@@ -37,7 +48,8 @@ impl StateBelow {
         keep_in_cache: bool,
         each: &mut VisitEntry<'_>,
     ) -> BackendResult<()> {
-        let Some(part) = self.store.part_of(group) else {
+        let parts = self.store.parts();
+        let Some(part) = parts.of(group) else {
             return Ok(());
         };
         part.database
@@ -64,23 +76,19 @@ impl StateBelow {
 
 impl Lower for StateBelow {
     fn get(&self, group: KeyGroup, parts: &Parts<'_>) -> BackendResult<Option<Cow<'_, [u8]>>> {
-        let Some(part) = self.store.part_of(group) else {
+        let parts_of_store = self.store.parts();
+        let Some(part) = parts_of_store.of(group) else {
             return Ok(None);
         };
-        let mut name = Vec::with_capacity(64);
-        put_cell(&mut name, group, parts);
-        Ok(part.database.get(&self.state, &name)?.map(Cow::Owned))
+        self.get_from(part, group, parts)
     }
 
     fn get_many(&self, cells: &[(KeyGroup, Parts<'_>)]) -> BackendResult<Vec<Option<Cow<'_, [u8]>>>> {
+        let parts_of_store = self.store.parts();
         let mut names = Vec::new();
         let mut asked = Vec::with_capacity(cells.len());
         for (place, (group, parts)) in cells.iter().enumerate() {
-            let part = self
-                .store
-                .parts()
-                .iter()
-                .position(|part| part.groups.contains(*group));
+            let part = parts_of_store.position(*group);
             let from = names.len();
             put_cell(&mut names, *group, parts);
             asked.extend(part.map(|part| Asked {
@@ -92,7 +100,7 @@ impl Lower for StateBelow {
         let name = |asked: &Asked| names.get(asked.name.clone()).unwrap_or_default();
         asked.sort_unstable_by(|left, right| (left.part, name(left)).cmp(&(right.part, name(right))));
         let mut values: Vec<Option<Cow<'_, [u8]>>> = vec![None; cells.len()];
-        for (number, part) in self.store.parts().iter().enumerate() {
+        for (number, part) in parts_of_store.iter().enumerate() {
             let from = asked.partition_point(|asked| asked.part < number);
             let to = asked.partition_point(|asked| asked.part <= number);
             let asked = asked.get(from..to).unwrap_or_default();
@@ -119,7 +127,7 @@ impl Lower for StateBelow {
     }
 
     fn may_have(&self, group: KeyGroup, parts: &Parts<'_>) -> bool {
-        self.store.part_of(group).is_some_and(|part| {
+        self.store.parts().of(group).is_some_and(|part| {
             let mut name = Vec::with_capacity(64);
             put_cell(&mut name, group, parts);
             part.database.may_have(&self.state, &name)
@@ -127,11 +135,13 @@ impl Lower for StateBelow {
     }
 
     fn get_as_of(&self, group: KeyGroup, parts: &Parts<'_>) -> BackendResult<(Option<Cow<'_, [u8]>>, u32)> {
-        let Some(part) = self.store.part_of(group) else {
+        let parts_of_store = self.store.parts();
+        let Some(part) = parts_of_store.of(group) else {
             return Ok((None, 0));
         };
         let contents = part.database.contents(&self.state);
-        contents.read(|| self.get(group, parts))
+        // From the same database, if another one takes its place meanwhile.
+        contents.read(|| self.get_from(part, group, parts))
     }
 
     fn visit_map(&self, group: KeyGroup, map: &Parts<'_>, each: &mut VisitEntry<'_>) -> BackendResult<()> {
@@ -147,7 +157,8 @@ impl Lower for StateBelow {
         from: &[u8],
         each: &mut VisitWhile<'_>,
     ) -> BackendResult<()> {
-        let Some(part) = self.store.part_of(group) else {
+        let parts = self.store.parts();
+        let Some(part) = parts.of(group) else {
             return Ok(());
         };
         let mut prefix = Vec::with_capacity(64);

@@ -14,9 +14,7 @@ use millpond_backend_api::{
 use millpond_backend_memory::kinds::Counters;
 use rocksdb::SstFileWriter;
 use std::collections::BTreeMap;
-
-/// A file that is brought in ends with the section that makes it this long: RocksDB cuts its own at as much.
-const FILE_BYTES: u64 = 64 << 20;
+use std::path::PathBuf;
 
 /// Writes `checkpoints`, the databases at the snapshot, into which all changes were brought before.
 ///
@@ -29,13 +27,8 @@ pub(crate) fn write(
 ) -> BackendResult<Vec<SnapshotHandle>> {
     let mut databases = Vec::new();
     for checkpoint in checkpoints {
-        let Some(part) = snapshot.store.parts().get(checkpoint.part) else {
-            continue;
-        };
-        databases.push((
-            checkpoint.groups,
-            part.database.open_checkpoint(checkpoint.folder)?,
-        ));
+        let LocalCheckpoint { part, folder } = checkpoint;
+        databases.push((part.groups, part.database.open_checkpoint(folder)?));
     }
     let states = &snapshot.states;
     let descriptors = states.iter().map(|state| state.descriptor.clone()).collect();
@@ -148,6 +141,7 @@ pub(crate) fn bring_in(
     let mut reader = CanonicalReader::open(handle, range, files)?;
     let states = reader.states().to_vec();
     let mut counters = vec![vec![Counters::default(); handle.key_groups.len()]; states.len()];
+    let parts = store.parts();
     let mut open: BTreeMap<usize, OpenFile<'_>> = BTreeMap::new();
     let mut sorted = Sorted::default();
     while let Some(section) = reader.next_section()? {
@@ -162,7 +156,11 @@ pub(crate) fn bring_in(
             Some(file) if file.goes_on_with(&sorted, section.group()) => file,
             full => {
                 full.map(OpenFile::bring_in).transpose()?;
-                OpenFile::begin(store, section.descriptor().name.as_str(), section.group())?
+                let Some(part) = parts.of(section.group()) else {
+                    return Err(no_database(section.group()));
+                };
+                let path = store.new_path("restored");
+                OpenFile::begin(part, section.descriptor().name.as_str(), path)?
             }
         };
         open.insert(state, file.append(&sorted)?);
@@ -187,6 +185,14 @@ fn count(section: &CanonicalSection<'_>, groups: KeyGroupRange, counters: &mut [
     }
 }
 
+#[cold]
+fn no_database(group: KeyGroup) -> BackendError {
+    BackendError::new(
+        BackendErrorKind::Misuse,
+        format!("there is no database for key group {group}"),
+    )
+}
+
 /// A sorted file of entries of one state.
 struct OpenFile<'s> {
     state: String,
@@ -197,14 +203,8 @@ struct OpenFile<'s> {
 }
 
 impl<'s> OpenFile<'s> {
-    fn begin(store: &'s Store, state: &str, group: KeyGroup) -> BackendResult<Self> {
-        let Some(part) = store.part_of(group) else {
-            return Err(BackendError::new(
-                BackendErrorKind::Misuse,
-                format!("there is no database for key group {group}"),
-            ));
-        };
-        let path = Leftover(store.new_path("restored"));
+    fn begin(part: &'s Part, state: &str, path: PathBuf) -> BackendResult<Self> {
+        let path = Leftover(path);
         let file = SstFileWriter::create(part.database.options_of_new_files());
         let opened = file.open(&path.0);
         opened.map_err(|error| not_written(error, state, &path.0))?;
@@ -222,7 +222,9 @@ impl<'s> OpenFile<'s> {
         let follows = sorted
             .ends()
             .is_some_and(|(first, _)| self.last.as_slice() < first);
-        follows && self.part.groups.contains(group) && self.file.file_size() < FILE_BYTES
+        follows
+            && self.part.groups.contains(group)
+            && self.file.file_size() < self.part.database.setup().options.target_file_bytes()
     }
 
     fn append(mut self, sorted: &Sorted) -> BackendResult<Self> {
@@ -239,6 +241,6 @@ impl<'s> OpenFile<'s> {
         let written = self.file.finish();
         written.map_err(|error| not_written(error, &self.state, &self.path.0))?;
         drop(self.file);
-        self.part.database.ingest(&self.state, &self.path.0)
+        self.part.database.ingest(&self.state, &[&self.path.0])
     }
 }

@@ -1,18 +1,20 @@
 //! One RocksDB database, with a column family a state.
 
 use crate::contents::Contents;
-use crate::error::failed;
+use crate::error::{failed, failed_with};
 use crate::expiry::Expiries;
 use crate::folder::Folder;
 use crate::keys::behind;
+use crate::merge::{LiveFile, import, live_files, refuse_compactions};
 use crate::options::figures::Figures;
 use crate::options::{Memory, Options};
 use crate::origins::Origins;
 use millpond_backend_api::{BackendError, BackendErrorKind, BackendResult, KeyGroup, KeyGroupRange};
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
-    BoundColumnFamily, ColumnFamilyDescriptor, DB, DBRawIteratorWithThreadMode, DBWithThreadMode,
-    IngestExternalFileOptions, MultiThreaded, ReadOptions, ReadTier,
+    BottommostLevelCompaction, BoundColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB,
+    DBRawIteratorWithThreadMode, DBWithThreadMode, IngestExternalFileOptions, MultiThreaded, ReadOptions,
+    ReadTier,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -149,6 +151,14 @@ impl Database {
         })
     }
 
+    pub(crate) fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    pub(crate) fn origins(&self) -> &Origins {
+        &self.origins
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -193,6 +203,36 @@ impl Database {
             Some(of_state) => Arc::clone(of_state),
             None => Arc::clone(contents.entry(state.to_owned()).or_default()),
         }
+    }
+
+    /// Takes over up to which epochs `parts` have the changes of their states.
+    ///
+    /// # Errors
+    /// [`BackendErrorKind::Other`] when they differ: an ingestion came into one of them and not into another, and is to be tried again.
+    pub(crate) fn take_over_contents<'p>(&self, parts: impl Iterator<Item = &'p Self>) -> BackendResult<()> {
+        let locked = |database: &Self| {
+            let contents = database.contents.lock().unwrap_or_else(PoisonError::into_inner);
+            let contents = contents.iter();
+            contents
+                .map(|(state, contents)| (state.clone(), contents.up_to()))
+                .filter(|(_, up_to)| *up_to > 0)
+                .collect::<BTreeMap<_, _>>()
+        };
+        let mut all = parts.map(locked);
+        let first = all.next().unwrap_or_default();
+        if all.any(|other| other != first) {
+            return Err(BackendError::new(
+                BackendErrorKind::Other,
+                format!(
+                    "{}: not all databases have the same changes",
+                    self.folder().display()
+                ),
+            ));
+        }
+        for (state, up_to) in first {
+            self.contents(&state).advance(up_to, || Ok(()))?;
+        }
+        Ok(())
     }
 
     /// Whether there may be a cell with the name `name`, as far as can be told without a read of the disk.
@@ -292,11 +332,11 @@ impl Database {
         })
     }
 
-    /// Brings the file at `path`, which was written for this, into a state. The file is moved.
+    /// Brings the files at `paths`, which were written for this and follow each other, into a state: all of them or none. The files are moved.
     ///
     /// # Errors
     /// RocksDB's.
-    pub(crate) fn ingest(&self, state: &str, path: &Path) -> BackendResult<()> {
+    pub(crate) fn ingest(&self, state: &str, paths: &[&Path]) -> BackendResult<()> {
         let name = column_family_of(state);
         let what = || {
             format!(
@@ -321,7 +361,7 @@ impl Database {
         let mut options = IngestExternalFileOptions::default();
         options.set_move_files(true);
         self.db
-            .ingest_external_file_cf_opts(&family, &options, vec![path])
+            .ingest_external_file_cf_opts(&family, &options, paths.to_vec())
             .map_err(|error| self.failed(error, what()))
     }
 
@@ -341,24 +381,9 @@ impl Database {
     /// # Errors
     /// RocksDB's.
     pub(crate) fn clip(&self, range: KeyGroupRange) -> BackendResult<()> {
-        let bound = |group: u32| {
-            u16::try_from(group)
-                .ok()
-                .map(|group| KeyGroup(group).0.to_be_bytes())
-        };
-        let first = range.first.0.to_be_bytes();
-        // The highest group there can be has no successor, and nothing behind it.
-        let behind = bound(u32::from(range.last.0) + 1);
-        let mut outside = Vec::new();
-        if range.first.0 > 0 {
-            outside.push(([0; 2], first));
-        }
-        if let Some(behind) = behind {
-            outside.push((behind, [u8::MAX; 2]));
-        }
         let unlogged = Options::write();
         for family in self.families() {
-            for (from, to) in &outside {
+            for (from, to) in &outside(range) {
                 self.db
                     .delete_file_in_range_cf(&family, from, to)
                     .and_then(|()| self.db.delete_range_cf_opt(&family, from, to, &unlogged))
@@ -366,6 +391,66 @@ impl Database {
             }
         }
         Ok(())
+    }
+
+    /// Has RocksDB drop for good what [`clip`](Self::clip) left of other groups than those of `range`, in the files that have some of both.
+    ///
+    /// Costs the rewriting of these files and of those that overlap them in the level below.
+    pub(crate) fn drop_outside(&self, range: KeyGroupRange) {
+        let mut options = CompactOptions::default();
+        options.set_exclusive_manual_compaction(false);
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
+        for family in self.families() {
+            for (from, to) in outside(range) {
+                self.db
+                    .compact_range_cf_opt(&family, Some(from), Some(to), &options);
+            }
+        }
+    }
+
+    /// Ends [`drop_outside`](Self::drop_outside), now and for ever.
+    pub(crate) fn refuse_compactions(&self) {
+        refuse_compactions(&self.db);
+    }
+
+    /// The files that the database consists of.
+    pub(crate) fn live_files(&self) -> Vec<LiveFile> {
+        live_files(&self.db, self.folder())
+    }
+
+    /// Whether there is nothing of other groups than those of `range`, nor anything that says that they are deleted.
+    pub(crate) fn is_within(&self, range: KeyGroupRange) -> bool {
+        self.live_files().iter().all(|file| is_within(file, range))
+    }
+
+    /// A database in `folder`, which is empty, of the files `files` of other ones, which it takes from there.
+    ///
+    /// # Errors
+    /// RocksDB's. Those about damage are told with what `origins` knows of the files.
+    pub(crate) fn of_files(
+        folder: Folder,
+        files: Vec<LiveFile>,
+        origins: &Origins,
+        setup: &Setup,
+    ) -> BackendResult<Folder> {
+        let path = folder.path();
+        let options = setup.options.database(&setup.memory, path);
+        let column_family = setup.options.column_family(&setup.memory);
+        let what = || format!("no database can be made in {}", path.display());
+        let default = ColumnFamilyDescriptor::new(DEFAULT, column_family.clone());
+        let db = Db::open_cf_descriptors(&options, path, [default]);
+        let db = db.map_err(|error| failed(error, what()))?;
+        let mut families = BTreeMap::<String, Vec<LiveFile>>::new();
+        for file in files {
+            families.entry(file.column_family.clone()).or_default().push(file);
+        }
+        for (name, files) in families {
+            let options = with_filter(&column_family, &name, setup);
+            import(&db, &name, &options, &files)
+                .map_err(|error| origins.tell(failed_with(&error, what())))?;
+        }
+        drop(db);
+        Ok(folder)
     }
 
     /// Takes RocksDB's checkpoint of everything, which shares the files, into `folder`, which is not there yet.
@@ -403,6 +488,30 @@ impl Database {
             format_args!("{} cannot be cut to its key groups", self.folder().display()),
         )
     }
+}
+
+/// Where the names of all cells lie that are of no group of `range`: from the first to before the second.
+fn outside(range: KeyGroupRange) -> Vec<([u8; 2], [u8; 2])> {
+    let mut outside = Vec::new();
+    if range.first.0 > 0 {
+        outside.push(([0; 2], range.first.0.to_be_bytes()));
+    }
+    // The highest group there can be has no successor, and nothing behind it.
+    if let Some(behind) = range.last.0.checked_add(1) {
+        outside.push((behind.to_be_bytes(), [u8::MAX; 2]));
+    }
+    outside
+}
+
+/// Whether all that `file` has is of groups of `range`.
+fn is_within(file: &LiveFile, range: KeyGroupRange) -> bool {
+    let is_in = |name: &[u8]| {
+        let group = name
+            .first_chunk()
+            .map(|group| KeyGroup(u16::from_be_bytes(*group)));
+        group.is_some_and(|group| range.contains(group))
+    };
+    is_in(&file.smallest) && is_in(&file.largest)
 }
 
 /// The cells of a state in the order of their names.

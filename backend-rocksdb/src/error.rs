@@ -18,6 +18,17 @@ pub(crate) fn failed(error: rocksdb::Error, what: impl fmt::Display) -> BackendE
     BackendError::new(kind, format!("RocksDB: {}", error.into_string())).context(what)
 }
 
+/// A failure of which RocksDB's own words are all there is.
+#[cold]
+pub(crate) fn failed_with(words: &str, what: impl fmt::Display) -> BackendError {
+    let kind = match words.split_once(':') {
+        Some(("Corruption", _)) => BackendErrorKind::Corrupted,
+        Some(("IO error", _)) => BackendErrorKind::Io,
+        _ => BackendErrorKind::Other,
+    };
+    BackendError::new(kind, format!("RocksDB: {words}")).context(what)
+}
+
 /// A failure of the file system with `path` while `what` was done.
 #[cold]
 pub(crate) fn io_failed(error: std::io::Error, what: &str, path: &Path) -> BackendError {

@@ -93,16 +93,19 @@ impl Sorted {
 
     /// Appends all of it to `file`, whose last name is lower than the first here.
     pub(crate) fn write(&self, file: &mut SstFileWriter<'_>) -> Result<(), rocksdb::Error> {
-        for place in &self.entries {
-            let name = self.bytes.get(place.name..place.value).unwrap_or_default();
-            let value = self.bytes.get(place.value..place.end).unwrap_or_default();
-            match place.change {
-                Change::Put => file.put(name, value)?,
-                Change::Delete => file.delete(name)?,
-                Change::Append => file.merge(name, value)?,
-            }
+        self.entries
+            .iter()
+            .try_for_each(|place| self.write_one(place, file))
+    }
+
+    fn write_one(&self, place: &Place, file: &mut SstFileWriter<'_>) -> Result<(), rocksdb::Error> {
+        let name = self.bytes.get(place.name..place.value).unwrap_or_default();
+        let value = self.bytes.get(place.value..place.end).unwrap_or_default();
+        match place.change {
+            Change::Put => file.put(name, value),
+            Change::Delete => file.delete(name),
+            Change::Append => file.merge(name, value),
         }
-        Ok(())
     }
 
     /// Takes what was changed in `group` after the epoch `since`, instead of what there was.
@@ -138,12 +141,12 @@ impl<'a> Ingestion<'a> {
         }
     }
 
-    /// Brings the changes in the groups of `part` into its database, by a file at `path` if there are any. All or nothing of them is in it then, and it knows
-    /// which: what is appended must not come twice.
+    /// Brings the changes in the groups of `part` into its database, by files at paths that `path` gives. All or nothing of them is in it then, and it
+    /// knows which: what is appended must not come twice.
     pub(crate) fn run(
         &mut self,
         part: &Part,
-        path: impl FnOnce() -> PathBuf,
+        path: &dyn Fn() -> PathBuf,
         check: &dyn Fn() -> BackendResult<()>,
     ) -> BackendResult<()> {
         let name = self.state.descriptor.name.as_str();
@@ -154,32 +157,83 @@ impl<'a> Ingestion<'a> {
             return Ok(());
         }
         let groups = self.range.iter().zip(&self.state.groups);
-        let mut groups = groups.filter(|(group, _)| part.groups.contains(*group));
-        // Most states of most jobs are changed all the time, but an idle one must not make a file a checkpoint.
-        let first = loop {
-            let Some((group, frozen)) = groups.next() else {
-                return contents.advance(self.to, || Ok(()));
-            };
-            check()?;
-            self.changes.read(group, frozen, since)?;
-            if !self.changes.entries.is_empty() {
-                break path();
-            }
+        let groups = groups.filter(|(group, _)| part.groups.contains(*group));
+        let mut files = NewFiles {
+            state: name,
+            options: part.database.options_of_new_files(),
+            file_bytes: part.database.setup().options.target_file_bytes(),
+            path,
+            open: None,
+            written: Vec::new(),
         };
-        let in_file = |error| not_written(error, name, &first);
-        let written = Leftover(first.clone());
-        let mut file = SstFileWriter::create(part.database.options_of_new_files());
-        file.open(&first).map_err(in_file)?;
-        self.changes.write(&mut file).map_err(in_file)?;
         for (group, frozen) in groups {
             check()?;
             self.changes.read(group, frozen, since)?;
-            self.changes.write(&mut file).map_err(in_file)?;
+            files.append(&self.changes)?;
         }
-        file.finish().map_err(in_file)?;
-        drop(file);
-        contents.advance(self.to, || part.database.ingest(name, &first))?;
-        drop(written);
+        files.end()?;
+        let paths: Vec<_> = files.written.iter().map(|file| file.0.as_path()).collect();
+        contents.advance(self.to, || {
+            // Most states of most jobs are changed all the time, but an idle one must not make a file a checkpoint.
+            if paths.is_empty() {
+                return Ok(());
+            }
+            part.database.ingest(name, &paths)
+        })
+    }
+}
+
+/// Sorted files of changes, of which each is about as long as those that RocksDB writes itself: it compacts and drops files as a whole.
+struct NewFiles<'p> {
+    state: &'p str,
+    options: &'p rocksdb::Options,
+    /// The length at which a file ends.
+    file_bytes: u64,
+    path: &'p dyn Fn() -> PathBuf,
+    open: Option<(SstFileWriter<'p>, Leftover)>,
+    /// Removed, unless they were moved into the database.
+    written: Vec<Leftover>,
+}
+
+impl<'p> NewFiles<'p> {
+    /// How many entries are written before the file's length is looked at.
+    const STEP: usize = 64;
+
+    fn append(&mut self, changes: &Sorted) -> BackendResult<()> {
+        for places in changes.entries.chunks(Self::STEP) {
+            let (mut file, path) = match self.open.take() {
+                Some(open) => open,
+                None => self.begin()?,
+            };
+            let written = places
+                .iter()
+                .try_for_each(|place| changes.write_one(place, &mut file));
+            written.map_err(|error| not_written(error, self.state, &path.0))?;
+            let is_full = file.file_size() >= self.file_bytes;
+            self.open = Some((file, path));
+            if is_full {
+                self.end()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&self) -> BackendResult<(SstFileWriter<'p>, Leftover)> {
+        let path = Leftover((self.path)());
+        let file = SstFileWriter::create(self.options);
+        let opened = file.open(&path.0);
+        opened.map_err(|error| not_written(error, self.state, &path.0))?;
+        Ok((file, path))
+    }
+
+    /// Ends the open file, if there is one.
+    fn end(&mut self) -> BackendResult<()> {
+        let Some((mut file, path)) = self.open.take() else {
+            return Ok(());
+        };
+        let finished = file.finish();
+        finished.map_err(|error| not_written(error, self.state, &path.0))?;
+        self.written.push(path);
         Ok(())
     }
 }

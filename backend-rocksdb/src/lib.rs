@@ -7,9 +7,10 @@
 //! - `keys`: how cells are named; `database`: one database, a column family a state; `below`: a state of it below the tables; `contents`: up to which
 //!   moment a database has a state; `lists`: how what is appended comes together.
 //! - `store`: the databases of a subtask, and the order in which changes come into them; `ingest`: changes as sorted files.
-//! - `snapshots`, `writer`, `upload`, `payload`: what is done at a checkpoint, on the worker and beside it, and how a handle tells of it.
+//! - `snapshots`, `writer`, `upload`, `transfers`, `payload`: what is done at a checkpoint, on the worker and beside it, and how a handle tells of it.
 //! - `canonical`: the form of snapshots that all backends share, out of a database and into one.
 //! - `restore`, `sweep`, `origins`: from handles to databases, the verification of their files, and what these are in the snapshot.
+//! - `merge`: one database in place of several, after the parallelism was changed.
 //! - `room`, `spill`, `memory`: what the tables may take, and what gives way.
 //! - [`mod@options`]: what the configuration says, the memory of the process, folders, figures.
 //! - [`RocksDbStateBackendFactory`]: the backend that the engine finds under `rocksdb`.
@@ -26,6 +27,7 @@ mod ingest;
 mod keys;
 mod lists;
 mod memory;
+mod merge;
 pub mod options;
 mod origins;
 mod payload;
@@ -36,6 +38,7 @@ mod snapshots;
 mod spill;
 mod store;
 mod sweep;
+mod transfers;
 mod upload;
 mod writer;
 

@@ -23,6 +23,18 @@ impl Origins {
         });
     }
 
+    /// Takes over all that `other` knows.
+    pub(crate) fn note_all(&mut self, other: &Self) {
+        self.0.extend_from_slice(&other.0);
+    }
+
+    /// Takes over what `other` knows of the file that is `old` there and `new` here.
+    pub(crate) fn note_renamed(&mut self, other: &Self, old: &str, new: &str) {
+        if let Some(origin) = other.0.iter().find(|origin| origin.name == old) {
+            self.note(new, &origin.token);
+        }
+    }
+
     /// `error` with the snapshot file that it is about, if it names one that came from a snapshot.
     pub(crate) fn tell(&self, error: BackendError) -> BackendError {
         let text = error.message();

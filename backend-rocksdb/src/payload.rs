@@ -4,7 +4,8 @@
 //! varint  number of states, and for each
 //!             framed name | kind (1 byte) | varint value width | framed codec
 //! for each state
-//!     u8      1 if what follows is exact, 0 if it may be too much: compactions drop what expires; 2 if it is estimated: lists were appended to unseen
+//!     u8      1 if what follows is exact, 0 if it may be too much: compactions drop what expires, and entries
+//!             of sorted maps were put over others unseen; 2 if it is estimated: lists were appended to unseen
 //!     varint  number of key groups that have cells, and for each, in order
 //!             varint how many key groups without cells lie before it | varint number of cells | varint their bytes in a snapshot
 //! varint  number of files, those of the handle in order, and for each
@@ -44,7 +45,7 @@ pub(crate) enum Accuracy {
     /// They are that.
     #[default]
     Exact,
-    /// There may be less: compactions drop what expires.
+    /// There may be less: compactions drop what expires, and entries of sorted maps were put unseen.
     AtMost,
     /// There may be less or more: lists were appended to unseen.
     About,

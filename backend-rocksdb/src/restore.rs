@@ -13,10 +13,12 @@ use crate::origins::Origins;
 use crate::payload::{Accuracy, FORMAT, NamedFile, Payload};
 use crate::store::{Part, Store};
 use crate::sweep::LocalFile;
-use crate::upload::{FileName, Known};
+use crate::transfers::Transfers;
+use crate::upload::{FileName, Known, Renamed};
 use millpond_backend_api::canonical::is_canonical;
 use millpond_backend_api::{
     BackendError, BackendErrorKind, BackendResult, FileRef, KeyGroupRange, RestoreFiles, SnapshotHandle,
+    StateKind,
 };
 use millpond_backend_memory::Tables;
 use millpond_backend_memory::kinds::Counters;
@@ -72,7 +74,12 @@ pub(crate) fn restore(
         if groups != handle.key_groups {
             database.clip(groups)?;
         }
-        parts.push(Part { groups, database });
+        parts.push(Part {
+            number: parts.len(),
+            groups,
+            database,
+            renamed: Renamed::new(),
+        });
         payloads.push((handle.key_groups, payload));
     }
     parts.extend(fresh_parts(range, &parts, &folder, setup)?);
@@ -90,7 +97,12 @@ pub(crate) fn restore(
         }
     }
     for (descriptor, kind) in tables.iter_mut() {
-        if inexact.get(descriptor.name.as_str()) == Some(&Accuracy::About) {
+        let accuracy = inexact.get(descriptor.name.as_str()).copied().unwrap_or_default();
+        let doubted_from = match descriptor.kind {
+            StateKind::SortedMap => Accuracy::AtMost,
+            _ => Accuracy::About,
+        };
+        if accuracy >= doubted_from {
             kind.doubt_counters();
         }
     }
@@ -133,7 +145,9 @@ fn fresh_parts(
     numbered
         .map(|(groups, number)| {
             Ok(Part {
+                number,
                 groups,
+                renamed: Renamed::new(),
                 database: Database::open(
                     Folder::make(folder.path().join(format!("db-{number}")))?,
                     Origins::default(),
@@ -195,9 +209,14 @@ impl Restoring<'_> {
     ) -> BackendResult<Database> {
         let database = Folder::make(folder.path().join(format!("db-{number}")))?;
         let mut origins = Origins::default();
-        for (NamedFile { name, .. }, file) in payload.files.iter().zip(&handle.files) {
-            let to = database.path().join(name);
-            self.bring(file, &to)?;
+        let files: Vec<_> = payload.files.iter().zip(&handle.files).collect();
+        // What is copied from far away takes its time, most of which is waiting.
+        let transfers = Transfers::of(setup.options.transfer_threads);
+        let unread = transfers.run(&files, |(named, file)| {
+            self.bring(file, &database.path().join(&named.name))
+        })?;
+        self.unread.extend(unread.into_iter().flatten());
+        for (NamedFile { name, .. }, file) in files {
             origins.note(name, &file.token);
             if file.shared {
                 let name = FileName {
@@ -227,8 +246,8 @@ impl Restoring<'_> {
         })
     }
 
-    /// Brings a file of the snapshot to `to`.
-    fn bring(&mut self, file: &FileRef, to: &Path) -> BackendResult<()> {
+    /// Brings a file of the snapshot to `to`; gives it where it was linked and not read.
+    fn bring(&self, file: &FileRef, to: &Path) -> BackendResult<Option<LocalFile>> {
         // RocksDB never changes a file of sorted entries, and may change the others.
         if to.extension().is_some_and(|extension| extension == "sst")
             && let Some(path) = self.files.local_path(file)?
@@ -236,13 +255,12 @@ impl Restoring<'_> {
         {
             let local = LocalFile::new(file.clone(), to.to_owned());
             if file.size <= VERIFIED_AT_ONCE_BYTES {
-                return local.verify();
+                return local.verify().map(|()| None);
             }
             local.check_size()?;
-            self.unread.push(local);
-            return Ok(());
+            return Ok(Some(local));
         }
-        self.copy(file, to)
+        self.copy(file, to).map(|()| None)
     }
 
     fn copy(&self, file: &FileRef, to: &Path) -> BackendResult<()> {

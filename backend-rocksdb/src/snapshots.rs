@@ -3,6 +3,7 @@
 use crate::below::StateBelow;
 use crate::expiry::Expiries;
 use crate::memory::{TableMemory, Use};
+use crate::merge::Merge;
 use crate::options::{Options, TableShare};
 use crate::payload::Accuracy;
 use crate::restore::Restored;
@@ -10,6 +11,7 @@ use crate::room::Room;
 use crate::spill::Spill;
 use crate::store::Store;
 use crate::sweep::Sweep;
+use crate::transfers::Transfers;
 use crate::upload::Known;
 use crate::writer::{Outline, RocksDbWriter, Snapshot, Written};
 use millpond_backend_api::{BackendResult, CheckpointEvent, SnapshotForm, SnapshotRequest, StateDescriptor};
@@ -48,6 +50,7 @@ pub struct RocksDbSnapshots {
     spill: Spill,
     batches: u32,
     sweep: Sweep,
+    merge: Merge,
 }
 
 impl RocksDbSnapshots {
@@ -83,6 +86,7 @@ impl RocksDbSnapshots {
             spill: Spill::default(),
             batches: 0,
             sweep: Sweep::start(unread),
+            merge: Merge::default(),
         };
         (tables, snapshots)
     }
@@ -113,9 +117,10 @@ impl RocksDbSnapshots {
     /// Notes of which states the counters are not exact any more.
     fn note_accuracy(&mut self, tables: &Tables) {
         for (descriptor, kind) in tables.iter() {
-            let accuracy = if kind.is_estimated() {
+            let expires = !descriptor.ttl.is_none() && descriptor.ttl.in_compactions;
+            let accuracy = if kind.may_count_too_little() {
                 Accuracy::About
-            } else if !descriptor.ttl.is_none() && descriptor.ttl.in_compactions {
+            } else if expires || kind.is_estimated() {
                 Accuracy::AtMost
             } else {
                 continue;
@@ -178,6 +183,7 @@ impl Snapshots for RocksDbSnapshots {
 
     fn snapshot(&mut self, tables: &mut Tables, request: &SnapshotRequest) -> BackendResult<RocksDbWriter> {
         self.sweep.check()?;
+        self.merge.check()?;
         self.take_note(tables);
         let is_canonical = request.form == SnapshotForm::Canonical;
         let shared = request.may_share && self.options.incremental && !is_canonical;
@@ -213,7 +219,7 @@ impl Snapshots for RocksDbSnapshots {
                 Arc::default()
             },
             shared,
-            threads: self.options.transfer_threads.count(),
+            transfers: Transfers::of(self.options.transfer_threads),
             written,
         }))
     }
@@ -238,6 +244,10 @@ impl Snapshots for RocksDbSnapshots {
 
     fn batch_ended(&mut self, tables: &mut Tables) -> BackendResult<()> {
         self.batches = self.batches.wrapping_add(1);
+        // It takes files from where the sweep looks for them.
+        if self.sweep.has_ended() {
+            self.merge.begin(&self.store);
+        }
         let affordable = u32::try_from(self.last.limit / BYTES_A_BATCH).unwrap_or(LOOK_EVERY_MAX);
         if !self.batches.is_multiple_of(affordable.clamp(1, LOOK_EVERY_MAX)) {
             return Ok(());
@@ -261,7 +271,10 @@ impl Snapshots for RocksDbSnapshots {
             figure("checkpoint_files", self.known.len() as u64),
             figure("expired_entries_dropped", self.expiries.dropped()),
         ];
-        for part in self.store.parts() {
+        let parts = self.store.parts();
+        figures.push(figure("databases", parts.len() as u64));
+        figures.push(figure("merges_failed", u64::from(self.merge.has_failed())));
+        for part in parts.iter() {
             add_figures(&mut figures, part.database.figures());
         }
         figures

@@ -8,28 +8,59 @@
 use crate::database::Database;
 use crate::folder::Folder;
 use crate::ingest::Ingestion;
+use crate::upload::Renamed;
 use millpond_backend_api::{BackendError, BackendErrorKind, BackendResult, KeyGroup, KeyGroupRange};
 use millpond_backend_memory::snapshot::FrozenState;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 /// A database and the key groups that are asked of it.
-///
-/// There is one, until a subtask takes over the key groups of several others: it goes on with their databases beside each other, since
-/// none of them has keys of another one's groups.
 #[derive(Debug)]
 pub(crate) struct Part {
+    /// No other part of the store has it, or had it before.
+    pub(crate) number: usize,
     pub(crate) groups: KeyGroupRange,
     pub(crate) database: Database,
+    /// What the files were called that came from parts that were there before.
+    pub(crate) renamed: Renamed,
+}
+
+/// The databases of a store at one time.
+///
+/// There is one, until a subtask takes over the key groups of several others: it begins with their databases beside each other, since
+/// none of them has keys of another one's groups, and [merges](crate::merge) them beside the job.
+#[derive(Clone, Debug)]
+pub(crate) struct Parts(Arc<[Arc<Part>]>);
+
+impl Parts {
+    /// The database that has `group`.
+    pub(crate) fn of(&self, group: KeyGroup) -> Option<&Part> {
+        let part = self.0.iter().find(|part| part.groups.contains(group));
+        part.map(AsRef::as_ref)
+    }
+
+    /// Which of them [has](Self::of) `group`.
+    pub(crate) fn position(&self, group: KeyGroup) -> Option<usize> {
+        self.0.iter().position(|part| part.groups.contains(group))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Part>> {
+        self.0.iter()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 /// What a subtask has in RocksDB. Shared by its tables, its snapshots' writers, and what brings changes in.
 #[derive(Debug)]
 pub(crate) struct Store {
     range: KeyGroupRange,
-    parts: Vec<Part>,
+    /// Never locked for long: they are looked at with every read.
+    parts: RwLock<Parts>,
     /// Frozen tables on their way, oldest first. Never locked for long: the worker adds to it.
     waiting: Mutex<VecDeque<Weak<Frozen>>>,
     /// The epoch up to which changes are in the databases. Locked while changes are brought in.
@@ -70,10 +101,8 @@ enum Progress {
 /// A database as it was at one moment, in a folder that goes with this.
 #[derive(Debug)]
 pub(crate) struct LocalCheckpoint {
-    /// The key groups that count.
-    pub(crate) groups: KeyGroupRange,
-    /// Which of the store's parts it is of.
-    pub(crate) part: usize,
+    /// What it is of.
+    pub(crate) part: Arc<Part>,
     pub(crate) folder: Folder,
 }
 
@@ -86,7 +115,7 @@ impl Store {
     pub(crate) fn new(range: KeyGroupRange, parts: Vec<Part>, folder: Folder) -> Self {
         Self {
             range,
-            parts,
+            parts: RwLock::new(Parts(parts.into_iter().map(Arc::new).collect())),
             waiting: Mutex::default(),
             ingested: Mutex::default(),
             below: AtomicU32::new(0),
@@ -98,13 +127,24 @@ impl Store {
     }
 
     /// The databases.
-    pub(crate) fn parts(&self) -> &[Part] {
-        &self.parts
+    pub(crate) fn parts(&self) -> Parts {
+        self.parts.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The database that has `group`.
-    pub(crate) fn part_of(&self, group: KeyGroup) -> Option<&Part> {
-        self.parts.iter().find(|part| part.groups.contains(group))
+    /// Puts the part that `merge` makes of all others in their place. Nothing is brought into them meanwhile; reads go on, and who has the old ones keeps
+    /// them.
+    ///
+    /// # Errors
+    /// That of `merge`; nothing is changed then.
+    pub(crate) fn replace_parts(
+        &self,
+        merge: impl FnOnce(&Parts, KeyGroupRange) -> BackendResult<Part>,
+    ) -> BackendResult<()> {
+        let _nothing_comes_in = locked(&self.ingested);
+        let merged = merge(&self.parts(), self.range)?;
+        let parts = Parts([Arc::new(merged)].into());
+        *self.parts.write().unwrap_or_else(PoisonError::into_inner) = parts;
+        Ok(())
     }
 
     /// The epoch up to which changes are in the databases.
@@ -191,10 +231,9 @@ impl Store {
             self.below.store(first.to, Ordering::Release);
         }
         let checkpoints = ingested.and_then(|()| {
-            let wanted = self.parts.iter().filter(|_| first.wanted).enumerate();
-            wanted
-                .map(|(number, part)| self.checkpoint(number, part))
-                .collect()
+            let parts = self.parts();
+            let wanted = parts.iter().filter(|_| first.wanted);
+            wanted.map(|part| self.checkpoint(part)).collect()
         });
         // The pages that are shared go with this.
         *progress = Progress::Done(checkpoints);
@@ -208,21 +247,20 @@ impl Store {
         to: u32,
         check: &dyn Fn() -> BackendResult<()>,
     ) -> BackendResult<()> {
-        for part in &self.parts {
+        for part in self.parts().iter() {
             for state in states {
                 let mut ingestion = Ingestion::new(state, self.range, since, to);
-                ingestion.run(part, || self.new_path("changes"), check)?;
+                ingestion.run(part, &|| self.new_path("changes"), check)?;
             }
         }
         Ok(())
     }
 
-    fn checkpoint(&self, number: usize, part: &Part) -> BackendResult<LocalCheckpoint> {
+    fn checkpoint(&self, part: &Arc<Part>) -> BackendResult<LocalCheckpoint> {
         let folder = Folder::reserve(self.new_path("checkpoint"))?;
         part.database.checkpoint(&folder)?;
         Ok(LocalCheckpoint {
-            groups: part.groups,
-            part: number,
+            part: Arc::clone(part),
             folder,
         })
     }
@@ -274,7 +312,9 @@ mod tests {
         let folder = Folder::make(folder.join("store")).unwrap();
         let database = Folder::make(folder.path().join("db-0")).unwrap();
         let part = Part {
+            number: 0,
             groups: RANGE,
+            renamed: Renamed::new(),
             database: Database::open(database, crate::origins::Origins::default(), &setup).unwrap(),
         };
         Arc::new(Store::new(RANGE, vec![part], folder))

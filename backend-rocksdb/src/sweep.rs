@@ -10,7 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, OnceLock};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// The part of its time that the sweep works: it rests `REST` times as long as a step took, so it takes a quarter of a core and of the disk's time at most.
@@ -94,6 +94,7 @@ impl LocalFile {
 #[derive(Debug, Default)]
 pub(crate) struct Sweep {
     damage: Arc<OnceLock<BackendError>>,
+    thread: Option<JoinHandle<()>>,
     /// Dropped to end the sweep.
     _stop: Option<Sender<()>>,
 }
@@ -109,15 +110,21 @@ impl Sweep {
         let found = Arc::clone(&damage);
         let thread = thread::Builder::new().name("millpond-sweep".to_owned());
         // Without a thread, blocks are still verified when they are read.
-        let _ = thread.spawn(move || {
+        let thread = thread.spawn(move || {
             if let Err(error) = sweep(&files, &stopped) {
                 let _ = found.set(error);
             }
         });
         Self {
             damage,
+            thread: thread.ok(),
             _stop: Some(stop),
         }
+    }
+
+    /// Whether it has verified all files, or found damage.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// The damage that was found, as an error.

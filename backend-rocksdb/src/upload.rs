@@ -3,13 +3,13 @@
 
 use crate::error::io_failed;
 use crate::store::LocalCheckpoint;
+use crate::transfers::Transfers;
 use millpond_backend_api::{BackendResult, FileRef, SnapshotStreams, StreamHint};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What is read at once.
 const STEP_BYTES: usize = 256 << 10;
@@ -17,7 +17,7 @@ const STEP_BYTES: usize = 256 << 10;
 /// The largest file that can ride in the metadata.
 const IN_METADATA_BYTES_MAX: u64 = 1 << 20;
 
-/// A file of a database: which part of the store it is of, and its name there. RocksDB gives a name once and never changes a file of sorted entries.
+/// A file of a database: the number of the part of the store that it is of, and its name there. RocksDB gives a name once and never changes a file of sorted entries.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FileName {
     pub(crate) part: usize,
@@ -33,6 +33,9 @@ impl FileName {
 
 /// The files of checkpoints, by their names.
 pub(crate) type Known = BTreeMap<FileName, FileRef>;
+
+/// What files are called now, and what they were called in the database that they were taken from.
+pub(crate) type Renamed = BTreeMap<FileName, FileName>;
 
 /// A file of a checkpoint, on its way.
 struct Transfer {
@@ -51,8 +54,7 @@ pub(crate) struct Upload<'a> {
     pub(crate) known: &'a Known,
     /// Whether later snapshots may name what is brought.
     pub(crate) shared: bool,
-    /// How many files are on their way at once.
-    pub(crate) threads: usize,
+    pub(crate) transfers: &'a Transfers,
     /// Whether the storage may take links; false once it took none.
     pub(crate) links: &'a AtomicBool,
 }
@@ -75,14 +77,15 @@ impl Upload<'_> {
         let mut uploaded = Uploaded::default();
         let mut transfers = Vec::new();
         for transfer in files_of(checkpoint)? {
-            match self.known.get(&transfer.name) {
+            match self.known_as(checkpoint, &transfer.name) {
                 Some(known) if known.size == transfer.size => {
                     uploaded.files.push((transfer.name, known.clone()));
                 }
                 _ => transfers.push(transfer),
             }
         }
-        for (transfer, file) in transfers.iter().zip(self.bring_all(&transfers)?) {
+        let brought = self.transfers.run(&transfers, |transfer| self.bring(transfer))?;
+        for (transfer, file) in transfers.iter().zip(brought) {
             uploaded.new_bytes += file.size;
             uploaded.files.push((transfer.name.clone(), file));
         }
@@ -90,35 +93,10 @@ impl Upload<'_> {
         Ok(uploaded)
     }
 
-    /// Brings `transfers`, several at once, and gives their files in the same order.
-    fn bring_all(&self, transfers: &[Transfer]) -> BackendResult<Vec<FileRef>> {
-        let next = AtomicUsize::new(0);
-        let brought = Mutex::new(Vec::new());
-        let work = || {
-            while let number = next.fetch_add(1, Ordering::Relaxed)
-                && let Some(transfer) = transfers.get(number)
-            {
-                let file = self.bring(transfer);
-                let failed = file.is_err();
-                brought
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push((number, file));
-                if failed {
-                    // The others need not begin any more.
-                    next.store(transfers.len(), Ordering::Relaxed);
-                }
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 1..self.threads.min(transfers.len()) {
-                scope.spawn(work);
-            }
-            work();
-        });
-        let mut brought = brought.into_inner().unwrap_or_else(PoisonError::into_inner);
-        brought.sort_unstable_by_key(|(number, _)| *number);
-        brought.into_iter().map(|(_, file)| file).collect()
+    /// The file of an earlier checkpoint that is the file `name` of `checkpoint`.
+    fn known_as(&self, checkpoint: &LocalCheckpoint, name: &FileName) -> Option<&FileRef> {
+        let known = self.known.get(name);
+        known.or_else(|| self.known.get(checkpoint.part.renamed.get(name)?))
     }
 
     fn bring(&self, transfer: &Transfer) -> BackendResult<FileRef> {
@@ -182,7 +160,7 @@ fn files_of(checkpoint: &LocalCheckpoint) -> BackendResult<Vec<Transfer>> {
         if metadata.is_file() && !name.starts_with("LOG") && !name.ends_with(".log") {
             transfers.push(Transfer {
                 name: FileName {
-                    part: checkpoint.part,
+                    part: checkpoint.part.number,
                     name,
                 },
                 path: entry.path(),

@@ -3,6 +3,7 @@
 use crate::canonical;
 use crate::payload::{Accuracy, FORMAT, NamedFile, Payload};
 use crate::store::{Frozen, LocalCheckpoint, Store};
+use crate::transfers::Transfers;
 use crate::upload::{Known, Upload};
 use millpond_backend_api::{
     BackendResult, KeyGroupRange, SnapshotForm, SnapshotHandle, SnapshotStreams, SnapshotWriter,
@@ -39,8 +40,7 @@ pub(crate) struct Snapshot {
     pub(crate) known: Arc<Known>,
     /// Whether later snapshots may name what is written.
     pub(crate) shared: bool,
-    /// How many files are on their way at once.
-    pub(crate) threads: usize,
+    pub(crate) transfers: Transfers,
     pub(crate) written: Written,
 }
 
@@ -115,13 +115,13 @@ impl Snapshot {
             state: largest.map_or("", |state| state.descriptor.name.as_str()),
             known: &self.known,
             shared: self.shared,
-            threads: self.threads,
+            transfers: &self.transfers,
             links: self.store.links(),
         };
         let uploaded = upload.run(checkpoint)?;
         let counters = |outline: &Outline| {
             let groups = self.range.iter().zip(&outline.counters);
-            let groups = groups.filter(|(group, _)| checkpoint.groups.contains(*group));
+            let groups = groups.filter(|(group, _)| checkpoint.part.groups.contains(*group));
             groups.map(|(_, counters)| *counters).collect::<Vec<_>>()
         };
         let named = uploaded.files.iter().map(|(name, file)| NamedFile {
@@ -141,7 +141,7 @@ impl Snapshot {
             .map(|group| group.encoded_bytes)
             .sum();
         let handle = SnapshotHandle {
-            key_groups: checkpoint.groups,
+            key_groups: checkpoint.part.groups,
             format: FORMAT.into(),
             payload: payload.to_bytes().into(),
             files: uploaded.files.iter().map(|(_, file)| file.clone()).collect(),

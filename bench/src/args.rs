@@ -239,8 +239,19 @@ pub(crate) struct StateArgs {
     #[arg(long)]
     pub(crate) incremental: Option<bool>,
 
+    /// Keys to read at the end, the lowest ones, where reading all takes too long: then what was written is not counted, only that each value is right; all if not given
+    #[arg(long, value_parser = at_least_one)]
+    pub(crate) read_keys: Option<u64>,
+
     #[command(flatten)]
     pub(crate) common: CommonArgs,
+}
+
+impl StateArgs {
+    /// How many keys are read at the end.
+    pub(crate) fn keys_to_read(&self) -> u64 {
+        self.read_keys.unwrap_or(self.keys).min(self.keys)
+    }
 }
 
 #[derive(Clone, Debug, Args)]
@@ -274,6 +285,10 @@ pub(crate) struct RestoreArgs {
     #[arg(long)]
     pub(crate) cold: bool,
 
+    /// After each plain restore one with so many subtasks, which leaves a checkpoint, and one of that with as many subtasks as before
+    #[arg(long, value_name = "PARALLELISM", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) rescale: Option<u32>,
+
     /// How often to restore, each time in a new process
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) runs: u32,
@@ -292,6 +307,10 @@ pub(crate) struct StepArgs {
     /// The checkpoint to restore; without it one is taken
     #[arg(long)]
     pub(crate) checkpoint: Option<PathBuf>,
+
+    /// Restore it with so many subtasks in place of --parallelism, and leave a checkpoint
+    #[arg(long)]
+    pub(crate) rescale_to: Option<u32>,
 
     /// When the process was started, in nanoseconds since 1970
     #[arg(long)]

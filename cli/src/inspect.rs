@@ -73,10 +73,15 @@ fn write_operator(out: &mut impl Write, operator: &OperatorMetadata, files: bool
             .width
             .map(|width| format!(", {width} bytes a value"))
             .unwrap_or_default();
+        let codec = state
+            .codec
+            .as_ref()
+            .map(|codec| format!(", codec {codec}"))
+            .unwrap_or_default();
         writeln!(
             out,
-            "  keyed state '{}': {}{width}, codec {}",
-            state.name, state.kind, state.codec
+            "  keyed state '{}': {}{width}{codec}",
+            state.name, state.kind
         )?;
     }
     let states = operator

@@ -107,10 +107,21 @@ fn trigger(args: &Trigger, out: &mut impl Write) -> Result<Outcome, Failure> {
 }
 
 fn dispose(args: &Dispose, out: &mut impl Write) -> Result<Outcome, Failure> {
-    if args.common.from_savepoint.is_some() {
+    let CommonArgs {
+        from_savepoint,
+        allow_non_restored_state,
+        restore_plan,
+        ..
+    } = &args.common;
+    let of_jobs = [
+        ("--from-savepoint", from_savepoint.is_some()),
+        ("--allow-non-restored-state", *allow_non_restored_state),
+        ("--restore-plan", *restore_plan),
+    ];
+    if let Some((argument, _)) = of_jobs.iter().find(|(_, is_given)| *is_given) {
         return Err(Failure::Arguments(Error::new(
             ErrorKind::Configuration,
-            "--from-savepoint starts a job; to delete a savepoint, only its path is given",
+            format!("{argument} is for starting a job; to delete a savepoint, only its path is given"),
         )));
     }
     let path = parse_location("the path of the savepoint", &args.path).map_err(Failure::Arguments)?;

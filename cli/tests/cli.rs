@@ -8,6 +8,8 @@ use millpond_engine::checkpoint::storage::{
 use millpond_engine::checkpoint::{
     CheckpointId, CheckpointingMode, FileLocation, JobId, KeyedHandle, OperatorId, SubtaskSnapshot,
 };
+use millpond_engine::codec::CodecId;
+use millpond_engine::state::StateCodec;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -69,7 +71,13 @@ fn checkpoint(root: &Path) -> (PathBuf, PathBuf) {
             states: vec![StateDescription {
                 name: "counts".to_owned(),
                 kind: "value".to_owned(),
-                codec: "u64".to_owned(),
+                codec: Some(StateCodec {
+                    key: CodecId::of::<String>(),
+                    map_key: None,
+                    namespace: None,
+                    value: CodecId::of::<u64>(),
+                    ttl: false,
+                }),
                 width: Some(8),
             }],
             subtasks: vec![snapshot],

@@ -23,6 +23,8 @@ pub enum ErrorKind {
     Damaged,
     /// Storage refused an operation (disk full, permission, failed fsync). The checkpoint failed; it may be retried.
     Storage,
+    /// The program was only to tell what would become of a snapshot, and the job could not start from it. Nothing ran.
+    PlanRefused,
     /// A snapshot grew over a limit of its storage. Choose another storage.
     StateTooLarge,
     /// Keyed or operator state was used in a way that does not fit what is stored.

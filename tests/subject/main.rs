@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 mod backlog;
 mod churn;
+mod evolving;
 mod expiring;
 mod failing;
 mod idle;
@@ -61,6 +62,8 @@ enum Job {
     Soak(soak::Args),
     /// Very many timers, which wait for the end of the input
     ManyTimers(many_timers::Args),
+    /// All kinds of states, whose types change between releases
+    Evolving(evolving::Args),
     /// A source that has nothing to read until standard input is closed
     Idle(idle::Args),
 }
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Job::Expiring(args) => expiring::run(args),
         Job::Soak(args) => soak::run(args),
         Job::ManyTimers(args) => many_timers::run(args),
+        Job::Evolving(args) => evolving::run(args),
         Job::Idle(args) => idle::run(args),
     };
     match result {

@@ -24,6 +24,8 @@ mod dataflow;
 #[cfg(test)]
 mod event_time;
 #[cfg(test)]
+mod evolution;
+#[cfg(test)]
 mod expiring;
 #[cfg(test)]
 mod faults_of_storage;
@@ -67,6 +69,8 @@ mod rules;
 mod savepoints;
 #[cfg(test)]
 mod soak;
+#[cfg(test)]
+mod state_api;
 #[cfg(test)]
 mod state_limit;
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! A program that is started from the checkpoint that another one has left.
 
 use crate::harness::{
-    COMPRESSED, Ended, FILES, FILES_AND_INLINE, JobFolder, Program, Random, assert_exactly, awk_lines,
-    job_folders, latest_checkpoint, lines_of, write_text,
+    COMPRESSED, Ended, FILES, FILES_AND_INLINE, JobFolder, Program, Random, WHOLE_FILES, assert_exactly,
+    awk_lines, job_folders, latest_checkpoint, lines_of, write_text,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -297,4 +297,27 @@ fn files_of(checkpoint: &Path) -> Vec<PathBuf> {
     let files: Vec<_> = files.filter(|path| !path.ends_with("_metadata")).collect();
     assert!(!files.is_empty(), "no state files in {}", checkpoint.display());
     files
+}
+
+#[test]
+fn increments_may_be_switched_off_and_on_again() {
+    for (before, after) in [(FILES, WHOLE_FILES), (WHOLE_FILES, FILES), (COMPRESSED, FILES)] {
+        let left = Left::by("increments switched", |program| program.set_all(before));
+        let second = |settings, parallelism| {
+            left.second()
+                .set_all(settings)
+                .option("rate", lines_of(&left.path().join("input")) * 1000 / RUN_MS)
+                .option("parallelism", parallelism)
+                .durable(left.path(), 50)
+        };
+        let mut running = second(after, 3).start();
+        running.wait_for("checkpoint completed checkpoint=12 ");
+        assert!(running.kill().was_killed());
+        // Once more as it was at first, from what the other kind has written.
+        second(before, PARALLELISM)
+            .run()
+            .expect_code(0)
+            .expect_output(&["starts from checkpoint"]);
+        left.assert_nothing_lost_or_doubled("increments switched");
+    }
 }

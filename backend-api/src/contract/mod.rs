@@ -140,6 +140,7 @@ macro_rules! contract_scenarios {
                 a_restored_state_cannot_be_registered_with_another_kind_or_width
                 states_tells_the_codec_registered_last_else_the_restored_one
                 states_registered_while_a_snapshot_is_written_are_not_in_it_and_work
+                a_subtask_is_open_twice_while_its_state_goes_from_one_to_the_other_at_another_width
             }
             snapshots {
                 a_snapshot_of_nothing_is_legal_and_restores

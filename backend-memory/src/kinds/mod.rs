@@ -19,7 +19,8 @@
 //!   copy. A copy that was changed has another time, and is no copy any more: it is kept until it lies below in its turn, over whatever is left of the
 //!   original. A drop hides older versions as a deletion does, so none of these comes to light.
 //! - *Notes.* The mark that a cell is nowhere, and the note that it was deleted, are as true after a drop as before. A drop never makes a cell.
-//! - *Lists that are appended to unseen* make counters wrong in either direction: see `suffix`.
+//! - *Lists that are appended to unseen* make counters wrong in either direction: see `suffix`. Entries of sorted maps that are put over what may lie below, unseen, are
+//!   counted as new ones, so what is there already is counted twice: too much, as above.
 //! - *Who needs true counts.* `len` does, and counts anew first ([`KindState::recount`]), which also ends the drift. A writer that goes through everything
 //!   must not compare what it finds with the counters of a state with a TTL that has something below.
 
@@ -152,22 +153,31 @@ impl KindState {
         match self {
             Self::Value(state) => state.recount(),
             Self::Map(state) => state.recount(),
-            // Sorted maps have no TTL.
-            Self::Sorted(_) => Ok(()),
+            Self::Sorted(state) => state.recount(),
         }
     }
 
-    /// Whether the counters are near the truth only, neither exact nor [too much](self): there are, or were, lists that were appended to without a look at what
-    /// lies below. [`recount`](Self::recount) makes them exact.
+    /// Whether the counters are estimates, since something was written without a look at what lies below. [`recount`](Self::recount) makes them exact.
     #[must_use]
     pub fn is_estimated(&self) -> bool {
+        match self {
+            Self::Sorted(state) => state.counts_too_much(),
+            _ => self.may_count_too_little(),
+        }
+    }
+
+    /// Whether the counters are near the truth only, neither exact nor [too much](self): lists were appended to.
+    #[must_use]
+    pub fn may_count_too_little(&self) -> bool {
         matches!(self, Self::Value(state) if state.is_estimated())
     }
 
     /// Takes the counters that it was [put over](Self::put_over) for [estimated](Self::is_estimated).
     pub fn doubt_counters(&mut self) {
-        if let Self::Value(state) = self {
-            state.doubt_counters();
+        match self {
+            Self::Value(state) => state.doubt_counters(),
+            Self::Sorted(state) => state.doubt_counters(),
+            Self::Map(_) => {}
         }
     }
 

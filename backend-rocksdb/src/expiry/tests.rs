@@ -71,6 +71,8 @@ impl Subtask {
         let folder = Folder::make(temporary.path().join("store")).unwrap();
         let database = Folder::make(folder.path().join("db-0")).unwrap();
         let part = Part {
+            number: 0,
+            renamed: crate::upload::Renamed::new(),
             groups: RANGE,
             database: Database::open(database, crate::origins::Origins::default(), &setup).unwrap(),
         };
@@ -135,7 +137,8 @@ impl Subtask {
 
     fn compact(&self) {
         for state in &self.states {
-            self.store.parts()[0].database.compact(&state.name);
+            let parts = self.store.parts();
+            parts.of(KeyGroup(0)).unwrap().database.compact(&state.name);
         }
     }
 
@@ -148,7 +151,8 @@ impl Subtask {
     /// The numbers of keys that are in the database itself.
     fn in_database(&self, state: usize) -> Vec<u32> {
         let mut found = Vec::new();
-        let database = &self.store.parts()[0].database;
+        let parts = self.store.parts();
+        let database = &parts.of(KeyGroup(0)).unwrap().database;
         database
             .scan(&self.states[state].name, &[], false, |name, value| {
                 let entry = crate::keys::entry_of(name, value).unwrap();

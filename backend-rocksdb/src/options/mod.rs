@@ -44,18 +44,8 @@ pub enum Compaction {
 pub enum TransferThreads {
     /// So many for each subtask.
     PerSubtask(usize),
-    /// So many for all subtasks of the process.
+    /// So many for all subtasks of the process that say the same.
     Shared(usize),
-}
-
-impl TransferThreads {
-    /// How many files one subtask brings at once.
-    #[must_use]
-    pub fn count(self) -> usize {
-        match self {
-            Self::PerSubtask(threads) | Self::Shared(threads) => threads,
-        }
-    }
 }
 
 /// Where timers are. The tables in front of the database are memory already, so both are the same here.
@@ -182,6 +172,12 @@ fn option<T>(
 }
 
 impl Options {
+    /// The length at which files of sorted entries end.
+    #[must_use]
+    pub fn target_file_bytes(&self) -> u64 {
+        self.target_file_bytes
+    }
+
     /// Reads the options from `config`.
     ///
     /// # Errors

@@ -66,13 +66,20 @@ struct Measured {
     keys_read: u64,
     /// Of all values at the end.
     writes_read: u64,
-    writes_expected: u64,
-    keys: u64,
+    /// `None` where only a part of the keys is read.
+    writes_expected: Option<u64>,
+    keys_expected: u64,
+    /// Resident memory before the state was filled: what the job takes without it.
+    rss_empty_kb: u64,
 }
 
 impl Measured {
     fn is_right(&self) -> bool {
-        self.keys_read == self.keys && self.writes_read == self.writes_expected
+        let has_read = self.keys_read == self.keys_expected;
+        has_read
+            && self
+                .writes_expected
+                .is_none_or(|writes| writes == self.writes_read)
     }
 }
 
@@ -80,6 +87,7 @@ fn measure<const W: usize, const T: usize>(args: &BigStateArgs) -> Result<Measur
     let folder = scratch::new_folder(args.state.dir.as_deref())?;
     let director = Director::start::<W, T>(&JobSetup {
         args: &args.state,
+        parallelism: args.state.parallelism,
         dir: folder.path(),
         interval: args.checkpoint_interval,
         start: Start::Empty,
@@ -94,6 +102,7 @@ fn measure<const W: usize, const T: usize>(args: &BigStateArgs) -> Result<Measur
     // The first checkpoint comes before the first record and is held: no other one is taken while the state is filled.
     script.hold()?;
     progress(&format!("filling {} keys", args.state.keys));
+    let rss_empty_kb = script.now().rss_kb;
     let started = Instant::now();
     script.director.complete(Phase::Fill)?;
     let fill_s = started.elapsed().as_secs_f64();
@@ -106,10 +115,11 @@ fn measure<const W: usize, const T: usize>(args: &BigStateArgs) -> Result<Measur
     let update_ms = (from_ms, script.now().unix_ms);
     progress("checkpoints after 1 % of the keys was changed");
     let increments = script.increments(args.runs, args.state.keys)?;
-    progress("reading every key");
+    progress("reading keys");
     let control = Arc::clone(&script.director.control);
-    let writes_expected = control.processed();
-    script.director.complete(Phase::Read)?;
+    let processed = control.processed();
+    let to_read = args.state.keys_to_read();
+    script.director.complete(Phase::Read(to_read))?;
 
     let Script {
         director,
@@ -131,8 +141,9 @@ fn measure<const W: usize, const T: usize>(args: &BigStateArgs) -> Result<Measur
         samples: sampler.samples(),
         keys_read: control.read(),
         writes_read: control.writes_read(),
-        writes_expected,
-        keys: args.state.keys,
+        writes_expected: (to_read == args.state.keys).then_some(processed),
+        keys_expected: to_read,
+        rss_empty_kb,
     })
 }
 
@@ -221,8 +232,8 @@ impl Script {
             self.director.complete(Phase::UpdateDistinct(changed))?;
             let facts = self.director.next_checkpoint()?;
             progress(&format!(
-                "  {changed} keys: {} bytes written, state of {} bytes",
-                facts.new_bytes, facts.state_bytes
+                "  {changed} keys: {} bytes written in {} ms, synchronous part {:.3} ms, state of {} bytes",
+                facts.new_bytes, facts.duration_ms, facts.sync_ms_max, facts.state_bytes
             ));
             increments.push(Increment { keys: changed, facts });
         }

@@ -37,7 +37,7 @@ pub(super) struct Row<'a> {
     verified: bool,
     keys_read: u64,
     writes_read: u64,
-    writes_expected: u64,
+    writes_expected: Option<u64>,
     vm_hwm_mb: u64,
     loadavg_end: Option<f64>,
 }
@@ -94,6 +94,10 @@ struct FullSnapshot {
 /// How resident memory grew; the largest of all.
 #[derive(Debug, Serialize)]
 struct Memory {
+    /// Before the state was filled.
+    rss_empty_mb: f64,
+    /// The highest of the run.
+    rss_peak_mb: f64,
     /// At the end of the first part without checkpoints.
     rss_before_mb: f64,
     anonymous_before_mb: f64,
@@ -118,6 +122,9 @@ struct Increments {
     share: Option<f64>,
     shares: Vec<f64>,
     async_ms: Option<f64>,
+    /// From trigger to completion.
+    duration_ms: Option<Spread>,
+    sync_ms: Option<Spread>,
 }
 
 impl<'a> Row<'a> {
@@ -272,7 +279,10 @@ impl Memory {
             .unwrap_or_default();
         let checkpoints = of_checkpoints(rss);
         let rss_growth_over_part_mb = max_mb(&of_parts(rss));
+        let peak_kb = seen.samples.iter().map(rss).max();
         Self {
+            rss_empty_mb: mb(seen.rss_empty_kb),
+            rss_peak_mb: mb(peak_kb.unwrap_or(0)),
             rss_before_mb: mb(before.rss_kb),
             anonymous_before_mb: mb(before.anonymous_kb),
             rss_growth_mb: max_mb(&checkpoints),
@@ -303,6 +313,8 @@ impl Increments {
             share: middle(all().map(share)).map(|share| round(share, 1e4)),
             shares: all().map(|increment| round(share(increment), 1e4)).collect(),
             async_ms: middle(all().map(|increment| increment.facts.async_ms_max)).map(|ms| round(ms, 10.0)),
+            duration_ms: Spread::of(all().map(|increment| number(increment.facts.duration_ms))),
+            sync_ms: Spread::of(all().map(|increment| increment.facts.sync_ms_max)),
         }
     }
 }

@@ -15,8 +15,8 @@ pub(crate) enum Phase {
     Update,
     /// So many distinct random keys: each changes its value.
     UpdateDistinct(u64),
-    /// Each key once: reads its value.
-    Read,
+    /// Each key up to so many once: reads its value.
+    Read(u64),
     /// The end of the input.
     End,
 }
@@ -81,6 +81,8 @@ pub(crate) struct Control {
     opened: Mutex<Vec<Opened>>,
     /// Values that have been read and checked in [`Phase::Read`].
     read: AtomicU64,
+    /// How many that are when all are.
+    to_read: AtomicU64,
     all_read: OnceLock<Instant>,
     failure: Mutex<Option<String>>,
 }
@@ -96,6 +98,7 @@ impl Control {
             keepers: Mutex::default(),
             opened: Mutex::default(),
             read: AtomicU64::new(0),
+            to_read: AtomicU64::new(to_read(phase)),
             all_read: OnceLock::new(),
             failure: Mutex::default(),
         };
@@ -106,6 +109,7 @@ impl Control {
     /// Begins a phase and returns its number.
     pub(crate) fn begin(&self, phase: Phase) -> u64 {
         let mut current = lock(&self.phase);
+        self.to_read.store(to_read(phase), Ordering::Relaxed);
         *current = (current.0 + 1, phase);
         self.number.set(current.0);
         current.0
@@ -178,7 +182,7 @@ impl Control {
     #[inline]
     pub(crate) fn add_read(&self) {
         // AcqRel: who sees the number sees what was noted before.
-        if self.read.fetch_add(1, Ordering::AcqRel) + 1 == self.keys {
+        if self.read.fetch_add(1, Ordering::AcqRel) + 1 == self.to_read.load(Ordering::Relaxed) {
             self.all_read.get_or_init(Instant::now);
         }
     }
@@ -198,6 +202,14 @@ impl Control {
 
     fn sum(&self, gauge: impl Fn(&KeeperGauges) -> &Gauge) -> u64 {
         lock(&self.keepers).iter().map(|keeper| gauge(keeper).get()).sum()
+    }
+}
+
+/// How many values are read in `phase`.
+fn to_read(phase: Phase) -> u64 {
+    match phase {
+        Phase::Read(keys) => keys,
+        _ => 0,
     }
 }
 

@@ -27,12 +27,28 @@ pub(crate) enum Start<'a> {
     Empty,
     /// From a retained checkpoint, and takes none itself.
     From(&'a Path),
+    /// From a retained checkpoint, and takes checkpoints as one that starts without state.
+    On(&'a Path),
+}
+
+impl<'a> Start<'a> {
+    fn takes_checkpoints(&self) -> bool {
+        !matches!(self, Self::From(_))
+    }
+
+    fn checkpoint(&self) -> Option<&'a Path> {
+        match self {
+            Self::Empty => None,
+            Self::From(checkpoint) | Self::On(checkpoint) => Some(checkpoint),
+        }
+    }
 }
 
 /// What a job is made of.
 #[derive(Debug)]
 pub(crate) struct JobSetup<'a> {
     pub(crate) args: &'a StateArgs,
+    pub(crate) parallelism: u32,
     /// Where checkpoints go.
     pub(crate) dir: &'a Path,
     pub(crate) interval: Duration,
@@ -79,7 +95,7 @@ impl Director {
             return Err(Error::new(ErrorKind::Configuration, what));
         }
         let env = StreamExecutionEnvironment::from_args(&args.common)?;
-        env.set_parallelism(args.parallelism as usize)
+        env.set_parallelism(setup.parallelism as usize)
             .set_state_backend(args.backend.as_str());
         let gate = Arc::new(Gate::default());
         env.configure(|config| {
@@ -89,33 +105,31 @@ impl Director {
                 config.set(&checkpointing::INCREMENTAL, incremental);
             }
         });
-        match setup.start {
-            Start::Empty => {
-                gate.close();
-                env.enable_checkpointing(setup.interval).configure(|config| {
-                    // A checkpoint is held open for as long as a phase takes.
-                    config.set(&checkpointing::TIMEOUT, Duration::from_secs(24 * 3600));
-                    config.set(&checkpointing::AFTER_TASKS_FINISH, false);
-                    config.set(
-                        &checkpointing::EXTERNALIZED_RETENTION,
-                        Retention::RetainOnCancellation,
-                    );
-                });
-            }
-            Start::From(checkpoint) => {
-                env.configure(|config| {
-                    config.set_string(recovery::PATH.key(), checkpoint.display().to_string());
-                    // That of the source and of the gate.
-                    config.set(&recovery::IGNORE_UNCLAIMED_STATE, true);
-                });
-            }
+        if setup.start.takes_checkpoints() {
+            gate.close();
+            env.enable_checkpointing(setup.interval).configure(|config| {
+                // A checkpoint is held open for as long as a phase takes.
+                config.set(&checkpointing::TIMEOUT, Duration::from_secs(24 * 3600));
+                config.set(&checkpointing::AFTER_TASKS_FINISH, false);
+                config.set(
+                    &checkpointing::EXTERNALIZED_RETENTION,
+                    Retention::RetainOnCancellation,
+                );
+            });
+        }
+        if let Some(checkpoint) = setup.start.checkpoint() {
+            env.configure(|config| {
+                config.set_string(recovery::PATH.key(), checkpoint.display().to_string());
+                // That of the source and of the gate.
+                config.set(&recovery::IGNORE_UNCLAIMED_STATE, true);
+            });
         }
 
         let control = Arc::new(Control::new(args.keys, setup.phase));
         // Under a name of its own the source is not that of the checkpoint, so it starts afresh.
-        let source_uid = match setup.start {
-            Start::Empty => "source",
-            Start::From(_) => "source-of-restore",
+        let source_uid = match setup.start.checkpoint() {
+            None => "source",
+            Some(_) => "source-of-restore",
         };
         env.from_source(PhasedSource(Arc::clone(&control)), "Source: Phases")
             .uid(source_uid)
@@ -132,7 +146,7 @@ impl Director {
             job: Some(env.execute_async("bench-state")?),
             control,
             gate,
-            subtasks: args.parallelism as usize,
+            subtasks: setup.parallelism as usize,
             looked_at: None,
             completed: Vec::new(),
         })

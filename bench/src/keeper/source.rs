@@ -124,9 +124,8 @@ impl PhasedReader {
         u64::try_from(product >> 64).unwrap_or(0)
     }
 
-    /// Emits keys in their order; whether any are left.
-    fn all_keys(&mut self, task: Task, count: u64, output: &mut SourceOutput<u64>) -> bool {
-        let keys = self.control.keys;
+    /// Emits the first `keys` keys in their order; whether any are left.
+    fn all_keys(&mut self, task: Task, keys: u64, count: u64, output: &mut SourceOutput<u64>) -> bool {
         for _ in 0..count {
             if self.next >= keys {
                 return false;
@@ -169,8 +168,8 @@ impl SourceReader for PhasedReader {
         let before = output.records().len();
         let more = match phase {
             Phase::Pause => false,
-            Phase::Fill => self.all_keys(Task::Make, count, output),
-            Phase::Read => self.all_keys(Task::Read, count, output),
+            Phase::Fill => self.all_keys(Task::Make, self.control.keys, count, output),
+            Phase::Read(keys) => self.all_keys(Task::Read, keys, count, output),
             Phase::UpdateDistinct(all) => self.distinct_keys(all, count, output),
             Phase::Update => {
                 for _ in 0..count {

@@ -13,7 +13,7 @@ use crate::report::{Spread, print_line, progress};
 use crate::{process, scratch};
 use millpond_engine::{Error, ErrorKind, Result};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use step::{Restored, Taken};
 
@@ -28,6 +28,8 @@ struct Row<'a> {
     workload: &'static str,
     run: u32,
     backend: &'a str,
+    /// `plain`; with `--rescale` also `out`, with more subtasks or less, and `back`, with as many as before.
+    step: &'static str,
     parallelism: u32,
     keys: u64,
     value_bytes: u32,
@@ -45,11 +47,12 @@ struct Row<'a> {
     loadavg: Option<f64>,
 }
 
-/// The line at the end, if there were several runs.
+/// The line at the end of each step, if there were several runs.
 #[derive(Debug, Serialize)]
 struct Summary<'a> {
     workload: &'static str,
     backend: &'a str,
+    step: &'static str,
     keys: u64,
     page_cache: &'static str,
     runs: u32,
@@ -68,59 +71,117 @@ pub(crate) fn run(args: &RestoreArgs) -> Result<bool> {
         "filling {} keys, in a process of its own",
         args.state.keys
     ));
-    let taken: Taken = step(folder.path(), None)?;
-    let files = files_below(folder.path())?;
-    let page_cache = if args.cold { "cold" } else { "warm" };
-    let mut all = Vec::new();
+    let mut runs = Runs {
+        args,
+        dir: folder.path(),
+        taken: step(folder.path(), None, None)?,
+        all: Vec::new(),
+    };
+    let plain = runs.taken.checkpoint.clone();
     for run in 1..=args.runs {
+        runs.restore(run, "plain", &plain, None)?;
+        if let Some(parallelism) = args.rescale {
+            let out = runs.restore(run, "out", &plain, Some(parallelism))?;
+            let left = out.left.unwrap_or_default();
+            runs.restore(run, "back", &left, None)?;
+        }
+    }
+    runs.summarise()?;
+    Ok(runs.all.iter().all(|(_, restored)| restored.verified))
+}
+
+/// What is restored, and what came of it.
+struct Runs<'a> {
+    args: &'a RestoreArgs,
+    dir: &'a Path,
+    taken: Taken,
+    all: Vec<(&'static str, Restored)>,
+}
+
+impl Runs<'_> {
+    /// One restore of `checkpoint`, in a process of its own; prints its line.
+    fn restore(
+        &mut self,
+        run: u32,
+        name: &'static str,
+        checkpoint: &Path,
+        rescale_to: Option<u32>,
+    ) -> Result<Restored> {
+        let args = self.args;
+        let files = files_below(self.dir)?;
         let dropped_by = if args.cold {
             Some(forget(&files)?)
         } else {
             warm(&files)?;
             None
         };
-        progress(&format!("restore {run} of {}, {page_cache}", args.runs));
+        progress(&format!(
+            "restore {run} of {}, {name}, {}",
+            args.runs,
+            page_cache(args)
+        ));
         let loadavg = process::load_average();
-        let restored: Restored = step(folder.path(), Some(&taken.checkpoint))?;
-        all.push(restored.clone());
+        let restored: Restored = step(self.dir, Some(checkpoint), rescale_to)?;
+        self.all.push((name, restored.clone()));
         print(&Row {
             engine: "millpond",
             version: env!("CARGO_PKG_VERSION"),
             workload: "restore",
             run,
             backend: &args.state.backend,
-            parallelism: args.state.parallelism,
+            step: name,
+            parallelism: rescale_to.unwrap_or(args.state.parallelism),
             keys: args.state.keys,
             value_bytes: args.state.value_bytes,
             incremental: args.state.incremental,
             increments: args.increments,
-            state_bytes: taken.state_bytes,
+            state_bytes: self.taken.state_bytes,
             checkpoint_file_bytes: files.iter().map(|(_, bytes)| bytes).sum(),
             checkpoint_files: files.len(),
-            page_cache,
+            page_cache: page_cache(args),
             dropped_by,
-            restored,
+            restored: restored.clone(),
             loadavg,
         })?;
+        Ok(restored)
     }
-    if args.runs > 1 {
-        let spread = |of: fn(&Restored) -> f64| Spread::of(all.iter().map(of));
-        print(&Summary {
-            workload: "restore",
-            backend: &args.state.backend,
-            keys: args.state.keys,
-            page_cache,
-            runs: args.runs,
-            first_record_ms: spread(|restored| restored.first_record_ms),
-            all_keys_ms: spread(|restored| restored.all_keys_ms),
-            process_to_first_record_ms: spread(|restored| restored.process_to_first_record_ms),
-        })?;
+
+    fn summarise(&self) -> Result<()> {
+        if self.args.runs == 1 {
+            return Ok(());
+        }
+        for name in ["plain", "out", "back"] {
+            let of_step = || self.all.iter().filter(|(step, _)| *step == name);
+            let spread = |of: fn(&Restored) -> f64| Spread::of(of_step().map(|(_, restored)| of(restored)));
+            if of_step().next().is_none() {
+                continue;
+            }
+            print(&Summary {
+                workload: "restore",
+                backend: &self.args.state.backend,
+                step: name,
+                keys: self.args.state.keys,
+                page_cache: page_cache(self.args),
+                runs: self.args.runs,
+                first_record_ms: spread(|restored| restored.first_record_ms),
+                all_keys_ms: spread(|restored| restored.all_keys_ms),
+                process_to_first_record_ms: spread(|restored| restored.process_to_first_record_ms),
+            })?;
+        }
+        Ok(())
     }
-    Ok(all.iter().all(|restored| restored.verified))
+}
+
+fn page_cache(args: &RestoreArgs) -> &'static str {
+    if args.cold { "cold" } else { "warm" }
 }
 
 /// Runs this program again for one step, with the same arguments, and takes its answer.
-fn step<T: serde::de::DeserializeOwned>(dir: &Path, checkpoint: Option<&PathBuf>) -> Result<T> {
+fn step<T: serde::de::DeserializeOwned>(
+    dir: &Path,
+    checkpoint: Option<&Path>,
+    rescale_to: Option<u32>,
+) -> Result<T> {
     let failed = |what: String| Error::new(ErrorKind::JobFailed, format!("the process of a step {what}"));
     let program =
         std::env::current_exe().map_err(|error| failed("has no program".to_owned()).with_source(error))?;
@@ -130,6 +191,9 @@ fn step<T: serde::de::DeserializeOwned>(dir: &Path, checkpoint: Option<&PathBuf>
     command.arg("--checkpoint-dir").arg(dir);
     if let Some(checkpoint) = checkpoint {
         command.arg("--checkpoint").arg(checkpoint);
+    }
+    if let Some(parallelism) = rescale_to {
+        command.arg("--rescale-to").arg(parallelism.to_string());
     }
     let started = process::unix_time().as_nanos();
     let output = command

@@ -39,6 +39,9 @@ pub(super) struct Restored {
     pub(super) keys_read: u64,
     pub(super) writes_read: u64,
     pub(super) verified: bool,
+    /// The checkpoint that it left, if it should.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) left: Option<PathBuf>,
 }
 
 /// The error in the answer of a process.
@@ -60,7 +63,9 @@ pub(crate) fn run(args: &StepArgs) -> Result<bool> {
     let (dir, restore) = (args.checkpoint_dir.as_path(), &args.restore);
     let unknown = || Error::new(ErrorKind::Configuration, "no such width");
     let printed = if let Some(checkpoint) = &args.checkpoint {
-        let answer = with_value_type!(bytes, read(restore, dir, checkpoint, began, process_start));
+        let started = Started { began, process_start };
+        let to = args.rescale_to;
+        let answer = with_value_type!(bytes, read(restore, dir, checkpoint, to, started));
         print_line(&answer.ok_or_else(unknown)??)
     } else {
         print_line(&with_value_type!(bytes, fill(restore, dir)).ok_or_else(unknown)??)
@@ -77,6 +82,7 @@ fn changed(keys: u64) -> u64 {
 fn fill<const W: usize, const T: usize>(args: &RestoreArgs, dir: &Path) -> Result<Taken> {
     let mut director = Director::start::<W, T>(&JobSetup {
         args: &args.state,
+        parallelism: args.state.parallelism,
         dir,
         interval: Duration::from_millis(100),
         start: Start::Empty,
@@ -91,6 +97,11 @@ fn fill<const W: usize, const T: usize>(args: &RestoreArgs, dir: &Path) -> Resul
         director.complete(Phase::UpdateDistinct(changed(args.state.keys)))?;
         director.next_checkpoint()?;
     }
+    leave(director)
+}
+
+/// Ends the job and leaves its newest checkpoint.
+fn leave(mut director: Director) -> Result<Taken> {
     // No other one completes from here on, so the newest is what is left.
     director.hold()?;
     director.run_for(Duration::from_millis(100))?;
@@ -103,20 +114,34 @@ fn fill<const W: usize, const T: usize>(args: &RestoreArgs, dir: &Path) -> Resul
     })
 }
 
+/// When the process was.
+#[derive(Clone, Copy, Debug)]
+struct Started {
+    /// Its first statement.
+    began: Instant,
+    /// From its start to there.
+    process_start: Duration,
+}
+
 fn read<const W: usize, const T: usize>(
     args: &RestoreArgs,
     dir: &Path,
     checkpoint: &Path,
-    began: Instant,
-    process_start: Duration,
+    rescale_to: Option<u32>,
+    Started { began, process_start }: Started,
 ) -> Result<Restored> {
     let keys = args.state.keys;
+    let to_read = args.state.keys_to_read();
     let mut director = Director::start::<W, T>(&JobSetup {
         args: &args.state,
+        parallelism: rescale_to.unwrap_or(args.state.parallelism),
         dir,
         interval: Duration::from_millis(100),
-        start: Start::From(checkpoint),
-        phase: Phase::Read,
+        start: match rescale_to {
+            None => Start::From(checkpoint),
+            Some(_) => Start::On(checkpoint),
+        },
+        phase: Phase::Read(to_read),
     })?;
     let control = Arc::clone(&director.control);
     director.wait(|_| control.all_read().is_some())?;
@@ -124,7 +149,16 @@ fn read<const W: usize, const T: usize>(
     let storage_read_bytes = storage_read_bytes();
     let vm_hwm_mb = process::peak_mb();
     let (keys_read, writes_read) = (control.read(), control.writes_read());
-    director.finish()?;
+    let left = match rescale_to {
+        None => {
+            director.finish()?;
+            None
+        }
+        Some(_) => {
+            director.next_checkpoint()?;
+            Some(leave(director)?.checkpoint)
+        }
+    };
 
     let no_subtask = || Error::new(ErrorKind::Bug, "no subtask has read a value");
     let ms = |duration: Duration| round(duration.as_secs_f64() * 1e3, 1e3);
@@ -148,7 +182,9 @@ fn read<const W: usize, const T: usize>(
         vm_hwm_mb,
         keys_read,
         writes_read,
-        verified: keys_read == keys && writes_read == keys + u64::from(args.increments) * changed(keys),
+        verified: keys_read == to_read
+            && (to_read < keys || writes_read == keys + u64::from(args.increments) * changed(keys)),
+        left,
     })
 }
 
@@ -172,21 +208,34 @@ mod tests {
         let taken = fill::<2, 0>(&args, dir.path()).unwrap();
         assert!(taken.checkpoint.is_file(), "{taken:?}");
         let args = arguments("bench restore --keys 1000 --increments 2 --parallelism 2");
-        let read = |args| {
-            let now = Instant::now();
-            read::<2, 0>(args, dir.path(), &taken.checkpoint, now, Duration::ZERO)
+        let read = |args, checkpoint: &Path, to| {
+            let started = Started {
+                began: Instant::now(),
+                process_start: Duration::ZERO,
+            };
+            read::<2, 0>(args, dir.path(), checkpoint, to, started)
         };
-        let restored = read(&args).unwrap();
+        let restored = read(&args, &taken.checkpoint, None).unwrap();
         assert!(restored.verified);
         assert_eq!((restored.keys_read, restored.writes_read), (1000, 1020));
         assert!(restored.first_record_ms <= restored.all_keys_ms, "{restored:?}");
         assert!(restored.open_ms <= restored.first_record_ms, "{restored:?}");
 
         let too_many = arguments("bench restore --keys 1001");
-        let error = read(&too_many).unwrap_err().to_string();
+        let error = read(&too_many, &taken.checkpoint, None).unwrap_err().to_string();
         assert!(
             error.contains("wrong result: the value of key 1000 is missing"),
             "{error}"
         );
+
+        let out = read(&args, &taken.checkpoint, Some(3)).unwrap();
+        assert!(out.verified);
+        let left = out.left.expect("the next restore starts from what it leaves");
+        assert_ne!(left, taken.checkpoint);
+        let some = arguments("bench restore --keys 1000 --increments 2 --read-keys 100");
+        let back = read(&some, &left, None).unwrap();
+        assert!(back.verified && back.left.is_none());
+        assert_eq!(back.keys_read, 100);
+        assert!(read(&args, &left, None).unwrap().verified);
     }
 }

@@ -3,7 +3,7 @@
 use crate::checkpoint::coordinator::CheckpointStats;
 use crate::checkpoint::{SavepointFormat, StopMode};
 use crate::runtime::job::{JobShared, Wanted};
-use crate::runtime::metrics::JobMetrics;
+use crate::runtime::metrics::{BackendFigures, JobMetrics};
 use crate::{Error, ErrorKind, Result};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -162,9 +162,51 @@ impl JobProgress {
         JobMetrics::get(&self.shared.metrics.attempts)
     }
 
+    /// What the state backends of this process said of themselves when a checkpoint was last completed: for each operator with keyed state, in the order of
+    /// uids, its subtasks.
+    #[must_use]
+    pub fn backend_figures(&self) -> Vec<BackendFigures> {
+        self.shared.metrics.backends()
+    }
+
     /// How checkpoints have gone so far; nothing in processes other than the coordinator's.
     #[must_use]
     pub fn checkpoints(&self) -> CheckpointStats {
         self.shared.checkpoints()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::api::{JobProgress, StreamExecutionEnvironment};
+    use crate::connectors::sinks::DiscardSink;
+    use std::time::Duration;
+
+    #[test]
+    fn what_backends_say_of_themselves_is_told_for_each_subtask() {
+        let folder = tempfile::tempdir().unwrap();
+        let env = StreamExecutionEnvironment::new();
+        // One checkpoint, at the end of the input.
+        env.set_parallelism(2)
+            .set_state_backend("hashmap")
+            .enable_checkpointing(Duration::from_secs(3600))
+            .configure(|config| {
+                config.set_string("execution.checkpointing.dir", folder.path().display().to_string());
+            });
+        env.from_sequence(0, 999)
+            .key_by(|number| number % 100)
+            .count()
+            .uid("counts")
+            .sink_to(DiscardSink::new());
+        let client = env.execute_async("figures").unwrap();
+        let progress: JobProgress = client.progress();
+        client.wait().unwrap();
+        let figures = progress.backend_figures();
+        let subtasks: Vec<_> = figures.iter().map(|figures| figures.subtask).collect();
+        assert_eq!(subtasks, [0, 1]);
+        assert!(figures.iter().all(|figures| figures.checkpoint > 0));
+        let entries = figures.iter().filter_map(|figures| figures.get("entries"));
+        assert_eq!(entries.sum::<f64>(), 100.0);
+        assert_eq!(figures[0].get("no such figure"), None);
     }
 }

@@ -5,11 +5,11 @@ use super::co_function::{CoProcessFunction, KeyedCoProcessFunction};
 use super::collector::Collector;
 use super::data::Data;
 use super::keyed::KeyedStream;
-use super::nodes::{PairNode, any_pair, outputs};
+use super::nodes::{KeyedPairNode, PairNode, any_pair, outputs};
 use super::stream::{DataStream, connected_operator};
 use crate::runtime::plan::EdgeRule;
 use crate::runtime::stages::{
-    BroadcastPerRecord, BroadcastProcess, CoElements, CoPerRecord, CoProcess, FunctionStage, KeyedStage,
+    BroadcastPerRecord, BroadcastProcess, CoElements, CoPerRecord, CoProcess, FunctionStage,
 };
 use crate::state::operator::{BroadcastStateDescriptor, ErasedDescriptor};
 use std::fmt;
@@ -149,15 +149,8 @@ where
     /// Calls a function with state and timers of its own for each key, which both streams share.
     pub fn process<U: Data, F: KeyedCoProcessFunction<K, A, B, U>>(&self, function: F) -> DataStream<U> {
         let (first, second) = (self.first.select.clone(), self.second.select.clone());
-        let node = PairNode::<A, B, U, _>::new(move |build| {
-            let (name, max_parallelism, outputs) = outputs::<U>(build)?;
-            let logic = CoPerRecord::<A, B, K, S, R, F>::new(first.clone(), second.clone(), function.clone());
-            Ok(any_pair::<A, B>(KeyedStage::<(A, B), U, _>::new(
-                name,
-                max_parallelism,
-                logic,
-                outputs,
-            )))
+        let node = KeyedPairNode::<A, B, U, _, _>::new(move || {
+            CoPerRecord::<A, B, K, S, R, F>::new(first.clone(), second.clone(), function.clone())
         });
         connected_operator(
             (&self.first.stream, self.first.rule()),
@@ -293,19 +286,12 @@ where
     ) -> DataStream<U> {
         let select = self.first.select.clone();
         let descriptors = Arc::clone(&self.broadcast.descriptors);
-        let node = PairNode::<A, B, U, _>::new(move |build| {
-            let (name, max_parallelism, outputs) = outputs::<U>(build)?;
-            let logic = BroadcastPerRecord::<A, B, K, S, F>::new(
+        let node = KeyedPairNode::<A, B, U, _, _>::new(move || {
+            BroadcastPerRecord::<A, B, K, S, F>::new(
                 select.clone(),
                 function.clone(),
                 Arc::clone(&descriptors),
-            );
-            Ok(any_pair::<A, B>(KeyedStage::<(A, B), U, _>::new(
-                name,
-                max_parallelism,
-                logic,
-                outputs,
-            )))
+            )
         });
         connected_operator(
             (&self.first.stream, self.first.rule()),

@@ -9,10 +9,11 @@ use super::stream::DataStream;
 use crate::Result;
 use crate::backend::BackendRegistry;
 use crate::checkpoint::CheckpointingMode;
+use crate::checkpoint::restore::RestoreReport;
 use crate::config::options::{checkpointing, execution};
 use crate::config::{CommonArgs, Configuration};
 use crate::connectors::sources::{FromCollection, SequenceSource, TextFileSource};
-use crate::runtime::job::{JobSpec, start};
+use crate::runtime::job::{JobSpec, restore_report, start};
 use crate::runtime::plan::{Node, NodeKind, Plan};
 use crate::state::ttl::{SystemTtlTime, TtlTimeProvider};
 use millpond_backend_api::StateBackendFactory;
@@ -179,17 +180,32 @@ impl StreamExecutionEnvironment {
         self.execute_async(job_name)?.wait()
     }
 
-    /// Starts the job.
+    /// What would become of the snapshot that the job is told to start from (`--from-savepoint`): which state is found, new or left behind, what migrates, and what
+    /// stands in the way. Functions are opened for it, without state; nothing is started, and nothing on disk is changed.
     ///
     /// # Errors
-    /// What is wrong with the settings, before anything runs.
-    pub fn execute_async(&self, job_name: &str) -> Result<JobClient> {
-        start(JobSpec {
+    /// What is wrong with the settings; [`ErrorKind::Restore`](crate::ErrorKind::Restore) when the snapshot cannot be read,
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) when none was named.
+    pub fn restore_report(&self, job_name: &str) -> Result<RestoreReport> {
+        restore_report(self.spec(job_name))
+    }
+
+    fn spec(&self, job_name: &str) -> JobSpec {
+        JobSpec {
             job_name: job_name.to_owned(),
             plan: self.plan.borrow().clone(),
             config: self.config.borrow().clone(),
             registry: self.registry.borrow().clone(),
             ttl_clock: Arc::clone(&self.ttl_clock.borrow()),
-        })
+        }
+    }
+
+    /// Starts the job. With `--restore-plan` it prints the [`restore_report`](Self::restore_report) instead, and the job ends at once, with an error of the kind
+    /// [`ErrorKind::PlanRefused`](crate::ErrorKind::PlanRefused) if it could not start so.
+    ///
+    /// # Errors
+    /// What is wrong with the settings, before anything runs.
+    pub fn execute_async(&self, job_name: &str) -> Result<JobClient> {
+        start(self.spec(job_name))
     }
 }

@@ -19,6 +19,7 @@ mod window_nodes;
 mod windows;
 
 pub use crate::runtime::WatermarkStrategy;
+pub use crate::runtime::metrics::BackendFigures;
 pub use backends::{
     FsStateBackend, HashMapStateBackend, MemoryStateBackend, RocksDbStateBackend, StateBackendSetting,
 };

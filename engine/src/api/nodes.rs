@@ -6,13 +6,15 @@ use super::function::KeyedProcessFunction;
 use super::process_function::ProcessFunction;
 use super::sink::{Sink, TwoPhaseCommitSink};
 use super::source::Source;
+use crate::checkpoint::StateDescription;
 use crate::runtime::plan::types::{AnyStage, Schedule};
 use crate::runtime::plan::{OperatorNode, PairOps, SourceNode, StageBuild, TypeOps, pair_ops, type_ops};
 use crate::runtime::stages::{
-    ElementStage, FunctionStage, KeySelector, KeyedStage, Outputs, PerRecord, Process, SinkStage,
-    TwoPhaseStage, WatermarkStage, WatermarkStrategy,
+    ElementStage, FunctionStage, KeySelector, KeyedPair, KeyedStage, Outputs, PerRecord, Process, SinkStage,
+    TwoPhaseStage, WatermarkStage, WatermarkStrategy, plan_states,
 };
 use crate::runtime::{CoStage, Next, OperatorName, SourcePorts, SourceTask, Stage, TaskContext, Time};
+use crate::state::PlannedState;
 use crate::{Error, ErrorKind, Result, codec};
 use std::any::Any;
 use std::marker::PhantomData;
@@ -192,6 +194,11 @@ impl<T: Data, K: Data, U: Data, S: KeySelector<T, K>, F: KeyedProcessFunction<K,
             types: PhantomData,
         }
     }
+
+    /// What one subtask does.
+    fn logic(&self) -> PerRecord<K, S, F> {
+        PerRecord::new(self.select.clone(), self.function.clone())
+    }
 }
 
 impl<T: Data, K: Data, U: Data, S: KeySelector<T, K>, F: KeyedProcessFunction<K, T, U>> OperatorNode
@@ -201,10 +208,18 @@ impl<T: Data, K: Data, U: Data, S: KeySelector<T, K>, F: KeyedProcessFunction<K,
         type_ops::<U>()
     }
 
+    fn plan_states(
+        &self,
+        name: &str,
+        uid: &str,
+        stored: &[StateDescription],
+    ) -> Result<Option<Vec<PlannedState>>> {
+        plan_states::<T, U>(self.logic(), name, uid, stored).map(Some)
+    }
+
     fn stage(&self, build: StageBuild) -> Result<AnyStage> {
         let (name, max_parallelism, outputs) = outputs::<U>(build)?;
-        let (select, function) = (self.select.clone(), self.function.clone());
-        let logic = PerRecord::<K, S, F>::new(select, function);
+        let logic = self.logic();
         Ok(any::<T>(KeyedStage::<T, U, _>::new(
             name,
             max_parallelism,
@@ -238,6 +253,53 @@ impl<A: Data, B: Data, U: Data, M: Fn(StageBuild) -> Result<AnyStage> + Send + S
 
     fn stage(&self, build: StageBuild) -> Result<AnyStage> {
         (self.make)(build)
+    }
+
+    fn pair(&self) -> Option<Arc<dyn PairOps>> {
+        Some(pair_ops::<A, B>())
+    }
+}
+
+/// A keyed operator of two inputs; `M` makes what one subtask does.
+pub(crate) struct KeyedPairNode<A, B, U, L, M> {
+    logic: M,
+    types: PhantomData<fn(A, B, L) -> U>,
+}
+
+impl<A, B, U, L: KeyedPair<A, B, U>, M: Fn() -> L + Send + Sync> KeyedPairNode<A, B, U, L, M> {
+    pub(super) fn new(logic: M) -> Self {
+        Self {
+            logic,
+            types: PhantomData,
+        }
+    }
+}
+
+impl<A: Data, B: Data, U: Data, L: KeyedPair<A, B, U>, M: Fn() -> L + Send + Sync> OperatorNode
+    for KeyedPairNode<A, B, U, L, M>
+{
+    fn output(&self) -> Arc<dyn TypeOps> {
+        type_ops::<U>()
+    }
+
+    fn plan_states(
+        &self,
+        name: &str,
+        uid: &str,
+        stored: &[StateDescription],
+    ) -> Result<Option<Vec<PlannedState>>> {
+        plan_states::<(A, B), U>((self.logic)(), name, uid, stored).map(Some)
+    }
+
+    fn stage(&self, build: StageBuild) -> Result<AnyStage> {
+        let (name, max_parallelism, outputs) = outputs::<U>(build)?;
+        let logic = (self.logic)();
+        Ok(any_pair::<A, B>(KeyedStage::<(A, B), U, _>::new(
+            name,
+            max_parallelism,
+            logic,
+            outputs,
+        )))
     }
 
     fn pair(&self) -> Option<Arc<dyn PairOps>> {

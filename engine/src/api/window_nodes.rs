@@ -5,10 +5,12 @@ use super::data::Data;
 use super::nodes::{any, outputs};
 use super::windows::{TimeWindow, TumblingEventTimeWindows};
 use crate::Result;
+use crate::checkpoint::StateDescription;
 use crate::runtime::plan::types::AnyStage;
 use crate::runtime::plan::{OperatorNode, StageBuild, TypeOps, type_ops};
-use crate::runtime::stages::{KeySelector, KeyedStage, WindowFold, Windowing};
+use crate::runtime::stages::{KeySelector, KeyedStage, WindowFold, Windowing, plan_states};
 use crate::state::AggregateFunction;
+use crate::state::PlannedState;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -79,6 +81,19 @@ impl<T, K, U, S, A, F> WindowNode<T, K, U, S, A, F> {
     }
 }
 
+impl<T: Data, K: Data, U, S: Clone, A: WindowFold<T>, F: Clone> WindowNode<T, K, U, S, A, F> {
+    /// What one subtask does.
+    fn logic(&self) -> Windowing<T, K, S, A, F> {
+        Windowing::new(
+            self.windows,
+            self.late.clone(),
+            self.select.clone(),
+            Arc::clone(&self.fold),
+            self.emit.clone(),
+        )
+    }
+}
+
 impl<T, K, U, S, A, F> OperatorNode for WindowNode<T, K, U, S, A, F>
 where
     T: Data,
@@ -92,15 +107,18 @@ where
         type_ops::<U>()
     }
 
+    fn plan_states(
+        &self,
+        name: &str,
+        uid: &str,
+        stored: &[StateDescription],
+    ) -> Result<Option<Vec<PlannedState>>> {
+        plan_states::<T, U>(self.logic(), name, uid, stored).map(Some)
+    }
+
     fn stage(&self, build: StageBuild) -> Result<AnyStage> {
         let (name, max_parallelism, outputs) = outputs::<U>(build)?;
-        let logic = Windowing::<T, K, S, A, F>::new(
-            self.windows,
-            self.late.clone(),
-            self.select.clone(),
-            Arc::clone(&self.fold),
-            self.emit.clone(),
-        );
+        let logic = self.logic();
         Ok(any::<T>(KeyedStage::<T, U, _>::new(
             name,
             max_parallelism,

@@ -6,6 +6,7 @@
 //! the factory makes in safe types that speak the engine's [`Error`](crate::Error).
 
 pub mod adapter;
+mod blank;
 mod from_config;
 mod library;
 mod load_error;
@@ -15,6 +16,7 @@ mod registry;
 mod select;
 
 pub use adapter::{Backend, BackendFactory, FactoryOrigin, KeyedBackend};
+pub(crate) use blank::blank;
 pub use library::{Library, Refusal, RefusalKind};
 pub use load_error::{LoadError, UnknownName};
 pub use loader::{PluginLoader, ScannedFolder};

@@ -1,11 +1,12 @@
 //! The codec's entry beside a state in a checkpoint, and whether what it describes can be restored.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 use super::{TypeShape, shape_of};
 
 /// Which codec wrote the values of a state, and their shape. Kept in checkpoint metadata beside each state.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CodecId {
     /// Name of the codec: [`CodecId::NAME`] for this one.
     pub name: String,
@@ -76,6 +77,12 @@ impl CodecId {
             Ok(()) => Compatibility::AsIs,
             Err(reason) => incompatible(reason),
         }
+    }
+}
+
+impl fmt::Display for CodecId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} version {}, `{}`", self.name, self.version, self.shape)
     }
 }
 

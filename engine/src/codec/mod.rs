@@ -43,6 +43,7 @@
 
 mod de;
 mod error;
+mod evolve;
 mod id;
 mod ser;
 mod shape;
@@ -52,6 +53,7 @@ mod tests;
 
 pub use de::{decode, decode_prefix};
 pub use error::CodecError;
+pub use evolve::{can_evolve, decode_stored};
 pub use id::{CodecId, Compatibility};
 pub use ser::{encode_fixed, encode_into, encode_to, encoded_len, to_vec};
 pub use shape::{

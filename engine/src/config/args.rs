@@ -11,7 +11,7 @@ use super::secrets::shown;
 use super::value::RawValue;
 use crate::Result;
 
-/// Arguments of every program: `-D key=value`, `--conf DIR` and `--from-savepoint PATH`.
+/// Arguments of every program: `-D key=value`, `--conf DIR`, `--from-savepoint PATH`, `--allow-non-restored-state` and `--restore-plan`.
 ///
 /// A program flattens them into its own:
 ///
@@ -44,6 +44,14 @@ pub struct CommonArgs {
     /// Savepoint or retained checkpoint to start from
     #[arg(long, value_name = "PATH")]
     pub from_savepoint: Option<String>,
+
+    /// Start also if that savepoint or checkpoint has state of operators that the job does not have
+    #[arg(long)]
+    pub allow_non_restored_state: bool,
+
+    /// Tell what would become of the state in that savepoint or checkpoint, and start nothing; ends with 1 if the job could not start from it
+    #[arg(long)]
+    pub restore_plan: bool,
 }
 
 impl CommonArgs {
@@ -79,6 +87,19 @@ impl CommonArgs {
             let origin = Origin::Argument("--from-savepoint");
             config.insert(recovery::PATH.key(), RawValue::Text(path.clone()), origin);
         }
+        if self.allow_non_restored_state {
+            let origin = Origin::Argument("--allow-non-restored-state");
+            let key = recovery::IGNORE_UNCLAIMED_STATE.key();
+            config.insert(key, RawValue::Text("true".to_owned()), origin);
+        }
+        if self.restore_plan {
+            let origin = Origin::Argument("--restore-plan");
+            config.insert(
+                recovery::PLAN_ONLY.key(),
+                RawValue::Text("true".to_owned()),
+                origin,
+            );
+        }
         Ok(config)
     }
 }
@@ -98,6 +119,8 @@ impl fmt::Debug for CommonArgs {
             .field("define", &define)
             .field("conf", &self.conf)
             .field("from_savepoint", &self.from_savepoint)
+            .field("allow_non_restored_state", &self.allow_non_restored_state)
+            .field("restore_plan", &self.restore_plan)
             .finish()
     }
 }

@@ -17,7 +17,7 @@ pub enum Origin {
         /// The line of the key, counted from 1.
         line: usize,
     },
-    /// An argument of the command line: `-D` or `--from-savepoint`.
+    /// An argument of the command line: `-D`, `--from-savepoint` and the like.
     Argument(&'static str),
     /// A call of the program.
     Program,

@@ -1,5 +1,7 @@
 //! The keyed state of one subtask while records are processed: which key is current, and the way to the backend.
 
+use super::StateCodec;
+use super::evolution::{Opening, bring_over};
 use super::keys::KeyColumn;
 use super::operator::OperatorStates;
 use super::slots::SlotColumn;
@@ -10,7 +12,8 @@ use crate::api::{Data, TimestampMs};
 use crate::backend::KeyedBackend;
 use crate::codec;
 use millpond_backend_api::{
-    Cell, CheckpointEvent, EntryBuffer, SnapshotForm, SnapshotRequest, StateId, ttl::TIME_BYTES,
+    Cell, CheckpointEvent, EntryBuffer, SnapshotForm, SnapshotRequest, StateDescriptor, StateId,
+    ttl::TIME_BYTES,
 };
 use std::sync::Arc;
 
@@ -32,6 +35,10 @@ pub struct KeyedContext {
     pub(crate) watermark: TimestampMs,
     /// What belongs to the subtask and to no key.
     pub(crate) operator: OperatorStates,
+    /// Where each state that has namespaces is at now.
+    namespaces: Namespaces,
+    /// While states are registered.
+    pub(crate) opening: Option<Opening>,
 }
 
 impl std::fmt::Debug for KeyedContext {
@@ -48,9 +55,12 @@ impl KeyedContext {
         key_width: Option<usize>,
         max_parallelism: u32,
         ttl_clock: Arc<dyn TtlTimeProvider>,
+        opening: Opening,
     ) -> Self {
         Self {
             timers: Timers::new(&backend),
+            opening: Some(opening),
+            namespaces: Namespaces::default(),
             ttl: TtlStates::new(ttl_clock),
             backend,
             keys: KeyColumn::new(key_width, max_parallelism),
@@ -61,6 +71,35 @@ impl KeyedContext {
             watermark: crate::api::WATERMARK_MIN,
             operator: OperatorStates::default(),
         }
+    }
+
+    /// Registers a state with the backend.
+    pub(crate) fn register(&mut self, descriptor: &StateDescriptor) -> Result<StateId> {
+        let state = self.backend.register(descriptor)?;
+        if let Some(opening) = &mut self.opening {
+            opening.note(descriptor);
+        }
+        Ok(state)
+    }
+
+    /// Every state is registered: has those migrate that have to, and finds the timers that were restored. `codec` describes the operator's key.
+    pub(crate) fn opened(&mut self, codec: &StateCodec) -> Result<()> {
+        if let Some(opening) = self.opening.take() {
+            bring_over(opening, &mut self.backend)?;
+        }
+        self.timers.open(&mut self.backend, codec::to_vec(codec)?)
+    }
+
+    /// Makes `state` one that has namespaces.
+    pub(crate) fn add_namespaces(&mut self, state: StateId) {
+        if !self.namespaces.0.iter().any(|(known, _)| *known == state) {
+            self.namespaces.0.push((state, Vec::new()));
+        }
+    }
+
+    /// The current namespace of a state that has namespaces; nothing of one that has none.
+    pub(crate) fn namespace(&mut self, state: StateId) -> Option<&mut Vec<u8>> {
+        self.namespaces.current(state)
     }
 
     /// Adds the slots of a fixed-width state; returns their number.
@@ -191,22 +230,34 @@ impl KeyedContext {
     /// The bytes at the current key in `state`, and for maps at `map_key`.
     pub(crate) fn get(&mut self, state: StateId, map_key: &[u8]) -> Result<Option<&[u8]>> {
         let Self {
-            backend, keys, at, ..
+            backend,
+            keys,
+            namespaces,
+            at,
+            ..
         } = self;
-        backend.get(state, &keys.cell(*at).with_map_key(map_key))
+        backend.get(
+            state,
+            &namespaces.cell(state, keys.cell(*at).with_map_key(map_key)),
+        )
     }
 
     pub(crate) fn put<T: Data>(&mut self, state: StateId, map_key: &[u8], value: &T) -> Result<()> {
         let Self {
             backend,
             keys,
+            namespaces,
             at,
             scratch,
             ..
         } = self;
         scratch.clear();
         codec::encode_into(value, scratch)?;
-        backend.put(state, &keys.cell(*at).with_map_key(map_key), scratch)
+        backend.put(
+            state,
+            &namespaces.cell(state, keys.cell(*at).with_map_key(map_key)),
+            scratch,
+        )
     }
 
     /// The same in a state with a TTL: without the time, and only what is to be seen. What has expired is removed.
@@ -219,13 +270,14 @@ impl KeyedContext {
         let Self {
             backend,
             keys,
+            namespaces,
             at,
             scratch,
             ttl,
             ..
         } = self;
         let now = ttl.now();
-        let cell = keys.cell(*at).with_map_key(map_key);
+        let cell = namespaces.cell(state, keys.cell(*at).with_map_key(map_key));
         let Some(stored) = backend.get(state, &cell)? else {
             return Ok(None);
         };
@@ -263,35 +315,55 @@ impl KeyedContext {
 
     fn put_scratch(&mut self, state: StateId, map_key: &[u8]) -> Result<()> {
         let cell = self.keys.cell(self.at).with_map_key(map_key);
+        let cell = self.namespaces.cell(state, cell);
         self.backend.put(state, &cell, &self.scratch)
     }
 
     pub(crate) fn put_bytes(&mut self, state: StateId, bytes: &[u8]) -> Result<()> {
         let Self {
-            backend, keys, at, ..
+            backend,
+            keys,
+            namespaces,
+            at,
+            ..
         } = self;
-        backend.put(state, &keys.cell(*at), bytes)
+        backend.put(state, &namespaces.cell(state, keys.cell(*at)), bytes)
     }
 
     pub(crate) fn append_bytes(&mut self, state: StateId, bytes: &[u8]) -> Result<()> {
         let Self {
-            backend, keys, at, ..
+            backend,
+            keys,
+            namespaces,
+            at,
+            ..
         } = self;
-        backend.append(state, &keys.cell(*at), bytes)
+        backend.append(state, &namespaces.cell(state, keys.cell(*at)), bytes)
     }
 
     pub(crate) fn delete(&mut self, state: StateId, map_key: &[u8]) -> Result<bool> {
         let Self {
-            backend, keys, at, ..
+            backend,
+            keys,
+            namespaces,
+            at,
+            ..
         } = self;
-        backend.delete(state, &keys.cell(*at).with_map_key(map_key))
+        backend.delete(
+            state,
+            &namespaces.cell(state, keys.cell(*at).with_map_key(map_key)),
+        )
     }
 
     pub(crate) fn clear_map(&mut self, state: StateId) -> Result<u64> {
         let Self {
-            backend, keys, at, ..
+            backend,
+            keys,
+            namespaces,
+            at,
+            ..
         } = self;
-        backend.clear_map(state, &keys.cell(*at))
+        backend.clear_map(state, &namespaces.cell(state, keys.cell(*at)))
     }
 
     /// Entries of the map at the current key, at most `limit` (0: all), in [`entries`](Self::entries).
@@ -299,12 +371,19 @@ impl KeyedContext {
         let Self {
             backend,
             keys,
+            namespaces,
             at,
             entries,
             ..
         } = self;
         entries.clear();
-        backend.scan(state, &keys.cell(*at), &[], limit, entries)?;
+        backend.scan(
+            state,
+            &namespaces.cell(state, keys.cell(*at)),
+            &[],
+            limit,
+            entries,
+        )?;
         Ok(entries)
     }
 
@@ -351,6 +430,28 @@ impl KeyedContext {
 
     pub(crate) fn notify(&mut self, id: u64, event: CheckpointEvent) -> Result<()> {
         self.backend.notify(id, event)
+    }
+}
+
+/// The current namespaces of the states that have any, encoded.
+#[derive(Debug, Default)]
+struct Namespaces(Vec<(StateId, Vec<u8>)>);
+
+impl Namespaces {
+    fn current(&mut self, state: StateId) -> Option<&mut Vec<u8>> {
+        let mut known = self.0.iter_mut();
+        known
+            .find(|(known, _)| *known == state)
+            .map(|(_, namespace)| namespace)
+    }
+
+    /// The cell in the current namespace of `state`.
+    #[inline]
+    fn cell<'a>(&'a self, state: StateId, cell: Cell<'a>) -> Cell<'a> {
+        match self.0.iter().find(|(known, _)| *known == state) {
+            Some((_, namespace)) => cell.with_namespace(namespace),
+            None => cell,
+        }
     }
 }
 

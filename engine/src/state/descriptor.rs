@@ -1,28 +1,17 @@
 //! How a state is named and registered.
 
 use super::context::KeyedContext;
+use super::evolution::{Convert, Evolve, Migration, StateCodec, Verdict, Way, evolved, way};
 use super::ttl::{Expiry, StateTtlConfig, TtlUpdate};
-use super::{AggregateFunction, AggregatingState, ListState, MapState, ReducingState, ValueState};
+use super::{
+    AggregateFunction, AggregatingState, ListState, MapState, NamespacedRegistry, ReducingState, ValueState,
+};
 use crate::api::Data;
 use crate::codec::{self, CodecId, Compatibility, shape_of};
 use crate::{Error, ErrorKind, Result};
 use millpond_backend_api::ttl::TIME_BYTES;
 use millpond_backend_api::{StateDescriptor, StateId, StateKind, StateTtl};
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-
-/// What is stored with a state of how its bytes came about: checked against the program's types when the state is registered.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct StateCodec {
-    /// The operator's key.
-    pub(crate) key: CodecId,
-    /// The map key, of maps.
-    pub(crate) map_key: Option<CodecId>,
-    /// The value, or the element of a list.
-    pub(crate) value: CodecId,
-    /// Whether each value, or element, is stored with its time.
-    pub(crate) ttl: bool,
-}
 
 /// Registers the states of a function when its subtask opens. The same name gives the same state.
 #[derive(Debug)]
@@ -31,6 +20,10 @@ pub struct StateRegistry<'a> {
     key: CodecId,
     /// For the states that are registered through this.
     ttl: Option<StateTtlConfig>,
+    /// From what was stored to what these states hold.
+    migrations: Vec<Migration>,
+    /// Of these states, if they have any.
+    namespace: Option<CodecId>,
 }
 
 /// What of a state the backend has to know.
@@ -45,6 +38,8 @@ impl<'a> StateRegistry<'a> {
             context,
             key,
             ttl: None,
+            migrations: Vec::new(),
+            namespace: None,
         }
     }
 
@@ -69,7 +64,67 @@ impl<'a> StateRegistry<'a> {
             context: self.context,
             key: self.key.clone(),
             ttl: Some(*ttl).filter(|ttl| ttl.update_type() != TtlUpdate::Disabled),
+            migrations: self.migrations.clone(),
+            namespace: self.namespace.clone(),
         }
+    }
+
+    /// Registers states that may be stored with values of another type, `Old`, of which `migrate` makes values of the type that the state has now: of values, elements
+    /// of lists, values in maps, and accumulators. Called for more than one type that was ever stored, one after the other; what leads from the oldest to the next one and from there to
+    /// the newest need not be told again.
+    ///
+    /// Where the stored type is the registered one, `migrate` is not called. It is called once for each value, before the first record and in no order, and again if the job is
+    /// restarted from the same snapshot; so it must go by its argument alone.
+    ///
+    /// Many changes need no function: fields that were added with `#[serde(default)]`, were left out, have moved, or have become wider or optional, and variants that were added, are
+    /// [read by their names](crate::codec::decode_stored). What is neither is refused when the job starts. Keys and map keys never migrate.
+    ///
+    /// ```
+    /// use millpond_engine::Result;
+    /// use millpond_engine::state::{StateRegistry, ValueState};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Clone, Serialize, Deserialize)]
+    /// struct Visits { count: u64, pages: Vec<String> }
+    ///
+    /// /// What was stored by the first release of the program.
+    /// #[derive(Clone, Serialize, Deserialize)]
+    /// struct VisitsV1 { count: u32, last_page: Option<String> }
+    ///
+    /// fn open(states: &mut StateRegistry<'_>) -> Result<ValueState<Visits>> {
+    ///     states
+    ///         .with_migration(|old: VisitsV1| Visits {
+    ///             count: old.count.into(),
+    ///             pages: old.last_page.into_iter().collect(),
+    ///         })
+    ///         .value_state("visits")
+    /// }
+    /// ```
+    pub fn with_migration<Old: Data, New: Data>(
+        &mut self,
+        migrate: impl Fn(Old) -> New + Send + Sync + 'static,
+    ) -> StateRegistry<'_> {
+        let mut migrations = self.migrations.clone();
+        migrations.push(Migration::new(migrate));
+        StateRegistry {
+            context: self.context,
+            key: self.key.clone(),
+            ttl: self.ttl,
+            migrations,
+            namespace: self.namespace.clone(),
+        }
+    }
+
+    /// Registers states that hold something for each key and namespace, such as a window, and can be [merged](super::Namespaced::merge). They have no slots: each access is a call of the
+    /// backend.
+    pub fn with_namespaces<N: Data>(&mut self) -> NamespacedRegistry<'_, N> {
+        NamespacedRegistry::new(StateRegistry {
+            context: self.context,
+            key: self.key.clone(),
+            ttl: self.ttl,
+            migrations: self.migrations.clone(),
+            namespace: Some(CodecId::of::<N>()),
+        })
     }
 
     /// The context that states are registered with.
@@ -87,9 +142,9 @@ impl<'a> StateRegistry<'a> {
         let value = CodecId::of_shape(&shape);
         let time = if self.ttl.is_some() { TIME_BYTES } else { 0 };
         let width = width.map(|width| width + time);
-        let Registered { state, expiry } = self.register(name, StateKind::Value, width, None, value)?;
+        let Registered { state, expiry } = self.register::<T>(name, StateKind::Value, width, None, value)?;
         let column = width
-            .filter(|_| self.context.backend.capabilities().slots)
+            .filter(|_| self.context.backend.capabilities().slots && self.namespace.is_none())
             .map(|width| self.context.add_column(state, width));
         Ok(ValueState::new(state, column, expiry))
     }
@@ -100,7 +155,7 @@ impl<'a> StateRegistry<'a> {
     /// As [`value_state`](Self::value_state).
     pub fn list_state<T: Data>(&mut self, name: &str) -> Result<ListState<T>> {
         let Registered { state, expiry } =
-            self.register(name, StateKind::List, None, None, CodecId::of::<T>())?;
+            self.register::<T>(name, StateKind::List, None, None, CodecId::of::<T>())?;
         Ok(ListState::new(state, expiry))
     }
 
@@ -111,7 +166,7 @@ impl<'a> StateRegistry<'a> {
     pub fn map_state<K: Data, V: Data>(&mut self, name: &str) -> Result<MapState<K, V>> {
         let map_key = Some(CodecId::of::<K>());
         let Registered { state, expiry } =
-            self.register(name, StateKind::Map, None, map_key, CodecId::of::<V>())?;
+            self.register::<V>(name, StateKind::Map, None, map_key, CodecId::of::<V>())?;
         Ok(MapState::new(state, expiry))
     }
 
@@ -139,7 +194,7 @@ impl<'a> StateRegistry<'a> {
         Ok(AggregatingState::new(self.value_state(name)?, Arc::new(function)))
     }
 
-    fn register(
+    fn register<T: Data>(
         &mut self,
         name: &str,
         kind: StateKind,
@@ -156,49 +211,148 @@ impl<'a> StateRegistry<'a> {
         let codec = StateCodec {
             key: self.key.clone(),
             map_key,
+            namespace: self.namespace.clone(),
             value,
             ttl: self.ttl.is_some(),
         };
-        let stored = self
-            .context
-            .backend
-            .states()?
-            .into_iter()
-            .find(|stored| stored.name == name);
-        if let Some(stored) = stored.filter(|stored| stored.kind == kind) {
-            check(name, &stored.codec, &codec)
-                .map_err(|error| error.context(self.context.backend.place().to_string()))?;
-        }
         let width = u32::try_from(width.unwrap_or(0)).unwrap_or(0);
         let mut descriptor = StateDescriptor::new(name, kind, width);
         descriptor.codec = codec::to_vec(&codec)?.into();
+        if !self.is_registered(&descriptor)? {
+            self.meet_stored(name, kind, &codec, evolved::<T>)?;
+        }
         descriptor.ttl = self
             .ttl
             .as_ref()
             .map_or(StateTtl::NONE, StateTtlConfig::for_backend);
-        let state = self.context.backend.register(&descriptor)?;
+        let state = self.context.register(&descriptor)?;
         let expiry = self.ttl.as_ref().map(|ttl| self.context.ttl.add(state, ttl));
         Ok(Registered { state, expiry })
     }
-}
 
-/// Checks the types of a state against those that it was stored with.
-fn check(name: &str, stored: &[u8], registered: &StateCodec) -> Result<()> {
-    let stored: StateCodec = codec::decode(stored).map_err(|error| {
-        Error::new(
-            ErrorKind::State,
-            format!("the codec that state '{name}' was stored with cannot be read"),
-        )
-        .with_source(error)
-    })?;
-    let refuse = |what: &str, reason: String| {
+    /// Whether the state was registered before, as what it is now.
+    fn is_registered(&self, descriptor: &StateDescriptor) -> Result<bool> {
+        let opening = self.context.opening.as_ref();
+        let Some(known) = opening.and_then(|opening| opening.registered(&descriptor.name)) else {
+            return Ok(false);
+        };
+        if (known.kind, &known.codec) == (descriptor.kind, &descriptor.codec) {
+            return Ok(true);
+        }
+        let shown = |state: &StateDescriptor| {
+            let codec = codec::decode::<StateCodec>(&state.codec);
+            let codec = codec.map_or_else(|_| String::new(), |codec| format!(", {codec}"));
+            format!("a {} state{codec}", state.kind.name())
+        };
         Err(Error::new(
             ErrorKind::State,
             format!(
-                "state '{name}' cannot be used: its {what} was stored with another type than the program has: {reason}"
+                "state '{}' is registered twice: as {}, and as {}; give one of them another name",
+                descriptor.name,
+                shown(known),
+                shown(descriptor)
             ),
         ))
+    }
+
+    /// Compares a state with what is stored under its name, and has that converted if it has to be.
+    fn meet_stored(&mut self, name: &str, kind: StateKind, codec: &StateCodec, evolve: Evolve) -> Result<()> {
+        let KeyedContext { opening, backend, .. } = &mut *self.context;
+        let Some(opening) = opening else {
+            return Err(Error::new(
+                ErrorKind::State,
+                format!(
+                    "state '{name}' cannot be registered any more: states are registered when a function is opened"
+                ),
+            ));
+        };
+        let stored = opening.stored().iter().find(|stored| stored.name == name);
+        let (verdict, convert) = match stored {
+            None => (Verdict::New, None),
+            Some(stored) => judge(stored, kind, codec, &self.migrations, evolve),
+        };
+        if opening.plans(name, kind, &verdict) {
+            return Ok(());
+        }
+        if let Verdict::Incompatible { reason } = verdict {
+            return Err(Error::new(
+                ErrorKind::State,
+                format!(
+                    "{}: {} state '{name}' cannot be used: {reason}",
+                    opening.place(backend),
+                    kind.name()
+                ),
+            ));
+        }
+        match convert {
+            Some(convert) => opening.convert(backend, name, convert),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a program can do about a state of another type, whatever that is.
+const WAY_OUT: &str = "register the state as it is stored, or under another name";
+
+/// Whether what is stored can be used as `registered`.
+fn judge(
+    stored: &StateDescriptor,
+    kind: StateKind,
+    registered: &StateCodec,
+    migrations: &[Migration],
+    evolve: Evolve,
+) -> (Verdict, Option<Convert>) {
+    let refuse = |reason: String| (Verdict::Incompatible { reason }, None);
+    if stored.kind != kind {
+        return refuse(format!(
+            "it is stored as a {} state; {WAY_OUT}",
+            stored.kind.name()
+        ));
+    }
+    let stored: StateCodec = match codec::decode(&stored.codec) {
+        Ok(codec) => codec,
+        Err(error) => {
+            return refuse(format!(
+                "the codec that it is stored with cannot be read: {error}"
+            ));
+        }
     };
+    let compare = |what, stored: &CodecId, registered: &CodecId| match CodecId::check(stored, registered) {
+        Compatibility::AsIs => None,
+        Compatibility::Incompatible { reason } => Some(format!(
+            "its {what} is stored as {stored} and registered as {registered} ({reason}), and a {what} cannot migrate: {WAY_OUT}"
+        )),
+    };
+    if let Some(reason) = compare("key", &stored.key, &registered.key) {
+        return refuse(reason);
+    }
+    if let (Some(stored), Some(registered)) = (&stored.map_key, &registered.map_key)
+        && let Some(reason) = compare("map key", stored, registered)
+    {
+        return refuse(reason);
+    }
+    match (&stored.namespace, &registered.namespace) {
+        (Some(stored), Some(registered)) => {
+            if let Some(reason) = compare("namespace", stored, registered) {
+                return refuse(reason);
+            }
+        }
+        (None, None) => {}
+        (stored, _) => {
+            let with = |has: bool| {
+                if has {
+                    "with namespaces"
+                } else {
+                    "without namespaces"
+                }
+            };
+            return refuse(format!(
+                "it is stored {}, and registered {}; {WAY_OUT}",
+                with(stored.is_some()),
+                with(stored.is_none())
+            ));
+        }
+    }
     if stored.ttl != registered.ttl {
         let with = |ttl: bool| {
             if ttl {
@@ -207,26 +361,48 @@ fn check(name: &str, stored: &[u8], registered: &StateCodec) -> Result<()> {
                 "without a TTL (values without times)"
             }
         };
-        return Err(Error::new(
-            ErrorKind::State,
-            format!(
-                "state '{name}' cannot be used: it is stored {}, and registered {}. Register it as it is stored, or the other way under another name",
-                with(stored.ttl),
-                with(registered.ttl)
-            ),
+        return refuse(format!(
+            "it is stored {}, and registered {}; {WAY_OUT}",
+            with(stored.ttl),
+            with(registered.ttl)
         ));
     }
-    if let Compatibility::Incompatible { reason } = CodecId::check(&stored.key, &registered.key) {
-        return refuse("key", reason.to_string());
+    match way(&stored.value, &registered.value, migrations, evolve) {
+        Ok(Way::AsIs) => (Verdict::AsIs, None),
+        Ok(Way::Convert(convert, how)) => (Verdict::AfterMigration { how }, Some(convert)),
+        Err(reason) => refuse(format!(
+            "its value is stored as {} and registered as {}; {reason}; give a function that makes the new value of the old one \
+             (StateRegistry::with_migration), or {WAY_OUT}",
+            stored.value, registered.value
+        )),
     }
-    if let Compatibility::Incompatible { reason } = CodecId::check(&stored.value, &registered.value) {
-        return refuse("value", reason.to_string());
+}
+
+/// Refuses restored states of another key than the operator has, also those that the program does not register: they go into the next snapshot, under that key.
+///
+/// # Errors
+/// [`ErrorKind::State`], naming the first such state and both keys.
+pub(crate) fn check_keys(context: &KeyedContext, key: &CodecId) -> Result<()> {
+    let Some(opening) = &context.opening else {
+        return Ok(());
+    };
+    for stored in opening.stored() {
+        // Some states of the engine's own have keys that it made itself.
+        let Ok(codec) = codec::decode::<StateCodec>(&stored.codec) else {
+            continue;
+        };
+        if let Compatibility::Incompatible { reason } = CodecId::check(&codec.key, key) {
+            return Err(Error::new(
+                ErrorKind::State,
+                format!(
+                    "{}: state '{}' is stored under the key {} and the program has the key {key} ({reason}). Keys cannot migrate, since they say where state is: \
+                     select the key as it was, or give the operator another uid and leave the old state behind",
+                    opening.place(&context.backend),
+                    stored.name,
+                    codec.key,
+                ),
+            ));
+        }
     }
-    match (&stored.map_key, &registered.map_key) {
-        (Some(stored), Some(registered)) => match CodecId::check(stored, registered) {
-            Compatibility::Incompatible { reason } => refuse("map key", reason.to_string()),
-            _ => Ok(()),
-        },
-        _ => Ok(()),
-    }
+    Ok(())
 }

@@ -4,6 +4,7 @@ use super::ValueState;
 use super::context::KeyedContext;
 use crate::Result;
 use crate::api::Data;
+use millpond_backend_api::StateId;
 use std::sync::Arc;
 
 /// A state that folds what is added into one value of the same type, for each key.
@@ -16,6 +17,11 @@ pub struct ReducingState<T> {
 impl<T: Data> ReducingState<T> {
     pub(crate) fn new(value: ValueState<T>, reduce: Arc<dyn Fn(T, T) -> T + Send + Sync>) -> Self {
         Self { value, reduce }
+    }
+
+    /// The state's number.
+    pub(super) fn id(&self) -> StateId {
+        self.value.id()
     }
 
     /// Folds `value` in and returns the result; the first one is stored as it is.
@@ -70,6 +76,12 @@ pub trait AggregateFunction: Send + Sync + 'static {
     fn result(&self, accumulator: &Self::Accumulator) -> Self::Output;
 }
 
+/// An aggregate function that can make one accumulator of two, as windows that merge need it.
+pub trait MergingAggregateFunction: AggregateFunction {
+    /// The accumulator of what was added to `left` or to `right`.
+    fn merge(&self, left: Self::Accumulator, right: Self::Accumulator) -> Self::Accumulator;
+}
+
 /// A state that folds what is added into an accumulator, for each key.
 pub struct AggregatingState<A: AggregateFunction> {
     pub(super) accumulator: ValueState<A::Accumulator>,
@@ -82,6 +94,18 @@ impl<A: AggregateFunction> AggregatingState<A> {
             accumulator,
             function,
         }
+    }
+
+    /// The state's number.
+    pub(super) fn id(&self) -> StateId {
+        self.accumulator.id()
+    }
+
+    /// Removes the accumulator and gives it.
+    pub(super) fn take(&self, context: &mut KeyedContext) -> Result<Option<A::Accumulator>> {
+        let accumulator = self.accumulator.value(context)?;
+        self.accumulator.clear(context)?;
+        Ok(accumulator)
     }
 
     /// Folds `value` in.
@@ -114,6 +138,17 @@ impl<A: AggregateFunction> AggregatingState<A> {
     /// As those of [`ValueState`].
     pub fn clear(&self, context: &mut KeyedContext) -> Result<()> {
         self.accumulator.clear(context)
+    }
+}
+
+impl<A: MergingAggregateFunction> AggregatingState<A> {
+    /// Merges an accumulator into the one that is there.
+    pub(super) fn merge_in(&self, context: &mut KeyedContext, accumulator: A::Accumulator) -> Result<()> {
+        let merged = match self.accumulator.value(context)? {
+            Some(before) => self.function.merge(before, accumulator),
+            None => accumulator,
+        };
+        self.accumulator.update(context, &merged)
     }
 }
 

@@ -25,6 +25,25 @@ impl<T: Data> ListState<T> {
         }
     }
 
+    /// The state's number.
+    pub(super) fn id(&self) -> StateId {
+        self.state
+    }
+
+    /// Removes the list and gives it as it is stored.
+    pub(super) fn take_bytes(&self, context: &mut KeyedContext) -> Result<Option<Vec<u8>>> {
+        let bytes = context.get(self.state, &[])?.map(<[u8]>::to_vec);
+        if bytes.is_some() {
+            self.clear(context)?;
+        }
+        Ok(bytes)
+    }
+
+    /// Appends elements as they are stored.
+    pub(super) fn append_bytes(&self, context: &mut KeyedContext, bytes: &[u8]) -> Result<()> {
+        context.append_bytes(self.state, bytes)
+    }
+
     /// The elements in the order in which they were added.
     ///
     /// # Errors
@@ -134,7 +153,7 @@ impl<T: Data> ListState<T> {
 }
 
 /// Appends an element with its time.
-fn put_element(to: &mut Vec<u8>, time: u64, element: &[u8]) -> Result<()> {
+pub(super) fn put_element(to: &mut Vec<u8>, time: u64, element: &[u8]) -> Result<()> {
     let len = u32::try_from(element.len()).map_err(|_| {
         crate::Error::new(
             crate::ErrorKind::State,

@@ -24,6 +24,11 @@ impl<K: Data, V: Data> MapState<K, V> {
         }
     }
 
+    /// The state's number.
+    pub(super) fn id(&self) -> StateId {
+        self.state
+    }
+
     /// The value at `key` in the current key's map.
     ///
     /// # Errors

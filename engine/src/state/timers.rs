@@ -28,6 +28,8 @@ pub(crate) struct Timers {
     event: Queue,
     processing: Queue,
     range: KeyGroupRange,
+    /// What is stored with the queues of the key.
+    codec: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -59,11 +61,13 @@ impl Queue {
         }
     }
 
-    fn state(&mut self, backend: &mut KeyedBackend) -> Result<StateId> {
+    fn state(&mut self, backend: &mut KeyedBackend, codec: &[u8]) -> Result<StateId> {
         if let Some(state) = self.state {
             return Ok(state);
         }
-        let state = backend.register(&StateDescriptor::new(self.name, StateKind::SortedMap, 0))?;
+        let mut descriptor = StateDescriptor::new(self.name, StateKind::SortedMap, 0);
+        descriptor.codec = codec.to_vec().into();
+        let state = backend.register(&descriptor)?;
         self.state = Some(state);
         Ok(state)
     }
@@ -107,18 +111,21 @@ impl Timers {
             event: Queue::new("_timers/event-time", range.len()),
             processing: Queue::new("_timers/processing-time", range.len()),
             range,
+            codec: Vec::new(),
         }
     }
 
-    fn queue(&mut self, domain: TimerDomain) -> &mut Queue {
-        match domain {
+    fn queue(&mut self, domain: TimerDomain) -> (&mut Queue, &[u8]) {
+        let queue = match domain {
             TimerDomain::EventTime => &mut self.event,
             TimerDomain::ProcessingTime => &mut self.processing,
-        }
+        };
+        (queue, &self.codec)
     }
 
-    /// Finds the timers that were restored.
-    pub(crate) fn open(&mut self, backend: &mut KeyedBackend) -> Result<()> {
+    /// Finds the timers that were restored. `codec` is stored with timers, so that their keys are never taken for others.
+    pub(crate) fn open(&mut self, backend: &mut KeyedBackend, codec: Vec<u8>) -> Result<()> {
+        self.codec = codec;
         let names: Vec<String> = backend
             .states()?
             .into_iter()
@@ -126,9 +133,9 @@ impl Timers {
             .collect();
         let range = self.range;
         for domain in [TimerDomain::EventTime, TimerDomain::ProcessingTime] {
-            let queue = self.queue(domain);
+            let (queue, codec) = self.queue(domain);
             if names.iter().any(|name| name == queue.name) {
-                let state = queue.state(backend)?;
+                let state = queue.state(backend, codec)?;
                 for group in range.iter() {
                     queue.read_head(backend, state, range, group)?;
                 }
@@ -155,8 +162,8 @@ impl Timers {
         key: &[u8],
     ) -> Result<()> {
         let index = group.index() - self.range.first.index();
-        let queue = self.queue(domain);
-        let state = queue.state(backend)?;
+        let (queue, codec) = self.queue(domain);
+        let state = queue.state(backend, codec)?;
         backend.put(state, &cell(group, &map_key(time, key)), &[])?;
         let head = queue.head_of.get(index).copied().flatten();
         if head.is_none_or(|head| time < head) {
@@ -174,8 +181,8 @@ impl Timers {
         key: &[u8],
     ) -> Result<()> {
         let range = self.range;
-        let queue = self.queue(domain);
-        let state = queue.state(backend)?;
+        let (queue, codec) = self.queue(domain);
+        let state = queue.state(backend, codec)?;
         if backend.delete(state, &cell(group, &map_key(time, key)))? {
             let head = queue
                 .head_of
@@ -197,11 +204,11 @@ impl Timers {
         until: TimestampMs,
     ) -> Result<Option<DueTimer>> {
         let range = self.range;
-        let queue = self.queue(domain);
+        let (queue, codec) = self.queue(domain);
         let Some((_, group)) = queue.heads.first().copied().filter(|(time, _)| *time <= until) else {
             return Ok(None);
         };
-        let state = queue.state(backend)?;
+        let state = queue.state(backend, codec)?;
         let mut entries = EntryBuffer::new();
         backend.scan(state, &cell(group, &[]), &[], 2, &mut entries)?;
         let mut firsts = entries.iter();

@@ -29,6 +29,11 @@ impl<T: Data> ValueState<T> {
         }
     }
 
+    /// The state's number.
+    pub(super) fn id(&self) -> StateId {
+        self.state
+    }
+
     /// The value of the current key; `None` if there is none.
     ///
     /// # Errors

@@ -30,7 +30,7 @@ impl WindowKeys {
         let context = states.context();
         let descriptor = StateDescriptor::new(NAME, StateKind::List, 0);
         Ok(Self {
-            state: context.backend.register(&descriptor)?,
+            state: context.register(&descriptor)?,
             width: width.filter(|width| *width > 0),
             armed: HashSet::new(),
             scratch: Vec::new(),

@@ -80,7 +80,7 @@ fn a_ttl_switched_on_or_off_over_a_restore_is_refused_and_both_are_named() {
             } else {
                 ("stored without a TTL", "registered with a TTL")
             };
-            for named in ["'number'", "operator 'worker'", stored, registered] {
+            for named in ["'number'", "uid 'worker'", stored, registered] {
                 assert!(shown.contains(named), "{named} is not in: {shown}");
             }
             assert_eq!(error.kind(), ErrorKind::Restore, "{shown}");

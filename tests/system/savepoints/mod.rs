@@ -1,5 +1,6 @@
 //! Savepoints: taken of running jobs, by the program and from outside, and what is started from them.
 
+mod changed;
 mod in_process;
 mod matrix;
 mod programs;

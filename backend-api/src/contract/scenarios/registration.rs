@@ -146,3 +146,60 @@ pub(crate) fn states_registered_while_a_snapshot_is_written_are_not_in_it_and_wo
         restored.close();
     }
 }
+
+/// How the engine has a state migrate: nothing is rewritten in place.
+pub(crate) fn a_subtask_is_open_twice_while_its_state_goes_from_one_to_the_other_at_another_width(
+    suite: &Suite,
+) {
+    let storage = suite.storage();
+    let mut model = one_state_of_each_kind();
+    let mut opened = suite.restored(&storage, Shape::ALONE, &[]);
+    let ids = model.register(&mut opened);
+    fill(&mut opened, &mut model, &ids, &mut suite.random(), 300, 200);
+    let handles = opened.snapshot(&storage);
+    opened.close();
+
+    let mut old = suite.restored(&storage, Shape::ALONE, &handles);
+    let mut new = suite.restored(&storage, Shape::ALONE, &[]).counting_from(1000);
+    let mut wider = model.clone();
+    for state in &mut wider.states {
+        state.descriptor.codec = b"migrated".to_vec().into();
+        if state.descriptor.value_width > 0 {
+            state.descriptor.value_width += 3;
+        }
+        for value in state.cells.values_mut() {
+            value.extend_from_slice(b"new");
+        }
+    }
+    let (from, to) = (model.check_restored(&mut old), wider.register(&mut new));
+    for (from, to) in from.iter().zip(&to) {
+        for group in Shape::ALONE.range().iter() {
+            for (address, mut value) in old.visit(*from, group) {
+                value.extend_from_slice(b"new");
+                new.put(*to, &address, &value);
+            }
+        }
+    }
+    wider.check(&mut new, &to);
+    model.check(&mut old, &from);
+    old.close();
+    let migrated = new.snapshot(&storage);
+    wider.check(&mut new, &to);
+    new.close();
+    // What was restored from is as it was, and what was written has nothing of it.
+    let mut restored = suite.restored(&storage, Shape::ALONE, &handles);
+    model.check_restored(&mut restored);
+    restored.close();
+    let before: Vec<_> = handles.iter().flat_map(|handle| &handle.files).collect();
+    let after = migrated.iter().flat_map(|handle| &handle.files);
+    for file in after {
+        assert!(
+            !before.iter().any(|old| old.token == file.token),
+            "file {} of the old state is in the new one",
+            file.token
+        );
+    }
+    let mut restored = suite.restored(&storage, Shape::ALONE, &migrated);
+    wider.check_restored(&mut restored);
+    restored.close();
+}

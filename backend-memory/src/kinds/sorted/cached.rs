@@ -3,7 +3,8 @@
 use super::chunk::{Address, Mark};
 use super::run::Run;
 use super::window::{End, Windows};
-use super::{Group, SortedState};
+use super::{Group, SortedState, encoded_bytes};
+use crate::kinds::Counters;
 use crate::lower::Lower;
 use crate::table::Parts;
 use millpond_backend_api::{BackendResult, Entry, KeyGroup};
@@ -51,14 +52,48 @@ impl SortedState {
         index: usize,
         address: &Address<'_>,
     ) -> BackendResult<Option<Vec<u8>>> {
+        if !self.may_lie_below(index, address) {
+            return Ok(None);
+        }
         let Some(below) = self.below.of(index) else {
             return Ok(None);
         };
-        let known = self.groups.get(index).map(|group| group.windows.end(address));
-        if known.is_some_and(|end| end.is_behind(address.map_key)) {
-            return Ok(None);
-        }
         Ok(below.get(&parts_of(address))?.map(Cow::into_owned))
+    }
+
+    /// Whether an entry that is neither in the table nor noted as deleted there may be below.
+    pub(super) fn may_lie_below(&self, index: usize, address: &Address<'_>) -> bool {
+        let is_known = |group: &Group| group.windows.end(address).is_behind(address.map_key);
+        self.below.layer_of(index).is_some() && !self.groups.get(index).is_some_and(is_known)
+    }
+
+    /// Counts the entries anew in the groups of which something lies only below.
+    pub(in crate::kinds) fn recount(&mut self) -> BackendResult<()> {
+        for index in 0..self.groups.len() {
+            let (Some(group), Some((layer, number))) = (self.groups.get(index), self.below.layer_of(index))
+            else {
+                continue;
+            };
+            let mut counters = Counters::default();
+            let mut count = |entry: &Entry<'_>| {
+                counters.add(encoded_bytes(&Address::of_entry(entry), entry.value.len()));
+            };
+            group.run.iter().for_each(|entry| count(&entry));
+            let mut missing = 0;
+            layer.visit(number, &mut |entry| {
+                if !group.hides(&Address::of_entry(&entry)) {
+                    count(&entry);
+                    missing += 1;
+                }
+                Ok(())
+            })?;
+            self.below.set_missing(index, missing);
+            if let Some(place) = self.counters.get_mut(index) {
+                *place = counters;
+            }
+        }
+        self.counts_too_much = false;
+        Ok(())
     }
 
     /// Makes the first `limit` entries of the map of `from`, from its map key on and before `to` (empty: to the end), known to the table. False if that

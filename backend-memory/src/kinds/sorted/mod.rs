@@ -41,6 +41,8 @@ pub struct SortedState {
     below: Below,
     deletions: Deletions,
     epoch: u32,
+    /// Entries may have been counted twice since all were counted.
+    counts_too_much: bool,
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +76,7 @@ impl SortedState {
             below: Below::nothing(range),
             deletions: Deletions::default(),
             epoch,
+            counts_too_much: false,
         }
     }
 
@@ -96,6 +99,14 @@ impl SortedState {
 
     pub(super) fn counters(&self) -> &[Counters] {
         &self.counters
+    }
+
+    pub(super) fn counts_too_much(&self) -> bool {
+        self.counts_too_much
+    }
+
+    pub(super) fn doubt_counters(&mut self) {
+        self.counts_too_much = true;
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -173,25 +184,20 @@ impl SortedState {
         self.bring_in(group)?;
         let index = group;
         let hides = |group: &Group| group.hides(&address);
-        let before = if self.groups.get(index).is_some_and(hides) {
-            None
-        } else {
-            self.look_below(index, &address)?.map(|value| value.len())
-        };
+        // What may lie below is not looked for, as timers are new most often. Then it is counted twice.
+        let is_blind = !self.groups.get(index).is_some_and(hides) && self.may_lie_below(index, &address);
+        self.counts_too_much |= is_blind;
         if let (Some(group), Some(counters)) = (self.groups.get_mut(index), self.counters.get_mut(index)) {
             let noted = group.deleted.find(&address);
             let mark = Mark {
                 epoch: self.epoch,
-                stored: noted.is_some() || before.is_some(),
+                stored: noted.is_some() || is_blind,
             };
             if let Some(noted) = noted {
                 Arc::make_mut(&mut group.deleted).delete(noted);
             }
-            if before.is_some() {
-                self.below.took(index);
-            }
-            let in_table = Arc::make_mut(&mut group.run).put(&address, value, mark);
-            if let Some(before) = in_table.or(before) {
+            let before = Arc::make_mut(&mut group.run).put(&address, value, mark);
+            if let Some(before) = before {
                 counters.remove(encoded_bytes(&address, before));
             }
             counters.add(encoded_bytes(&address, value.len()));

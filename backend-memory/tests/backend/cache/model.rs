@@ -355,8 +355,9 @@ impl Run {
             Op::Evict(group, spared) => self.evict(*group, *spared),
             Op::Append(..) | Op::Clear(..) | Op::Scan(..) | Op::Batch(..) => {}
         }
-        // Lists are counted anew for that, which makes good what went wrong.
-        if kind != StateKind::List || matches!(op, Op::Visit) {
+        // Some are counted anew for that, which makes good what went wrong.
+        let is_counted = !matches!(kind, StateKind::List | StateKind::SortedMap);
+        if is_counted || matches!(op, Op::Visit) {
             let len = self.cached.keyed.len(self.cached.state).unwrap();
             prop_assert_eq!(len, self.model.len() as u64);
         }

@@ -61,13 +61,14 @@ fn timers_are_fetched_some_at_a_time_and_firing_them_seldom_asks() {
         let due = scan(&mut cached, &[], &[], 2);
         assert_eq!(due[0].0, time(number * 2));
         assert!(delete(&mut cached, &due[0].0));
-        // Later ones, far behind what is known: each is looked for, since it may be there.
+        // Later ones, far behind what is known.
         put(&mut cached, &time(20_001 + number * 2), &[]);
     }
     let Asked { gets, many, visits } = cached.database.asked();
-    assert_eq!((gets, many.len()), (1_000, 0));
+    assert_eq!((gets, many.len()), (0, 0));
     assert!(visits <= 1 + 1_000 / 200, "{visits} looks for 1000 timers");
     assert_eq!(cached.keyed.len(cached.state).unwrap(), 5_000);
+    cached.database.asked();
     // Before the first one, and between those that are known, nothing has to be looked for.
     put(&mut cached, &time(1), &[]);
     put(&mut cached, &time(2_001), &[]);
@@ -180,7 +181,10 @@ fn large_sorted_maps_over_a_database_agree_with_the_model() {
                     });
                 }
             }
-            assert_eq!(cached.keyed.len(cached.state).unwrap(), model.len() as u64);
+            // That counts anew, which makes good what went wrong.
+            if random.one_in(50) {
+                assert_eq!(cached.keyed.len(cached.state).unwrap(), model.len() as u64);
+            }
         }
         assert_eq!(cached.content(), content(&model));
         pending.clear();

@@ -159,6 +159,26 @@ pub struct OpenSubtask {
     pub source: Arc<dyn SnapshotSource>,
 }
 
+impl OpenSubtask {
+    /// The same subtask with nothing to restore, in a folder beside the other one, whose name has `suffix` behind it.
+    #[must_use]
+    pub fn without_state(&self, suffix: &str) -> Self {
+        let mut name = self.local_dir.file_name().unwrap_or_default().to_owned();
+        name.push(suffix);
+        Self {
+            job: self.job.clone(),
+            operator: self.operator.clone(),
+            subtask: self.subtask,
+            parallelism: self.parallelism,
+            max_parallelism: self.max_parallelism,
+            key_groups: self.key_groups,
+            local_dir: self.local_dir.with_file_name(name),
+            restore: Vec::new(),
+            source: Arc::clone(&self.source),
+        }
+    }
+}
+
 impl fmt::Debug for OpenSubtask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OpenSubtask")

@@ -6,6 +6,7 @@
 
 mod v2;
 
+use crate::state::StateCodec;
 use crate::{Error, ErrorKind, Result};
 use std::path::Path;
 
@@ -62,8 +63,8 @@ pub struct StateDescription {
     pub name: String,
     /// Kind of state, such as `value`, `list`, `map`.
     pub kind: String,
-    /// What wrote the values: name, version and shape of the codec.
-    pub codec: String,
+    /// What wrote keys and values: names, versions and shapes of the codecs. None for what the engine keeps in a form of its own.
+    pub codec: Option<StateCodec>,
     /// Size of a value in bytes where all are of one size.
     pub width: Option<u32>,
 }

@@ -71,7 +71,13 @@ fn sample() -> CheckpointMetadata {
                 states: vec![StateDescription {
                     name: "sum".into(),
                     kind: "value".into(),
-                    codec: "millpond/1 u64".into(),
+                    codec: Some(StateCodec {
+                        key: CodecId::of::<String>(),
+                        map_key: None,
+                        namespace: None,
+                        value: CodecId::of::<u64>(),
+                        ttl: false,
+                    }),
                     width: Some(8),
                 }],
                 subtasks: vec![

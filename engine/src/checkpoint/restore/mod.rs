@@ -8,11 +8,15 @@ mod dispose;
 mod latest;
 mod locate;
 mod redistribute;
+mod report;
 
 pub use assign::{OperatorPlan, OperatorRestore, RestorePlan, SubtaskRestore, assign};
 pub use dispose::{Disposed, dispose};
 pub(crate) use locate::with_absolute_paths;
 pub use locate::{load, locate, older_than, verify_bytes, verify_files};
+
+pub use report::{OperatorFate, OperatorReport, RestoreReport, StateReport};
+pub(crate) use report::{PlannedOperator, report};
 
 #[cfg(test)]
 mod tests;

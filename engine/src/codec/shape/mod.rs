@@ -4,6 +4,7 @@
 mod notes;
 mod parse;
 mod reads;
+mod sample;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -11,6 +12,7 @@ mod trace;
 
 pub use parse::ParseShapeError;
 pub use reads::Mismatch;
+pub(super) use sample::{Around, samples};
 pub use trace::shape_of;
 
 /// The structure of an encoded type, as the format of [`codec`](super) sees it.

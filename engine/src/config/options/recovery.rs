@@ -21,6 +21,10 @@ options! {
         .with_default("NO_CLAIM")
         .with_old_keys(&["execution.savepoint-restore-mode"]);
 
+    /// Whether the program only tells what would become of the snapshot that it was told to start from, and starts and changes nothing. The argument `--restore-plan` sets it. Not an
+    /// option of Flink's.
+    PLAN_ONLY: bool = "execution.state-recovery.plan-only".with_default("false");
+
     /// What to do when the latest checkpoint cannot be read: `fail`, naming the command that restores the one before, or go back
     /// to the `previous` one. A sink may have committed the damaged one already. Not an option of Flink's.
     ON_DAMAGE: OnDamage = "execution.state-recovery.on-damage".with_default("fail");

@@ -4,6 +4,7 @@ mod attempt;
 mod damage;
 mod folders;
 mod lead;
+mod planned;
 mod prepare;
 mod run;
 mod savepoints;
@@ -16,7 +17,9 @@ use super::plan::Plan;
 use crate::Result;
 use crate::api::JobClient;
 use crate::backend::BackendRegistry;
+use crate::checkpoint::restore::RestoreReport;
 use crate::config::Configuration;
+use crate::config::options::recovery;
 use crate::state::ttl::TtlTimeProvider;
 use std::sync::Arc;
 
@@ -29,8 +32,19 @@ pub(crate) struct JobSpec {
     pub(crate) ttl_clock: Arc<dyn TtlTimeProvider>,
 }
 
+/// What would become of the snapshot that the job is told to start from.
+///
+/// # Errors
+/// What is wrong with the settings; [`ErrorKind::Restore`](crate::ErrorKind::Restore) when the snapshot cannot be read.
+pub(crate) fn restore_report(spec: JobSpec) -> Result<RestoreReport> {
+    planned::report(&prepare::prepare_plan(spec)?)
+}
+
 /// Checks everything that can be checked, then runs the job on a thread of its own.
 pub(crate) fn start(spec: JobSpec) -> Result<JobClient> {
+    if spec.config.get(&recovery::PLAN_ONLY)? {
+        return planned::tell(spec);
+    }
     let prepared = prepare::prepare(spec)?;
     let shared = Arc::new(JobShared::default());
     let for_thread = Arc::clone(&shared);

@@ -130,8 +130,17 @@ impl StorageSetup {
     }
 }
 
-/// Checks the settings and the plan.
+/// Checks the settings and the plan, and whether the job fits what it is told to start from.
 pub(crate) fn prepare(spec: JobSpec) -> Result<Prepared> {
+    let prepared = prepare_plan(spec)?;
+    if let Some(initial) = &prepared.initial {
+        prepared.restore_plan(&initial.metadata)?;
+    }
+    Ok(prepared)
+}
+
+/// Checks the settings and the plan.
+pub(crate) fn prepare_plan(spec: JobSpec) -> Result<Prepared> {
     let JobSpec {
         job_name,
         plan,
@@ -206,9 +215,6 @@ pub(crate) fn prepare(spec: JobSpec) -> Result<Prepared> {
         tracing::warn!(
             "high availability is on, but execution.checkpointing.interval is not set: without checkpoints a killed program starts over"
         );
-    }
-    if let Some(initial) = &prepared.initial {
-        prepared.restore_plan(&initial.metadata)?;
     }
     Ok(prepared)
 }

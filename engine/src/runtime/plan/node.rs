@@ -2,11 +2,13 @@
 
 use super::types::{AnyStage, PairOps, Schedule, TypeOps};
 use crate::Result;
+use crate::checkpoint::StateDescription;
 use crate::runtime::snapshot::OperatorName;
 use crate::runtime::source_task::SourcePorts;
 use crate::runtime::stages::Side;
 use crate::runtime::task::TaskContext;
 use crate::runtime::time::Time;
+use crate::state::PlannedState;
 use std::any::Any;
 use std::sync::Arc;
 use timely::dataflow::operators::Capability;
@@ -95,6 +97,16 @@ pub(crate) trait OperatorNode: Send + Sync {
     /// The types of its inputs, if it has two.
     fn pair(&self) -> Option<Arc<dyn PairOps>> {
         None
+    }
+    /// What would become of the keyed states that it registers if `stored` was restored, by an operator of this name and uid. None for one without keyed state.
+    fn plan_states(
+        &self,
+        name: &str,
+        uid: &str,
+        stored: &[StateDescription],
+    ) -> Result<Option<Vec<PlannedState>>> {
+        let _ = (name, uid, stored);
+        Ok(None)
     }
     /// A check of sinks before a start that is no restore.
     fn check_fresh_start(&self) -> Result<()> {

@@ -5,19 +5,22 @@ use super::operator_state::{failed_to_open, open_operator_state, write_operator_
 use super::outputs::Outputs;
 use crate::api::{Data, TimestampMs, WATERMARK_MIN};
 use crate::backend::adapter::OpenSubtask;
+use crate::backend::blank;
 use crate::checkpoint::{CheckpointId, StateDescription};
 use crate::codec::{CodecId, TypeShape, shape_of};
 use crate::runtime::batch::{BATCH_RECORDS, Batch};
+use crate::runtime::metrics::BackendFigures;
 use crate::runtime::port::Prepare;
 use crate::runtime::snapshot::{OperatorName, SnapshotContext};
 use crate::runtime::stage::{Stage, StageControl};
 use crate::runtime::task::{TaskContext, now_ms};
+use crate::state::ttl::SystemTtlTime;
 use crate::state::{
-    DueTimer, FunctionInitializationContext, FunctionSnapshotContext, Hasher, KeyedContext, StateCodec,
-    StateRegistry, TimerDomain,
+    DueTimer, FunctionInitializationContext, FunctionSnapshotContext, Hasher, KeyedContext, Opening,
+    PlannedState, StateCodec, StateRegistry, TimerDomain, check_keys,
 };
 use crate::{Error, ErrorKind, Result, codec};
-use millpond_backend_api::{CheckpointEvent, KeyGroupRange, StateDescriptor};
+use millpond_backend_api::{CheckpointEvent, KeyGroupRange, StateDescriptor, StateKind};
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -88,6 +91,40 @@ pub(crate) trait KeyedBatch<T, U>: KeyedLogic<T, U> {
     ) -> Result<()>;
 }
 
+/// Has the operator `name` register its states with nothing behind them, to find out what would become of those that are `stored`.
+pub(crate) fn plan_states<T, U>(
+    mut logic: impl KeyedLogic<T, U>,
+    name: &str,
+    uid: &str,
+    stored: &[StateDescription],
+) -> Result<Vec<PlannedState>> {
+    let stored = stored.iter().filter_map(descriptor).collect();
+    let shape = logic.key_shape();
+    let key = CodecId::of_shape(&shape);
+    let opening = Opening::to_plan(name.to_owned(), stored);
+    let clock = Arc::new(SystemTtlTime);
+    let mut context = KeyedContext::new(blank(uid)?, key_width(&shape), 1, clock, opening);
+    check_keys(&context, &key)?;
+    logic.open(&mut StateRegistry::new(&mut context, key))?;
+    Ok(context.opening.take().map(Opening::into_plan).unwrap_or_default())
+}
+
+/// What was stored with a state, as far as metadata tells.
+fn descriptor(state: &StateDescription) -> Option<StateDescriptor> {
+    let kinds = [
+        StateKind::Value,
+        StateKind::List,
+        StateKind::Map,
+        StateKind::SortedMap,
+    ];
+    let kind = kinds.into_iter().find(|kind| kind.name() == state.kind)?;
+    let mut descriptor = StateDescriptor::new(&*state.name, kind, state.width.unwrap_or(0));
+    if let Some(codec) = &state.codec {
+        descriptor.codec = codec::to_vec(codec).ok()?.into();
+    }
+    Some(descriptor)
+}
+
 /// A keyed operator: its state, snapshots and timers.
 pub(crate) struct KeyedStage<T, U: Data, L> {
     name: OperatorName,
@@ -133,7 +170,8 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> KeyedStage<T, U, L> {
             .restored_share(&self.name.id, task.subtask)
             .unwrap_or_default();
         let (restore, source) = restore_handles(&task.job.storage, share.keyed);
-        let backend = task.job.backend.open_keyed(OpenSubtask {
+        let source = Arc::new(source);
+        let open = OpenSubtask {
             job: task.job.job_name.clone(),
             operator: self.name.id.uid().to_owned(),
             subtask: task.subtask,
@@ -145,16 +183,26 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> KeyedStage<T, U, L> {
                 .local_dir
                 .join(format!("{:016x}-{}", self.name.id.hash(), task.subtask)),
             restore,
-            source: Arc::new(source),
-        })?;
+            source,
+        };
+        let empty = open.without_state("-migrated");
+        let mut backend = task.job.backend.open_keyed(open)?;
+        let job = Arc::clone(&task.job);
+        let opening = Opening::new(
+            self.name.name.to_string(),
+            backend.states()?,
+            Box::new(move || job.backend.open_keyed(empty)),
+        );
         let shape = self.logic.key_shape();
         let clock = Arc::clone(&task.job.ttl_clock);
-        let mut context = KeyedContext::new(backend, key_width(&shape), self.max_parallelism, clock);
+        let mut context = KeyedContext::new(backend, key_width(&shape), self.max_parallelism, clock, opening);
         context.operator =
             open_operator_state(&self.name, task, |context| self.logic.initialize_state(context))?;
-        let mut registry = StateRegistry::new(&mut context, CodecId::of_shape(&shape));
-        self.logic.open(&mut registry)?;
-        context.timers.open(&mut context.backend)?;
+        let key = CodecId::of_shape(&shape);
+        check_keys(&context, &key)?;
+        self.logic
+            .open(&mut StateRegistry::new(&mut context, key.clone()))?;
+        context.opened(&StateCodec::of_timers(key))?;
         context.watermark = WATERMARK_MIN;
         self.context = Some(context);
         Ok(())
@@ -301,6 +349,13 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> StageControl for KeyedStage<T, U, L>
                 false => CheckpointEvent::Completed,
             };
             context.notify(id.0, event)?;
+            let said = BackendFigures {
+                operator: self.name.name.to_string(),
+                subtask: task.subtask,
+                checkpoint: id.0,
+                figures: context.backend.metrics()?,
+            };
+            task.job.metrics.note_backend(&self.name.id, said);
         }
         self.outputs.complete(id, task)
     }
@@ -315,24 +370,10 @@ impl<T: Data, U: Data, L: KeyedLogic<T, U>> StageControl for KeyedStage<T, U, L>
 
 /// A state as the metadata describes it.
 fn describe(state: &StateDescriptor) -> StateDescription {
-    let codec = codec::decode::<StateCodec>(&state.codec).map_or_else(
-        |_| String::new(),
-        |codec| {
-            let map_key = codec
-                .map_key
-                .map(|key| format!("{} -> ", key.shape))
-                .unwrap_or_default();
-            let ttl = if codec.ttl { ", with TTL" } else { "" };
-            format!(
-                "key {}, {map_key}value {}{ttl}",
-                codec.key.shape, codec.value.shape
-            )
-        },
-    );
     StateDescription {
         name: state.name.to_string(),
         kind: state.kind.name().to_owned(),
-        codec,
+        codec: codec::decode::<StateCodec>(&state.codec).ok(),
         width: Some(state.value_width).filter(|width| *width > 0),
     }
 }

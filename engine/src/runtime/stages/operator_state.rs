@@ -20,7 +20,7 @@ pub(crate) fn open_operator_state(
     let mut states = OperatorStates::restore(share.operator_state, Arc::clone(&task.job.storage));
     initialize(&mut FunctionInitializationContext {
         states: &mut states,
-        restored_checkpoint: task.job.restored_checkpoint().map(|key| key.id),
+        restored_checkpoint: task.job.restored_checkpoint().map(|restored| restored.id),
         subtask: task.subtask,
         parallelism: task.parallelism,
     })?;

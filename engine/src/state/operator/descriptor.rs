@@ -4,6 +4,7 @@ use super::context::FunctionInitializationContext;
 use super::store::OperatorStates;
 use crate::Result;
 use crate::api::Data;
+use crate::state::evolution::Migration;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 /// The name of a list and the type of its elements.
 pub struct ListStateDescriptor<T> {
     name: String,
+    migrations: Vec<Migration>,
     element: PhantomData<fn() -> T>,
 }
 
@@ -19,8 +21,31 @@ impl<T: Data> ListStateDescriptor<T> {
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
+            migrations: Vec::new(),
             element: PhantomData,
         }
+    }
+
+    /// The same list, whose elements may be stored as an `Old`, of which `migrate` makes the newest type, or one from which another of these functions leads on: as for
+    /// [keyed state](crate::state::StateRegistry::with_migration). What serde reads by names needs no function.
+    ///
+    /// ```
+    /// use millpond_engine::state::ListStateDescriptor;
+    ///
+    /// let words = ListStateDescriptor::<String>::new("words").with_migration(|number: u64| number.to_string());
+    /// # let _ = words;
+    /// ```
+    #[must_use]
+    pub fn with_migration<Old: Data, New: Data>(
+        mut self,
+        migrate: impl Fn(Old) -> New + Send + Sync + 'static,
+    ) -> Self {
+        self.migrations.push(Migration::new(migrate));
+        self
+    }
+
+    pub(super) fn migrations(&self) -> &[Migration] {
+        &self.migrations
     }
 
     /// The name.
@@ -33,6 +58,7 @@ impl<T: Data> ListStateDescriptor<T> {
 /// The name of a map and the types of its keys and values.
 pub struct MapStateDescriptor<K, V> {
     name: String,
+    migrations: Vec<Migration>,
     entry: PhantomData<fn() -> (K, V)>,
 }
 
@@ -41,8 +67,25 @@ impl<K: Data + Ord, V: Data> MapStateDescriptor<K, V> {
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
+            migrations: Vec::new(),
             entry: PhantomData,
         }
+    }
+
+    /// The same map, whose entries may be stored with other types: `migrate` makes the new key and value of the old ones. Of entries that come to the same key one is kept. See
+    /// [`ListStateDescriptor::with_migration`].
+    #[must_use]
+    pub fn with_migration<OldKey: Data, OldValue: Data, NewKey: Data, NewValue: Data>(
+        mut self,
+        migrate: impl Fn(OldKey, OldValue) -> (NewKey, NewValue) + Send + Sync + 'static,
+    ) -> Self {
+        let migration = Migration::new(move |(key, value): (OldKey, OldValue)| migrate(key, value));
+        self.migrations.push(migration);
+        self
+    }
+
+    pub(super) fn migrations(&self) -> &[Migration] {
+        &self.migrations
     }
 
     /// The name.
@@ -56,6 +99,7 @@ impl<T> Clone for ListStateDescriptor<T> {
     fn clone(&self) -> Self {
         Self {
             name: self.name.clone(),
+            migrations: self.migrations.clone(),
             element: PhantomData,
         }
     }
@@ -65,6 +109,7 @@ impl<K, V> Clone for MapStateDescriptor<K, V> {
     fn clone(&self) -> Self {
         Self {
             name: self.name.clone(),
+            migrations: self.migrations.clone(),
             entry: PhantomData,
         }
     }

@@ -10,6 +10,7 @@ use crate::checkpoint::{
     CheckpointId, ElementOffsets, FileRef, OperatorStateShare, OperatorStateSnapshot, Redistribution,
 };
 use crate::codec::CodecId;
+use crate::state::evolution::{Evolve, Migration, Way, evolved, way};
 use crate::{Error, ErrorKind, Result, codec};
 use std::fmt;
 use std::sync::Arc;
@@ -58,7 +59,8 @@ impl OperatorStates {
             return Ok(OperatorListState::new(number));
         }
         let mut elements: Vec<T> = Vec::new();
-        self.take_restored(name, redistribution, &codec, |element| {
+        let accepts = Accepts::of::<T>(redistribution, &codec, descriptor.migrations());
+        self.take_restored(name, &accepts, |element| {
             elements.push(codec::decode(element)?);
             Ok(())
         })?;
@@ -76,7 +78,8 @@ impl OperatorStates {
             return Ok(BroadcastState::new(number));
         }
         let mut entries = std::collections::BTreeMap::new();
-        self.take_restored(name, redistribution, &codec, |entry| {
+        let accepts = Accepts::of::<(K, V)>(redistribution, &codec, descriptor.migrations());
+        self.take_restored(name, &accepts, |entry| {
             let (key, value): (K, V) = codec::decode(entry)?;
             entries.insert(key, value);
             Ok(())
@@ -139,10 +142,10 @@ impl OperatorStates {
     fn take_restored(
         &mut self,
         name: &str,
-        redistribution: Redistribution,
-        codec: &CodecId,
+        accepts: &Accepts<'_>,
         mut take: impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
+        let redistribution = accepts.redistribution;
         let Some(restored) = &mut self.restored else {
             return Ok(());
         };
@@ -159,8 +162,36 @@ impl OperatorStates {
                 ),
             ));
         }
-        share.check_codec(codec)?;
-        share.read(restored.storage.as_ref(), &mut take)
+        let way = way(&share.codec, accepts.codec, accepts.migrations, accepts.evolve).map_err(|reason| {
+            Error::new(
+                ErrorKind::State,
+                format!(
+                    "operator state '{name}' cannot be used: its elements are stored as {} and registered as {}; {reason}; give a function that makes the new element of the old \
+                     one (with_migration of the state's descriptor), or register the state as it is stored, or under another name",
+                    share.codec, accepts.codec
+                ),
+            )
+        })?;
+        let Way::Convert(convert, how) = way else {
+            return share.read(restored.storage.as_ref(), &mut take);
+        };
+        tracing::info!(state = name, how, "operator state migrates");
+        let mut converted = Vec::new();
+        share.read(restored.storage.as_ref(), &mut |element| {
+            let mut rest = element;
+            converted.clear();
+            convert(&mut rest, &mut converted)?;
+            if !rest.is_empty() {
+                return Err(Error::new(
+                    ErrorKind::State,
+                    format!(
+                        "an element of operator state '{name}' has {} bytes behind what was read of it",
+                        rest.len()
+                    ),
+                ));
+            }
+            take(&converted)
+        })
     }
 
     /// The function has asked for all that it wants. What else was restored goes into the next checkpoints as it is: a version of the program that knows it may come back.
@@ -212,6 +243,26 @@ impl OperatorStates {
             });
         }
         Ok(encoded)
+    }
+}
+
+/// What a state takes of what is stored under its name.
+struct Accepts<'a> {
+    redistribution: Redistribution,
+    codec: &'a CodecId,
+    migrations: &'a [Migration],
+    evolve: Evolve,
+}
+
+impl<'a> Accepts<'a> {
+    /// Elements of type `T`, and what leads there.
+    fn of<T: Data>(redistribution: Redistribution, codec: &'a CodecId, migrations: &'a [Migration]) -> Self {
+        Self {
+            redistribution,
+            codec,
+            migrations,
+            evolve: evolved::<T>,
+        }
     }
 }
 

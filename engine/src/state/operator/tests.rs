@@ -179,3 +179,37 @@ fn what_nobody_asks_for_is_carried_on_and_not_multiplied() {
     all_of_union.sort_unstable();
     assert_eq!(all_of_union, [4, 5, 6]);
 }
+
+#[test]
+fn elements_and_entries_migrate_by_their_names_and_by_functions_of_the_program() {
+    let mut before = OperatorStates::default();
+    let numbers = ListStateDescriptor::<u32>::new("numbers");
+    let of_numbers = before.list_state(&numbers, Redistribution::Split).unwrap();
+    of_numbers.update(&mut before.lists, vec![7, 8]).unwrap();
+    let words = ListStateDescriptor::<u16>::new("words");
+    let of_words = before.list_state(&words, Redistribution::Union).unwrap();
+    of_words.update(&mut before.lists, vec![9]).unwrap();
+    let rules = MapStateDescriptor::<u8, u8>::new("rules");
+    let of_rules = before.broadcast_state(&rules).unwrap();
+    of_rules.put(&mut before.broadcast, 1, 2).unwrap();
+
+    let mut after = restored(&before, 1);
+    let wide = ListStateDescriptor::<u64>::new("numbers");
+    let of_wide = after.list_state(&wide, Redistribution::Split).unwrap();
+    assert_eq!(of_wide.get(&after.lists).unwrap(), [7, 8]);
+    let texts = ListStateDescriptor::<String>::new("words").with_migration(|word: u16| word.to_string());
+    let of_texts = after.list_state(&texts, Redistribution::Union).unwrap();
+    assert_eq!(of_texts.get(&after.lists).unwrap(), ["9"]);
+    let texts = MapStateDescriptor::<String, u64>::new("rules")
+        .with_migration(|key: u8, value: u8| (key.to_string(), u64::from(value) + 1));
+    let of_texts = after.broadcast_state(&texts).unwrap();
+    assert_eq!(of_texts.get(&after.broadcast, &"1".to_owned()).unwrap(), Some(&3));
+    // From here on they are stored with their new types.
+    let mut again = restored(&after, 1);
+    let of_wide = again.list_state(&wide, Redistribution::Split).unwrap();
+    assert_eq!(of_wide.get(&again.lists).unwrap(), [7, 8]);
+    refused(
+        again.list_state(&words, Redistribution::Union),
+        &["'words'", "`string`", "`u16`", "with_migration"],
+    );
+}

@@ -1,4 +1,4 @@
-//! Every kind of state in one job, and what a test may do to it while it runs, by files in a folder:
+//! Every kind of state in one job, of keys and of operators, and what a test may do to it while it runs, by files in a folder:
 //!
 //! | file | what the job does |
 //! |---|---|
@@ -7,6 +7,8 @@
 //! | `slow` | functions take their time, as long as it is there |
 //!
 //! The results follow from how many events there were.
+
+mod operators;
 
 use crate::told::UntilTold;
 use crate::{environment, say, say_how_it_went};
@@ -19,6 +21,7 @@ use millpond_engine::state::{
     AggregateFunction, AggregatingState, ListState, MapState, ReducingState, StateRegistry, StateTtlConfig,
     ValueState,
 };
+use operators::{ApplyRules, HoldBack, HoldBackInAField, rules_state};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -55,6 +58,11 @@ pub(crate) struct Args {
 
 /// The number of the event, its key, its place among those of its key.
 type Event = (u64, u64, u64);
+/// Key, event time, and the line that is written.
+type Row = (u64, i64, String);
+
+/// Every so many events there is a new rule.
+const RULE_EVERY: u64 = 17;
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let env = environment(&args.common, args.parallelism)?;
@@ -69,12 +77,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if let Some(rate) = args.rate {
         events = events.rate_limit(rate);
     }
-    events
+    let events = events
         .assign_timestamps_and_watermarks(
             WatermarkStrategy::bounded_out_of_orderness(Duration::ZERO),
             |event: &Event| event.0.cast_signed(),
         )
+        .set_parallelism(1);
+    // Of the same source, so that there are as many of them as events ask for.
+    let rules = events
+        .filter(|(event, ..)| event.is_multiple_of(RULE_EVERY))
+        .uid("rules")
         .set_parallelism(1)
+        .broadcast_with(&[&rules_state()]);
+    events
         .key_by(|event: &Event| event.1)
         .process(AllKinds {
             window_ms: args.window_ms,
@@ -84,7 +99,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             states: None,
         })
         .uid("all-kinds")
-        .sink_to_2pc(FileSink::new(&args.output, |row: &String, line| {
+        .key_by(|row: &Row| row.0)
+        .connect(&rules)
+        .process(ApplyRules::default())
+        .uid("apply-rules")
+        .process(HoldBack::default())
+        .uid("held-back")
+        .rebalance()
+        .process(HoldBackInAField::default())
+        .uid("held-back-in-a-field")
+        .sink_to_2pc(FileSink::new(&args.output, |(_, _, row): &Row, line| {
             line.extend_from_slice(row.as_bytes());
             line.push(b'\n');
         }))
@@ -162,7 +186,7 @@ impl AllKinds {
     }
 }
 
-impl KeyedProcessFunction<u64, Event, String> for AllKinds {
+impl KeyedProcessFunction<u64, Event, Row> for AllKinds {
     fn open(&mut self, states: &mut StateRegistry<'_>) -> Result<()> {
         let ttl = StateTtlConfig::new_builder(Duration::from_secs(1 << 30)).build()?;
         self.states = Some(States {
@@ -182,7 +206,7 @@ impl KeyedProcessFunction<u64, Event, String> for AllKinds {
         &mut self,
         (event, key, number): Event,
         context: &mut ProcessContext<'_, u64>,
-        out: &mut Collector<String>,
+        out: &mut Collector<Row>,
     ) -> Result<()> {
         self.do_as_told();
         let Some(states) = &self.states else { return Ok(()) };
@@ -224,7 +248,8 @@ impl KeyedProcessFunction<u64, Event, String> for AllKinds {
         let mean = states.mean.get(context)?.unwrap_or(0);
         let mut kept = states.kept.entries(context)?;
         kept.sort();
-        out.collect(format!("e {event} {text} {list:?} {map} {sum} {mean} {kept:?}"));
+        let row = format!("e {event} {text} {list:?} {map} {sum} {mean} {kept:?}");
+        out.collect((key, time, row));
         Ok(())
     }
 
@@ -232,7 +257,7 @@ impl KeyedProcessFunction<u64, Event, String> for AllKinds {
         &mut self,
         timer: Timer,
         context: &mut ProcessContext<'_, u64>,
-        out: &mut Collector<String>,
+        out: &mut Collector<Row>,
     ) -> Result<()> {
         let Some(states) = &self.states else { return Ok(()) };
         let key = context.current_key()?;
@@ -244,7 +269,7 @@ impl KeyedProcessFunction<u64, Event, String> for AllKinds {
             return Ok(());
         };
         states.windows.remove(context, &window)?;
-        out.collect(format!("w {key} {window} {count}"));
+        out.collect((key, timer.timestamp, format!("w {key} {window} {count}")));
         Ok(())
     }
 }
