@@ -60,7 +60,7 @@ impl Left {
     }
 
     /// The same program, from the oldest checkpoint.
-    fn from_the_oldest(&self) -> Program {
+    fn going_back_to_the_oldest(&self) -> Program {
         let oldest = self.checkpoints.first().unwrap();
         self.program.clone().option("from-savepoint", oldest.display())
     }
@@ -102,7 +102,7 @@ fn each_line_is_there_once_when_a_program_starts_from_an_older_checkpoint_at_any
         let name = format!("going back at parallelism {parallelism}");
         let left = Left::by(&name, settings);
         let ended = left
-            .from_the_oldest()
+            .going_back_to_the_oldest()
             .option("parallelism", parallelism)
             .run()
             .expect_code(0);
@@ -119,14 +119,14 @@ fn each_line_is_there_once_when_a_program_goes_back_again_and_again() {
     let (first, _) = checkpoints_below(&left.folder.path().join("checkpoints"))[0];
     for parallelism in [3, 1] {
         let mut running = left
-            .slowly(&left.from_the_oldest())
+            .slowly(&left.going_back_to_the_oldest())
             .option("parallelism", parallelism)
             .start();
         running.wait_for(&format!("checkpoint completed checkpoint={} ", first + 4));
         assert!(running.kill().was_killed());
     }
     let ended = left
-        .from_the_oldest()
+        .going_back_to_the_oldest()
         .option("parallelism", 2)
         .run()
         .expect_code(0);
@@ -140,7 +140,7 @@ fn a_program_that_went_back_stays_on_its_line_when_it_is_killed() {
     let left = Left::by("going back and kills", FILES);
     let ha = left.folder.path().join("ha");
     let program = left
-        .from_the_oldest()
+        .going_back_to_the_oldest()
         .set("high-availability.type", "filesystem")
         .set("high-availability.storageDir", format!("file://{}", ha.display()))
         .option("parallelism", 2);

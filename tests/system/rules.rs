@@ -72,13 +72,13 @@ fn kill_loop(name: &str, settings: Settings, kills: u64) {
     let folder = folder.path();
     let mut random = Random::of_test(name);
     let program = program(folder, settings)
-        .option("rate", RECORDS * 1000 / (kills * 800))
+        .option("rate", RECORDS * 1000 / (kills * 1000))
         .durable(folder, 50);
     let start = |parallelism: u64| program.clone().option("parallelism", parallelism).start();
     let mut finished = false;
     for _ in 0..kills {
         let mut running = start(1 + random.below(4));
-        if running.ends_within(random.milliseconds(60..1200)) {
+        if running.ends_within(random.milliseconds(100..1900)) {
             running.wait().expect_code(0);
             finished = true;
             break;

@@ -4,6 +4,10 @@
 //! Files of a database cannot be ingested as others can: their entries have sequence numbers, and those that were ingested themselves have theirs
 //! in the manifest only. An import takes both over as they are.
 #![expect(unsafe_code, reason = "functions of RocksDB's interface for C")]
+#![expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "calls that make one thing together have one argument"
+)]
 
 use crate::database::Db;
 use librocksdb_sys as ffi;

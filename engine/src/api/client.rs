@@ -206,7 +206,8 @@ mod tests {
         assert_eq!(subtasks, [0, 1]);
         assert!(figures.iter().all(|figures| figures.checkpoint > 0));
         let entries = figures.iter().filter_map(|figures| figures.get("entries"));
-        assert_eq!(entries.sum::<f64>(), 100.0);
+        let entries: f64 = entries.sum();
+        assert!((99.5..100.5).contains(&entries), "{entries} of 100 keys");
         assert_eq!(figures[0].get("no such figure"), None);
     }
 }

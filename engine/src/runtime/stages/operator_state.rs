@@ -51,3 +51,58 @@ pub(crate) fn write_operator_state(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::adapter::CancelFlag;
+    use crate::checkpoint::storage::{CheckpointStorage, FileStorage, FileStorageOptions};
+    use crate::checkpoint::{CheckpointId, FileLocation, JobId, OperatorId, Redistribution};
+    use crate::runtime::stages::SharedFilesWritten;
+    use crate::state::ListStateDescriptor;
+
+    #[test]
+    fn a_snapshot_writes_a_file_for_each_state_and_none_when_it_is_cancelled() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = FileStorageOptions {
+            inline_threshold: 0,
+            ..FileStorageOptions::default()
+        };
+        let storage = Arc::new(FileStorage::new(dir.path(), &JobId::random(), options).unwrap());
+        let mut states = OperatorStates::default();
+        for name in ["one", "other"] {
+            let descriptor = ListStateDescriptor::<u64>::new(name);
+            let list = states.list_state(&descriptor, Redistribution::Split).unwrap();
+            list.update(&mut states.lists, vec![1, 2, 3]).unwrap();
+        }
+        for is_cancelled in [false, true] {
+            let id = CheckpointId(1 + u64::from(is_cancelled));
+            let cancelled = CancelFlag::new();
+            if is_cancelled {
+                cancelled.cancel();
+            }
+            let run = SnapshotRun {
+                id,
+                cancelled,
+                storage: Arc::clone(&storage) as Arc<dyn CheckpointStorage>,
+                written: SharedFilesWritten::default(),
+            };
+            let mut part = SubtaskSnapshot::empty(OperatorId::new("op"), "Op", 0);
+            let result = write_operator_state(states.encode().unwrap(), &run, &mut part);
+            let folder = storage.paths().checkpoint(id);
+            let files = std::fs::read_dir(folder).map_or(0, Iterator::count);
+            if is_cancelled {
+                assert_eq!(result.unwrap_err().kind(), ErrorKind::Cancelled);
+                assert_eq!((files, part.operator_state.len()), (0, 0));
+            } else {
+                result.unwrap();
+                assert_eq!((files, part.operator_state.len()), (2, 2));
+                assert!(
+                    part.files()
+                        .all(|file| matches!(file.location, FileLocation::File(_)))
+                );
+                assert_eq!((part.state_bytes(), part.inline_bytes()), (48, 0));
+            }
+        }
+    }
+}

@@ -10,8 +10,12 @@ fn storage() -> Arc<dyn CheckpointStorage> {
 
 /// What one subtask gets back when all states go through a checkpoint; `copies` for as many subtasks that wrote the same.
 fn restored(states: &OperatorStates, copies: usize) -> OperatorStates {
+    stored(states.encode().unwrap(), copies)
+}
+
+fn stored(states: Vec<EncodedState>, copies: usize) -> OperatorStates {
     let storage = storage();
-    let shares = states.encode().unwrap().into_iter().map(|state| {
+    let shares = states.into_iter().map(|state| {
         let stored = state
             .write(storage.as_ref(), CheckpointId(1), "operator", 0)
             .unwrap();
@@ -203,6 +207,53 @@ fn what_nobody_asks_for_is_carried_on_and_not_multiplied() {
     }
     all_of_union.sort_unstable();
     assert_eq!(all_of_union, [4, 5, 6]);
+}
+
+#[test]
+fn states_without_elements_come_back_empty() {
+    let mut states = OperatorStates::default();
+    let list = ListStateDescriptor::<u64>::new("list");
+    let units = ListStateDescriptor::<()>::new("units");
+    let map = MapStateDescriptor::<u64, ()>::new("map");
+    states.list_state(&list, Redistribution::Split).unwrap();
+    let of_units = states.list_state(&units, Redistribution::Union).unwrap();
+    states.broadcast_state(&map).unwrap();
+    // Elements without bytes are elements.
+    of_units.update(&mut states.lists, vec![(), (), ()]).unwrap();
+
+    let mut states = restored(&states, 1);
+    let of_list = states.list_state(&list, Redistribution::Split).unwrap();
+    let of_units = states.list_state(&units, Redistribution::Union).unwrap();
+    let of_map = states.broadcast_state(&map).unwrap();
+    assert!(of_list.get(&states.lists).unwrap().is_empty());
+    assert_eq!(of_units.get(&states.lists).unwrap().len(), 3);
+    assert!(of_map.entries(&states.broadcast).unwrap().is_empty());
+    assert!(
+        restored(&OperatorStates::default(), 1)
+            .encode()
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_snapshot_has_what_was_there_when_it_was_taken() {
+    let mut states = OperatorStates::default();
+    let list = ListStateDescriptor::<String>::new("list");
+    let map = MapStateDescriptor::<u64, u64>::new("map");
+    let of_list = states.list_state(&list, Redistribution::Split).unwrap();
+    let of_map = states.broadcast_state(&map).unwrap();
+    of_list.add(&mut states.lists, "before".into()).unwrap();
+    of_map.put(&mut states.broadcast, 1, 1).unwrap();
+    let taken = states.encode().unwrap();
+    of_list.update(&mut states.lists, vec!["behind".into()]).unwrap();
+    of_map.put(&mut states.broadcast, 1, 2).unwrap();
+
+    let mut states = stored(taken, 1);
+    let of_list = states.list_state(&list, Redistribution::Split).unwrap();
+    let of_map = states.broadcast_state(&map).unwrap();
+    assert_eq!(of_list.get(&states.lists).unwrap(), ["before"]);
+    assert_eq!(of_map.get(&states.broadcast, &1).unwrap(), Some(&1));
 }
 
 #[test]
