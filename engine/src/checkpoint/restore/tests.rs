@@ -9,6 +9,7 @@ use crate::checkpoint::{
     OperatorMetadata, OperatorStateSnapshot, Redistribution, SubtaskSnapshot, metadata,
 };
 use crate::codec::CodecId;
+use millpond_backend_api::{KeyGroupRange, owner};
 use std::fs;
 
 #[path = "tests/operator_state.rs"]
@@ -135,7 +136,8 @@ fn every_key_group_finds_its_owner_and_no_handle_is_given_without_need() {
     let id = OperatorId::new("op");
     for old in 1..=128 {
         let snapshot = snapshot(vec![operator("op", old, 128, &[])]);
-        for new in 1..=128 {
+        // All pairs are those of the ranges below; these take a while.
+        for new in [1, 2, 3, 7, 37, 127, 128] {
             let plan = assign(&snapshot, &[plan("op", new, 128, false)], false).unwrap();
             let mut owned = 0;
             for subtask in 0..new {
@@ -155,6 +157,26 @@ fn every_key_group_finds_its_owner_and_no_handle_is_given_without_need() {
                 owned += last + 1 - first;
             }
             assert_eq!(owned, 128, "{old} -> {new}");
+        }
+    }
+}
+
+#[test]
+fn ranges_of_any_parallelism_take_those_of_any_other_apart_without_a_gap() {
+    let range = |subtask, parallelism| KeyGroupRange::of_subtask(subtask, parallelism, 128).unwrap();
+    for old in 1..=128 {
+        for new in 1..=128 {
+            let mut next = 0;
+            for subtask in 0..new {
+                let own = range(subtask, new);
+                let owners = owner(own.first, old, 128)..=owner(own.last, old, 128);
+                for from in owners {
+                    let part = own.intersection(&range(from, old)).unwrap();
+                    assert_eq!(part.first.0, next, "{old} -> {new}, {from} -> {subtask}");
+                    next = part.last.0 + 1;
+                }
+            }
+            assert_eq!(next, 128, "{old} -> {new}");
         }
     }
 }
