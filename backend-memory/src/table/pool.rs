@@ -2,9 +2,9 @@
 //!
 //! While a snapshot is written, pages that are changed are copied, or what was there is kept in pages of a log; all of it is freed when it ends. Through
 //! the system's allocator each such round would give the memory back and fault it in again, page by page of the kernel. A pool takes memory in regions,
-//! asks for huge pages, which also makes random access cheaper, and hands freed blocks out again, those of the lowest region first. A
-//! region without blocks in use is given back once there are more free blocks than blocks in use, so a pool has at most twice what is in use, and a
-//! region. Of a pool that has grown, the system is asked for a new region's memory beside the thread that needs it, which would
+//! asks for huge pages, which also makes random access cheaper, and hands freed blocks out again, those of the lowest region first. Of free
+//! blocks the memory of as many is kept as is worth a quarter of what is in use, and a little; the system gets back that of the others. A
+//! region without blocks in use is given back once there are more free blocks than blocks in use. Of a pool that has grown, the system is asked for a new region's memory beside the thread that needs it, which would
 //! otherwise wait for it at each first touch: it is cleared, and in a virtual machine fetched from the host. There is a pool for each power of two from [`BLOCK_BYTES_MIN`] on, the first of them for pages.
 #![expect(
     unsafe_code,
@@ -24,7 +24,10 @@ pub(super) const BLOCK_BYTES_MIN: usize = PAGE_BYTES;
 const REGION_BYTES: usize = 32 << 20;
 
 /// From how many regions on those that follow are made ready ahead: less memory than that is soon there, and might stay unused.
-const REGIONS_GROWN: usize = 2;
+const REGIONS_GROWN: usize = 8;
+
+/// Free blocks of so many bytes keep their memory however little is in use.
+const KEPT_BYTES: usize = 8 << 20;
 
 /// How much of a region is made ready in one call, during which the process maps nothing else: a huge page.
 const READY_BYTES: usize = 2 << 20;
@@ -50,13 +53,17 @@ struct Pool {
     in_use: usize,
     /// How many blocks of the regions are not handed out.
     free: usize,
+    /// How many of those have memory.
+    kept: usize,
 }
 
 /// Consecutive blocks in one mapping.
 struct Region {
     memory: Arc<MmapRaw>,
-    /// The indexes of the blocks that are not handed out.
-    free: Vec<u16>,
+    /// The indexes of the blocks that are not handed out and have memory, which they had been handed out with.
+    kept: Vec<u16>,
+    /// The indexes of the blocks that are not handed out and get their memory when they are touched, all 0.
+    bare: Vec<u16>,
 }
 
 /// The pool of blocks of `bytes`, if there is one.
@@ -101,6 +108,7 @@ impl Pool {
         unused: 0,
         in_use: 0,
         free: 0,
+        kept: 0,
     };
 
     fn new(block_bytes: usize) -> Self {
@@ -123,11 +131,23 @@ impl Pool {
             self.full_below = self.full_below.min(start);
             self.regions.insert(start, region);
         }
+        let wants_kept = self.kept > 0;
         let mut from_lowest = self.regions.range_mut(self.full_below..);
-        let (start, region) = from_lowest.find(|(_, region)| !region.free.is_empty())?;
-        self.full_below = *start;
-        self.unused -= usize::from(region.free.len() == self.region_blocks);
-        let index = usize::from(region.free.pop()?);
+        let (start, region) = from_lowest.find(|(_, region)| match wants_kept {
+            true => !region.kept.is_empty(),
+            false => !region.bare.is_empty(),
+        })?;
+        if !wants_kept {
+            self.full_below = *start;
+        }
+        self.unused -= usize::from(region.free() == self.region_blocks);
+        let index = if wants_kept {
+            self.kept -= 1;
+            region.kept.pop()
+        } else {
+            region.bare.pop()
+        };
+        let index = usize::from(index?);
         self.free -= 1;
         self.in_use += 1;
         // The index is below the region's number of blocks.
@@ -138,19 +158,25 @@ impl Pool {
     fn give_back(&mut self, block: NonNull<u8>) -> Option<Region> {
         let address = block.as_ptr().addr();
         let (start, region) = self.regions.range_mut(..=address).next_back()?;
-        region
-            .free
-            .push(u16::try_from((address - start) / self.block_bytes).ok()?);
-        self.full_below = self.full_below.min(*start);
-        self.unused += usize::from(region.free.len() == self.region_blocks);
+        let index = u16::try_from((address - start) / self.block_bytes).ok()?;
         self.in_use -= 1;
         self.free += 1;
+        let most_kept = self.in_use / 4 + KEPT_BYTES / self.block_bytes;
+        if self.kept < most_kept || !region.give_up(address - start, self.block_bytes) {
+            self.kept += 1;
+            region.kept.push(index);
+        } else {
+            region.bare.push(index);
+        }
+        self.full_below = self.full_below.min(*start);
+        self.unused += usize::from(region.free() == self.region_blocks);
         if self.unused == 0 || self.free <= self.in_use + self.region_blocks {
             return None;
         }
         let mut regions = self.regions.iter();
-        let (start, _) = regions.find(|(_, region)| region.free.len() == self.region_blocks)?;
+        let (start, region) = regions.find(|(_, region)| region.free() == self.region_blocks)?;
         let start = *start;
+        self.kept -= region.kept.len();
         self.unused -= 1;
         self.free -= self.region_blocks;
         self.regions.remove(&start)
@@ -163,11 +189,34 @@ impl Region {
         // A kernel without huge pages does as well without.
         #[cfg(target_os = "linux")]
         let _ = memory.advise(memmap2::Advice::HugePage);
-        let free = (0..u16::try_from(blocks).ok()?).rev().collect();
         Some(Self {
             memory: Arc::new(memory.into()),
-            free,
+            kept: Vec::new(),
+            bare: (0..u16::try_from(blocks).ok()?).rev().collect(),
         })
+    }
+
+    /// How many blocks are not handed out.
+    fn free(&self) -> usize {
+        self.kept.len() + self.bare.len()
+    }
+
+    /// Gives the memory of a block that nobody uses back to the system; whether that was done.
+    fn give_up(&self, from: usize, len: usize) -> bool {
+        #[cfg(target_os = "linux")]
+        {
+            // SAFETY: the block lies in the mapping, which is private and anonymous, so it reads as 0 afterwards. By the contract of `give_back` nobody accesses it any more.
+            unsafe {
+                self.memory
+                    .unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, from, len)
+            }
+            .is_ok()
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = (from, len);
+            false
+        }
     }
 
     /// Has the system provide the region's memory, in a thread of its own. Without one, or on an older kernel, each part comes when it is touched.
@@ -222,6 +271,37 @@ mod tests {
     }
 
     #[test]
+    fn few_free_blocks_keep_their_memory_and_the_others_come_back_as_zeros() {
+        let mut pool = Pool::new(PAGE_BYTES);
+        let blocks: Vec<_> = (0..1400).map(|_| pool.take().unwrap()).collect();
+        for block in &blocks {
+            // SAFETY: a block that was taken and not given back.
+            unsafe { block.write_bytes(0xff, PAGE_BYTES) };
+        }
+        for (number, block) in blocks[..1000].iter().enumerate() {
+            drop(pool.give_back(*block));
+            let most = (1399 - number) / 4 + KEPT_BYTES / PAGE_BYTES;
+            assert!(
+                pool.kept <= most.max((number + 1).min(350 + KEPT_BYTES / PAGE_BYTES)),
+                "{number}"
+            );
+        }
+        let kept = pool.kept;
+        assert!((100..=478).contains(&kept), "{kept}");
+        let again: Vec<_> = (0..1000).map(|_| pool.take().unwrap()).collect();
+        // SAFETY: as above.
+        let first_of = |block: &NonNull<u8>| unsafe { block.read() };
+        let zeros = again.iter().filter(|block| first_of(block) == 0).count();
+        assert_eq!(
+            zeros,
+            1000 - kept,
+            "those that were kept come first, and as they were"
+        );
+        assert!(again[..kept].iter().all(|block| first_of(block) == 0xff));
+        assert!(!again.iter().any(|block| blocks[1000..].contains(block)));
+    }
+
+    #[test]
     fn memory_goes_back_to_the_system_when_more_is_free_than_in_use() {
         let mut pool = Pool::new(PAGE_BYTES);
         let blocks: Vec<_> = (0..10 * pool.region_blocks)
@@ -232,7 +312,7 @@ mod tests {
             let unused = pool
                 .regions
                 .values()
-                .filter(|region| region.free.len() == pool.region_blocks);
+                .filter(|region| region.free() == pool.region_blocks);
             assert_eq!(unused.count(), pool.unused);
             assert!(
                 pool.unused == 0 || pool.free <= pool.in_use + pool.region_blocks,
