@@ -102,7 +102,6 @@ impl Fault {
             Self::Damage => {
                 wait_for_checkpoints(&mut running, 2);
                 let log = killed(running);
-                job.look(&log);
                 damage(job, life, &mut random);
                 log
             }
