@@ -2,6 +2,9 @@
 
 use std::fs;
 
+/// More threads than slow work of one attempt at the largest parallelism of the soak wants at once.
+const POOL: usize = 64;
+
 /// Threads and open files of a process.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Held {
@@ -10,7 +13,8 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Those of the process `pid` just now. The files of sorted data of a database are not counted, which are as many as there is state.
+    /// Those of the process `pid` just now. The files of sorted data of a database are not counted, which are as many as there is state, nor are the threads of
+    /// the pool for slow work up to [`POOL`]: it has as many as were ever wanted at once, and lets them go only after a quiet time.
     pub(super) fn by(pid: u32) -> Self {
         let entries = |what: &str| {
             let entries = fs::read_dir(format!("/proc/{pid}/{what}"));
@@ -20,8 +24,12 @@ impl Held {
             fs::read_link(entry.path())
                 .is_ok_and(|path| path.extension().is_some_and(|extension| extension == "sst"))
         };
+        let is_of_pool = |entry: &fs::DirEntry| {
+            fs::read_to_string(entry.path().join("comm")).is_ok_and(|name| name.trim() == "millpond-io")
+        };
+        let (pool, others): (Vec<_>, Vec<_>) = entries("task").partition(is_of_pool);
         Self {
-            threads: entries("task").count(),
+            threads: others.len() + pool.len().saturating_sub(POOL),
             files: entries("fd").filter(|entry| !is_data(entry)).count(),
         }
     }
