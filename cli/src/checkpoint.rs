@@ -3,6 +3,7 @@
 use crate::{Failure, existing};
 use millpond_engine::checkpoint::CheckpointMetadata;
 use millpond_engine::checkpoint::metadata::read_file;
+use millpond_engine::checkpoint::restore;
 use millpond_engine::checkpoint::storage::{
     CheckpointPaths, FileStorage, FileStorageOptions, parse_location,
 };
@@ -17,10 +18,13 @@ pub(crate) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Reads the metadata of the checkpoint at `location`: its folder, or its `_metadata` file.
+    /// Reads the metadata of the checkpoint at `location`: its folder, its `_metadata` file, or `<folder>/latest`.
     pub(crate) fn read(location: &str) -> Result<Self, Failure> {
         let path = parse_location("the path of the checkpoint", location).map_err(Failure::Arguments)?;
-        let path = existing(&path).map_err(Failure::Arguments)?;
+        let path = match path.ends_with("latest") && !path.exists() {
+            true => restore::locate(&path).map_err(Failure::Arguments)?,
+            false => existing(&path).map_err(Failure::Arguments)?,
+        };
         let file = if path.is_dir() {
             existing(&path.join(CheckpointPaths::METADATA)).map_err(Failure::Arguments)?
         } else {

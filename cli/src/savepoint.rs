@@ -67,7 +67,7 @@ enum Format {
 
 #[derive(Debug, clap::Args)]
 struct Dispose {
-    /// The folder of the savepoint or checkpoint (`chk-<n>`), or its _metadata file
+    /// The folder of the savepoint or checkpoint (`chk-<n>`), or its _metadata file; not `<folder>/latest`
     path: String,
 
     #[command(flatten)]
@@ -125,6 +125,17 @@ fn dispose(args: &Dispose, out: &mut impl Write) -> Result<Outcome, Failure> {
         )));
     }
     let path = parse_location("the path of the savepoint", &args.path).map_err(Failure::Arguments)?;
+    if path.ends_with("latest") && !path.exists() {
+        // Who says it twice would delete two.
+        let meant = restore::locate(&path).map_err(Failure::Arguments)?;
+        return Err(Failure::Arguments(Error::new(
+            ErrorKind::Configuration,
+            format!(
+                "what is deleted is named itself, not as the latest one: that is '{}' now",
+                meant.parent().unwrap_or(&meant).display()
+            ),
+        )));
+    }
     let config = args.common.configuration().map_err(Failure::Arguments)?;
     let settings = config.ha_settings().map_err(Failure::Arguments)?;
     let metadata = restore::locate(&path)

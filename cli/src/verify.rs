@@ -11,7 +11,7 @@ use std::io::Write;
 /// Arguments of `millpond verify`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The folder of the checkpoint (`chk-<n>`) or savepoint, or its _metadata file
+    /// The folder of the checkpoint (`chk-<n>`) or savepoint, its _metadata file, or `<folder>/latest`
     path: String,
 }
 

@@ -259,6 +259,15 @@ fn a_checkpoint_is_disposed_of_unless_somebody_needs_it() {
     assert!(err.contains("in use"), "{err}");
     assert!(state.exists());
     drop(held);
+    // Looked at as the latest one, but deleted by its own name only.
+    let latest = folder.parent().unwrap().join("latest");
+    let latest = latest.to_str().unwrap();
+    let (code, out, err) = millpond(&["verify", latest]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("are whole"), "{out}");
+    let (code, _, err) = millpond(&["savepoint", "dispose", latest]);
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains(path) && state.exists(), "{err}");
     let (code, out, err) = millpond(&["savepoint", "dispose", path]);
     assert_eq!(code, 0, "{err}");
     assert!(out.contains(path) && out.contains("2 files"), "{out}");

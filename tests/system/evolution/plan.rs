@@ -52,7 +52,7 @@ fn a_plan_tells_what_is_found_new_and_migrated_and_starts_nothing() {
                 "keyed state 'given up' (value): found, not registered: stays as it is",
                 "keyed state '_timers/event-time' (sorted map): found, as it is",
                 "operator state 'splits'",
-                "The job would start from it.",
+                "The job would start from it, if its files are whole",
             ]);
     }
 }

@@ -131,7 +131,7 @@ fn refuse_unclaimed(metadata: &CheckpointMetadata, job: &[OperatorPlan]) -> Resu
         ErrorKind::Restore,
         format!(
             "checkpoint {} of job '{}' has state of operators that this job does not have: {}; the job's operators are {}. Give the operators the uids that they had, or set \
-             `execution.state-recovery.ignore-unclaimed-state: true` to leave that state behind",
+             `execution.state-recovery.ignore-unclaimed-state: true` (`--allow-non-restored-state`) to leave that state behind",
             metadata.id,
             metadata.job_name,
             unclaimed.join(", "),

@@ -128,8 +128,8 @@ fn unclaimed_operator(stored: &OperatorMetadata, ignore_unclaimed: bool) -> Oper
     report.states = stored.states.iter().map(unregistered).collect();
     if !ignore_unclaimed {
         report.problems.push(format!(
-            "operator '{}' (uid '{}') has state, and the job does not have it: give an operator its uid, or set \
-             `execution.state-recovery.ignore-unclaimed-state: true` to leave the state behind",
+            "operator '{}' (uid '{}') has state, and the job does not have it: give an operator its uid, or start it with `--allow-non-restored-state` \
+             (`execution.state-recovery.ignore-unclaimed-state: true`) to leave the state behind",
             stored.name, stored.id
         ));
     }
@@ -277,7 +277,7 @@ impl fmt::Display for RestoreReport {
         if problems.is_empty() {
             return write!(
                 f,
-                "\nThe job would start from it. Nothing was started or changed."
+                "\nThe job would start from it, if its files are whole: they were not read, `millpond verify` does that. Nothing was started or changed."
             );
         }
         writeln!(f, "\nThe job would not start from it:")?;
@@ -297,11 +297,15 @@ impl fmt::Display for OperatorReport {
             OperatorFate::Dropped => write!(f, "dropped, {} bytes", self.state_bytes)?,
         }
         match (self.parallelism_before, self.parallelism) {
-            (Some(before), Some(now)) => write!(f, ", parallelism {before} -> {now}")?,
-            (None, Some(now)) => write!(f, ", parallelism {now}")?,
+            (Some(before), Some(now)) => write!(
+                f,
+                ", parallelism {before} -> {now} of at most {}",
+                self.max_parallelism
+            )?,
+            (None, Some(now)) => write!(f, ", parallelism {now} of at most {}", self.max_parallelism)?,
             _ => {}
         }
-        writeln!(f, " of at most {}", self.max_parallelism)?;
+        writeln!(f)?;
         if self.fate == OperatorFate::Restored && self.states.iter().any(|state| !is_new(state)) {
             let moved: u32 = self.moves.iter().map(|(_, _, groups)| groups).sum();
             write!(

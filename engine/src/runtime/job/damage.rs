@@ -160,6 +160,13 @@ pub(super) fn way_out(
         place(storage, damaged)
     );
     let is_own = !older.is_empty();
+    // With high availability a job of this name goes on from its own checkpoints, whatever it is told.
+    let elsewhere = match ha {
+        HaSettings::Filesystem { .. } => {
+            "or start as a new job, with another `high-availability.cluster-id`, from another snapshot with `--from-savepoint PATH` or from the beginning"
+        }
+        _ => "or start from another snapshot with `--from-savepoint PATH`, or from the beginning",
+    };
     let older = if is_own {
         older
             .iter()
@@ -173,9 +180,9 @@ pub(super) fn way_out(
         beside.collect::<Vec<_>>()
     };
     if older.is_empty() {
-        text.push_str(
-            ". No older checkpoint is kept: restore the file from a copy, or start from another snapshot with `--from-savepoint PATH`, or from the beginning",
-        );
+        text.push_str(&format!(
+            ". No older checkpoint is kept: restore the file from a copy, {elsewhere}"
+        ));
         return Error::new(cause.kind(), text);
     }
     let places: Vec<String> = older.iter().map(Older::to_string).collect();
@@ -189,8 +196,7 @@ pub(super) fn way_out(
     }
     let Some(first) = older.iter().find(|older| older.is_whole) else {
         text.push_str(&format!(
-            ". The older checkpoints that are kept are not whole either: {places}. Restore the files from a copy, or start from another snapshot with \
-             `--from-savepoint PATH`, or from the beginning"
+            ". The older checkpoints that are kept are not whole either: {places}. Restore the files from a copy, {elsewhere}"
         ));
         return Error::new(cause.kind(), text);
     };

@@ -28,11 +28,12 @@ pub struct FileCommittable {
 #[derive(Debug)]
 pub struct FileCommitter {
     folder: PathBuf,
+    may_be_gone: bool,
 }
 
 impl FileCommitter {
-    pub(super) fn new(folder: PathBuf) -> Self {
-        Self { folder }
+    pub(super) fn new(folder: PathBuf, may_be_gone: bool) -> Self {
+        Self { folder, may_be_gone }
     }
 
     /// The folder that has the file: the one that it was written to or, if that has no trace of it, the sink's.
@@ -74,17 +75,34 @@ impl FileCommitter {
                 }
             }
         }
-        Err(Error::new(
-            ErrorKind::Storage,
-            format!(
-                "the checkpoint names an output file of {} bytes, either {} (not committed yet) or {} (committed): found {} and {}",
-                file.len,
-                temporary.display(),
-                finished.display(),
-                found(lens.0),
-                found(lens.1)
-            ),
-        ))
+        let mut text = format!(
+            "the checkpoint names an output file of {} bytes, either {} (not committed yet) or {} (committed): found {} and {}",
+            file.len,
+            temporary.display(),
+            finished.display(),
+            found(lens.0),
+            found(lens.1)
+        );
+        if lens != (None, None) {
+            return Err(Error::new(ErrorKind::Storage, text));
+        }
+        if self.may_be_gone {
+            tracing::warn!("{text}; taken for one that was finished and has been moved away since");
+            return Ok(());
+        }
+        if let Some(written_to) = file
+            .folder
+            .as_deref()
+            .filter(|written_to| Path::new(written_to) != folder)
+        {
+            text.push_str(&format!(", and nothing in {written_to}, where it was written"));
+        }
+        text.push_str(
+            ". Put it back if it was moved or deleted. If finished files are taken away on purpose, FileSink::allow_moved(true) lets the job go on without them; or start from \
+             another snapshot",
+        );
+        // Trying again does not bring it back.
+        Err(Error::new(ErrorKind::Configuration, text))
     }
 }
 

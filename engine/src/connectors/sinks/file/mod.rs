@@ -79,6 +79,7 @@ pub struct FileSink<T> {
     encode: Arc<EncodeRows<T>>,
     roll_bytes: u64,
     append: bool,
+    may_be_gone: bool,
 }
 
 impl<T: Data> FileSink<T> {
@@ -94,6 +95,7 @@ impl<T: Data> FileSink<T> {
             encode: Arc::new(move |rows, buffer| rows.drain(..).for_each(|row| encode(&row, buffer))),
             roll_bytes: ROLL_BYTES_DEFAULT,
             append: false,
+            may_be_gone: false,
         }
     }
 
@@ -129,6 +131,15 @@ impl<T: Data> FileSink<T> {
         self.append = append;
         self
     }
+
+    /// Whether others may move finished files away, or delete them, while a checkpoint or savepoint that the job may be started from still names them: those of the
+    /// latest checkpoint, and of each savepoint that is kept. A job that is restored looks for each of them, since one that is neither pending nor finished may also be one that was
+    /// lost. By default it then ends with an error; with `true` it says so in the log and goes on, as Flink does.
+    #[must_use]
+    pub fn allow_moved(mut self, allow: bool) -> Self {
+        self.may_be_gone = allow;
+        self
+    }
 }
 
 impl<T> std::fmt::Debug for FileSink<T> {
@@ -138,6 +149,7 @@ impl<T> std::fmt::Debug for FileSink<T> {
             .field("names", &self.names)
             .field("roll_bytes", &self.roll_bytes)
             .field("append", &self.append)
+            .field("may_be_gone", &self.may_be_gone)
             .finish_non_exhaustive()
     }
 }
@@ -187,7 +199,7 @@ impl<T: Data> TwoPhaseCommitSink for FileSink<T> {
     }
 
     fn committer(&self, _: &SinkContext) -> Result<FileCommitter> {
-        Ok(FileCommitter::new(self.folder.clone()))
+        Ok(FileCommitter::new(self.folder.clone(), self.may_be_gone))
     }
 }
 
