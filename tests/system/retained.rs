@@ -4,6 +4,7 @@ use crate::harness::{
     COMPRESSED, Ended, FILES, FILES_AND_INLINE, JobFolder, Program, Random, WHOLE_FILES, assert_exactly,
     awk_lines, job_folders, latest_checkpoint, lines_of, write_text,
 };
+use crate::soak::wait_for_checkpoints;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -312,7 +313,7 @@ fn increments_may_be_switched_off_and_on_again() {
         // So slow that it does not come to its end before it is killed, however slow the disk is.
         let rate = (lines_of(&left.path().join("input")) * 100 / RUN_MS).max(1);
         let mut running = second(after, 3).option("rate", rate).start();
-        running.wait_for("checkpoint completed checkpoint=7 ");
+        wait_for_checkpoints(&mut running, 3);
         assert!(running.kill().was_killed());
         // Once more as it was at first, from what the other kind has written.
         second(before, PARALLELISM)
