@@ -2,7 +2,7 @@
 
 use super::keyed::{KeySelector, KeyedLogic, KeyedStage};
 use super::outputs::Outputs;
-use super::per_record::each_record;
+use super::per_record::{at_key, each_record};
 use crate::Result;
 use crate::api::{
     Collector, Data, KeyedBroadcastContext, KeyedBroadcastProcessFunction, KeyedCoProcessFunction,
@@ -49,18 +49,6 @@ impl<A: Data, B: Data, U: Data, L: KeyedPair<A, B, U>> CoStage<A, B> for KeyedSt
     fn second(&mut self, batch: &mut Batch<B>, task: &TaskContext) -> Result<()> {
         self.take(batch, task, L::second)
     }
-}
-
-/// Makes the key of a timer the current one, calls `call`, and ends the batch that consists of it.
-fn at_key(
-    due: &DueTimer,
-    context: &mut KeyedContext,
-    call: impl FnOnce(&mut KeyedContext) -> Result<()>,
-) -> Result<()> {
-    context.keys.push_encoded(&due.key);
-    context.select(0);
-    call(context)?;
-    context.end_batch()
 }
 
 /// Calls a [`KeyedCoProcessFunction`]. Compiled for the function, so that there is no dynamic call a record.

@@ -13,6 +13,18 @@ use crate::state::{
 };
 use std::marker::PhantomData;
 
+/// Makes the key of a timer the current one, calls `call`, and ends the batch that consists of it.
+pub(super) fn at_key(
+    due: &DueTimer,
+    context: &mut KeyedContext,
+    call: impl FnOnce(&mut KeyedContext) -> Result<()>,
+) -> Result<()> {
+    context.keys.push_encoded(&due.key);
+    context.select(0);
+    call(context)?;
+    context.end_batch()
+}
+
 /// Calls a [`KeyedProcessFunction`]. Compiled for the function, so that there is no dynamic call a record.
 pub(crate) struct PerRecord<K, S, F> {
     select: S,
@@ -62,16 +74,15 @@ where
         outputs: &mut Outputs<U>,
         _: &TaskContext,
     ) -> Result<()> {
-        context.keys.push_encoded(&due.key);
-        context.select(0);
-        let timer = Timer {
-            timestamp: due.time,
-            domain,
-        };
-        let mut process = ProcessContext::new(context, Some(due.time));
-        self.function
-            .on_timer(timer, &mut process, &mut outputs.collector)?;
-        context.end_batch()
+        at_key(due, context, |context| {
+            let timer = Timer {
+                timestamp: due.time,
+                domain,
+            };
+            let mut process = ProcessContext::new(context, Some(due.time));
+            self.function
+                .on_timer(timer, &mut process, &mut outputs.collector)
+        })
     }
 }
 
