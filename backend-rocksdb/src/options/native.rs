@@ -2,7 +2,7 @@
 
 use super::{Compaction, Memory, Options};
 use rocksdb::statistics::StatsLevel;
-use rocksdb::{BlockBasedOptions, DBCompactionStyle, FifoCompactOptions, WriteOptions};
+use rocksdb::{BlockBasedIndexType, BlockBasedOptions, DBCompactionStyle, FifoCompactOptions, WriteOptions};
 use std::path::Path;
 
 /// The longest name of a file, less what RocksDB puts behind the name of a log.
@@ -104,6 +104,12 @@ impl Options {
             options.set_cache_index_and_filter_blocks(true);
             options.set_cache_index_and_filter_blocks_with_high_priority(memory.prefers_index_blocks());
             options.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        }
+        if self.partitions_indexes {
+            options.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+            options.set_partition_filters(true);
+            // What finds the parts is small, and needed for every look-up.
+            options.set_pin_top_level_index_and_filter(true);
         }
         if let Some(filter) = self.bloom_filter {
             options.set_bloom_filter(filter.bits_per_key, filter.block_based);
