@@ -220,7 +220,13 @@ fn every_documented_option_is_read_and_has_an_effect() {
             RocksDb(line) => {
                 let has = |lines: &BTreeSet<String>| lines.iter().any(|other| other.starts_with(line));
                 assert!(!has(&defaults), "{name}: {line} is the default");
-                assert!(has(&as_opened(&with(&[(name, value)]))), "{name}: no {line}");
+                // RocksDB merges fewer buffers than there may be.
+                let needed = match *name {
+                    "writebuffer.number-to-merge" => Some(("writebuffer.count", "5")),
+                    _ => None,
+                };
+                let pairs: Vec<_> = needed.into_iter().chain([(*name, *value)]).collect();
+                assert!(has(&as_opened(&with(&pairs))), "{name}: no {line}");
             }
             Tested(test, file) => {
                 // One wins over another, so both of them are set.

@@ -1,6 +1,7 @@
 //! The options as RocksDB takes them. What Flink sets whatever the configuration says (`RocksDBResourceContainer`) is set here too.
 
 use super::{Compaction, Memory, Options};
+use crate::unsynced;
 use rocksdb::statistics::StatsLevel;
 use rocksdb::{BlockBasedIndexType, BlockBasedOptions, DBCompactionStyle, FifoCompactOptions, WriteOptions};
 use std::path::Path;
@@ -47,7 +48,7 @@ impl Options {
     /// The options of a column family. Where memory is not managed, each call makes a block cache, which clones of the options share.
     #[must_use]
     pub fn column_family(&self, memory: &Memory) -> rocksdb::Options {
-        let mut options = rocksdb::Options::default();
+        let mut options = unsynced::options();
         match self.compaction {
             Compaction::Level => options.set_compaction_style(DBCompactionStyle::Level),
             Compaction::Universal => options.set_compaction_style(DBCompactionStyle::Universal),
@@ -118,9 +119,9 @@ impl Options {
     }
 }
 
-/// RocksDB's defaults, but nothing is written when a database is closed: whoever closes it throws it away.
+/// RocksDB's defaults, but nothing is synced, nor written when a database is closed: whoever closes it throws it away.
 fn base() -> rocksdb::Options {
-    let mut plain = rocksdb::Options::default();
+    let mut plain = unsynced::options();
     plain
         .get_options_from_string("avoid_flush_during_shutdown=true")
         .unwrap_or(plain)

@@ -10,3 +10,4 @@ mod kill_loops;
 #[cfg(feature = "rocksdb")]
 mod linked;
 mod settings;
+mod syncs;
