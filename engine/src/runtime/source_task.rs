@@ -9,6 +9,7 @@ use super::rate::Throttle;
 use super::report::Report;
 use super::snapshot::{OperatorName, SnapshotContext};
 use super::stage::{Next, Stage, StageControl};
+use super::stages::Planning;
 use super::task::TaskContext;
 use super::time::{Time, epoch_of, epoch_start, least, tick_of};
 use crate::api::{
@@ -18,6 +19,7 @@ use crate::checkpoint::{
     CheckpointId, Command, OperatorStateSnapshot, Redistribution, SnapshotOptions, StopMode,
 };
 use crate::codec::CodecId;
+use crate::state::PlannedOperatorState;
 use crate::{Result, codec};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -148,6 +150,11 @@ impl<S: Source> SourceTask<S> {
             chain,
             throttle,
         }
+    }
+
+    /// What would become of the positions that are stored.
+    pub(crate) fn planned_splits(planning: &Planning<'_>) -> PlannedOperatorState {
+        planning.own_state(SPLITS, Redistribution::Split, &CodecId::of::<S::Split>())
     }
 
     /// Does what there is to do; whether the task must stay.

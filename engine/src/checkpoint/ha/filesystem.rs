@@ -14,7 +14,7 @@ use crate::{Error, ErrorKind, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 pub(super) const CHECKPOINTS: &str = "checkpoints";
 const CHECKPOINT_PREFIX: &str = "completedCheckpoint-";
 

@@ -106,6 +106,9 @@ impl Lead {
             .initial
             .as_ref()
             .filter(|_| prepared.claims && found.is_none());
+        if let Some(initial) = claimed {
+            ha::refuse_if_named(&prepared.ha, &initial.metadata)?;
+        }
         let claimed = claimed.and_then(|initial| initial.path.clone());
         let passed_over = session.unreadable().iter().any(|id| Some(*id) > found);
         let config = CoordinatorConfig {

@@ -406,6 +406,7 @@ fn operator_infos(prepared: &Prepared, max_parallelism: &[u32]) -> Vec<OperatorI
         name: node.name.clone(),
         parallelism: prepared.parallelism.get(index).copied().unwrap_or(1),
         max_parallelism: max_parallelism.get(index).copied().unwrap_or(1),
+        sources: prepared.plan.sources_of(index),
     };
     prepared
         .plan
