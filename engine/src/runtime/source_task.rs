@@ -209,7 +209,14 @@ impl<S: Source> SourceTask<S> {
         // There are splits for the sources that the checkpoint does not know, and for all if there is none.
         let splits: Vec<S::Split> = match task.job.splits.get(&self.name.id) {
             None => match task.job.restored_share(&self.name.id, task.subtask) {
-                Some(share) => task.job.elements(&share, SPLITS)?,
+                Some(share) => {
+                    let restored: Vec<S::Split> = task.job.elements(&share, SPLITS)?;
+                    let name = &self.name.name;
+                    self.source
+                        .check_restored(&restored)
+                        .map_err(|error| error.context(format_args!("source '{name}' cannot go on")))?;
+                    restored
+                }
                 None => Vec::new(),
             },
             Some(all) => {

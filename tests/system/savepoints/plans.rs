@@ -51,7 +51,7 @@ fn a_plan_sees_whether_a_snapshot_can_be_claimed_and_claims_nothing() {
     plan(&claiming).expect_code(0).expect_output(&[
         "Note: the snapshot is claimed",
         "The job would start from it",
-        "operator 'counts'",
+        "(uid 'check'): found, ",
     ]);
     // One that needs it, which others may, and then one that owns it.
     for (owner, others) in [(&from, 0), (&claiming, 1)] {

@@ -235,7 +235,10 @@ fn end_in_failure(lead: Option<&Lead>, runtime: &Runtime, session: &ClusterSessi
         session.give_up(&FailureCause::of(&error));
         // Of a job whose checkpoint is damaged, the older ones are what is left.
         let goes_on = is_refusal(&error) || error.kind() == ErrorKind::Damaged;
-        if !goes_on && let Err(end) = runtime.block_on(lead.coordinator.finish(JobEnd::Failed)) {
+        if goes_on {
+            // It cannot have ended; and if it has, there is nothing to wait for.
+            let _ = runtime.block_on(lead.coordinator.settle());
+        } else if let Err(end) = runtime.block_on(lead.coordinator.finish(JobEnd::Failed)) {
             tracing::error!("the end of the job could not be recorded: {end}");
         }
     }
