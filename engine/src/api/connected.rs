@@ -8,9 +8,7 @@ use super::keyed::KeyedStream;
 use super::nodes::{KeyedPairNode, PairNode};
 use super::stream::{DataStream, connected_operator};
 use crate::runtime::plan::EdgeRule;
-use crate::runtime::stages::{
-    BroadcastPerRecord, BroadcastProcess, CoElements, CoPerRecord, CoProcess,
-};
+use crate::runtime::stages::{BroadcastPerRecord, BroadcastProcess, CoElements, CoPerRecord, CoProcess};
 use crate::state::operator::{BroadcastStateDescriptor, ErasedDescriptor};
 use std::fmt;
 use std::sync::Arc;
@@ -225,7 +223,9 @@ impl<A: Data, B: Data> BroadcastConnectedStream<A, B> {
     /// Calls a function that changes the broadcast states with broadcast records and reads them with the others.
     pub fn process<U: Data, F: BroadcastProcessFunction<A, B, U>>(&self, function: F) -> DataStream<U> {
         let descriptors = Arc::clone(&self.broadcast.descriptors);
-        let node = PairNode::<A, B, U, _, _>::new(move || BroadcastProcess::<A, B, F>::new(function.clone(), Arc::clone(&descriptors)));
+        let node = PairNode::<A, B, U, _, _>::new(move || {
+            BroadcastProcess::<A, B, F>::new(function.clone(), Arc::clone(&descriptors))
+        });
         connected_operator(
             (&self.first, self.first.rule()),
             (&self.broadcast.stream, EdgeRule::Broadcast),

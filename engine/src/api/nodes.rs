@@ -9,9 +9,9 @@ use super::source::Source;
 use crate::runtime::plan::types::{AnyStage, Schedule};
 use crate::runtime::plan::{OperatorNode, PairOps, SourceNode, StageBuild, TypeOps, pair_ops, type_ops};
 use crate::runtime::stages::{
-    CoLogic, ElementStage, FunctionStage, KeySelector, KeyedPair, KeyedStage, Outputs, PerRecord, PlannedStates,
-    Planning, Process, SinkStage,
-    TwoPhaseStage, WatermarkStage, WatermarkStrategy, plan_function, plan_keyed,
+    CoLogic, ElementStage, FunctionStage, KeySelector, KeyedPair, KeyedStage, Outputs, PerRecord,
+    PlannedStates, Planning, Process, SinkStage, TwoPhaseStage, WatermarkStage, WatermarkStrategy,
+    plan_function, plan_keyed,
 };
 use crate::runtime::{CoStage, Next, OperatorName, SourcePorts, SourceTask, Stage, TaskContext, Time};
 use crate::{Error, ErrorKind, Result, codec};
@@ -258,7 +258,11 @@ impl<A: Data, B: Data, U: Data, L: CoLogic<A, B, U>, M: Fn() -> L + Send + Sync>
 
     fn stage(&self, build: StageBuild) -> Result<AnyStage> {
         let (name, _, outputs) = outputs::<U>(build)?;
-        Ok(any_pair::<A, B>(FunctionStage::new(name, (self.logic)(), outputs)))
+        Ok(any_pair::<A, B>(FunctionStage::new(
+            name,
+            (self.logic)(),
+            outputs,
+        )))
     }
 
     fn plan_states(&self, planning: &Planning<'_>) -> Result<PlannedStates> {

@@ -7,7 +7,9 @@ use super::windows::{TimeWindow, TumblingEventTimeWindows};
 use crate::Result;
 use crate::runtime::plan::types::AnyStage;
 use crate::runtime::plan::{OperatorNode, StageBuild, TypeOps, type_ops};
-use crate::runtime::stages::{KeySelector, KeyedStage, PlannedStates, Planning, WindowFold, Windowing, plan_keyed};
+use crate::runtime::stages::{
+    KeySelector, KeyedStage, PlannedStates, Planning, WindowFold, Windowing, plan_keyed,
+};
 use crate::state::AggregateFunction;
 use std::marker::PhantomData;
 use std::sync::Arc;

@@ -14,6 +14,7 @@ use millpond_engine::state::{FunctionInitializationContext, ListStateDescriptor,
 use millpond_engine::{ErrorKind, Result};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What the short source has.
 const SHORT: u64 = 100;
@@ -97,7 +98,13 @@ impl Job<'_> {
         short
             .process(Sum::default())
             .uid("sum")
-            .union(&long.key_by(|number| *number).process(Same).uid("same").filter(|_| false))
+            .union(
+                &long
+                    .key_by(|number| *number)
+                    .process(Same)
+                    .uid("same")
+                    .filter(|_| false),
+            )
             .sink_to_2pc(FileSink::new(self.folder.join("output"), |sum: &u64, row| {
                 let _ = writeln!(row, "{sum} 0"); // a `Vec` takes everything
             }))
@@ -121,9 +128,13 @@ fn savepoint_with_a_finished_source(folder: &Path) -> PathBuf {
     };
     let running = job.start().unwrap();
     loop {
-        let savepoint = running
-            .trigger_savepoint(Some(folder.to_str().unwrap()), SavepointFormat::Canonical)
-            .unwrap();
+        assert!(!running.is_finished());
+        let taken = running.trigger_savepoint(Some(folder.to_str().unwrap()), SavepointFormat::Canonical);
+        // Not all subtasks may run yet.
+        let Ok(savepoint) = taken else {
+            std::thread::sleep(Duration::from_millis(2));
+            continue;
+        };
         let metadata = restore::load(&savepoint).unwrap().metadata;
         let has_finished = |uid: &str| metadata.operator(&OperatorId::new(uid)).unwrap().is_finished();
         if has_finished("short") {
@@ -155,7 +166,10 @@ fn a_function_does_what_it_does_at_the_end_of_its_input_once_over_a_restore() {
 fn a_finished_operator_is_not_restored_behind_a_source_that_gives_more() {
     let folder = tempfile::tempdir().unwrap();
     let savepoint = savepoint_with_a_finished_source(folder.path());
-    for (another, part) in [("new", "'new', which is new"), ("long", "'long', which had more to read")] {
+    for (another, part) in [
+        ("new", "'new', which is new"),
+        ("long", "'long', which had more to read"),
+    ] {
         let job = Job {
             folder: folder.path(),
             from: Some(&savepoint),
@@ -170,7 +184,10 @@ fn a_finished_operator_is_not_restored_behind_a_source_that_gives_more() {
         }
         let report = job.env().restore_report("finished").unwrap();
         assert!(!report.would_work());
-        assert!(report.all_problems().any(|problem| problem.contains(part)), "{report}");
+        assert!(
+            report.all_problems().any(|problem| problem.contains(part)),
+            "{report}"
+        );
     }
     let job = Job {
         folder: folder.path(),

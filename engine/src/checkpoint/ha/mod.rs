@@ -224,9 +224,12 @@ pub trait HaSession: fmt::Debug + Send {
     /// [`crate::ErrorKind::Storage`]; then nobody knows which are named, and the call is to be repeated.
     fn go_back(&mut self, retained: &[CheckpointId], lineage: Lineage) -> Result<()>;
 
-    /// Records how the job ended; no checkpoint is named any more.
+    /// The run before this one, if it has ended and kept none of its checkpoints: it may have been killed before they were all deleted.
+    fn ended(&self) -> Option<&JobId>;
+
+    /// Records how the job ended, and which of its checkpoints outlive it; none is gone on from any more.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Storage`].
-    fn finish(&mut self, end: JobEnd) -> Result<()>;
+    fn finish(&mut self, end: JobEnd, kept: &[CheckpointId]) -> Result<()>;
 }

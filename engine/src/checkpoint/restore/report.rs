@@ -260,7 +260,11 @@ fn add_states(report: &mut OperatorReport, stored: Option<&OperatorMetadata>, pl
         verdict,
     } in planned.operator.iter().flatten()
     {
-        match report.operator_states.iter_mut().find(|state| state.name == *name) {
+        match report
+            .operator_states
+            .iter_mut()
+            .find(|state| state.name == *name)
+        {
             Some(state) => state.verdict = Some(verdict.clone()),
             None => report.operator_states.push(OperatorStateReport {
                 name: name.clone(),
@@ -274,7 +278,9 @@ fn add_states(report: &mut OperatorReport, stored: Option<&OperatorMetadata>, pl
     for state in &mut report.operator_states {
         state.is_known = planned.operator.is_some();
     }
-    report.operator_states.sort_by(|left, right| left.name.cmp(&right.name));
+    report
+        .operator_states
+        .sort_by(|left, right| left.name.cmp(&right.name));
     let keyed = states
         .iter()
         .map(|state| (format!("{} state", state.kind), &state.name, &state.verdict));
@@ -359,7 +365,11 @@ impl fmt::Display for OperatorReport {
         write!(f, "operator '{}' (uid '{}'): ", self.name, self.uid)?;
         match self.fate {
             OperatorFate::Restored if self.is_finished => {
-                write!(f, "found, had processed all its input, {} bytes", self.state_bytes)?;
+                write!(
+                    f,
+                    "found, had processed all its input, {} bytes",
+                    self.state_bytes
+                )?;
             }
             OperatorFate::Restored => write!(f, "found, {} bytes", self.state_bytes)?,
             OperatorFate::New => f.write_str("new, begins empty")?,
@@ -408,7 +418,11 @@ impl fmt::Display for OperatorReport {
                 Redistribution::Union => "all of them to each subtask",
                 Redistribution::Broadcast => "the same in each subtask",
             };
-            write!(f, "  operator state '{}' ({}): ", state.name, state.redistribution)?;
+            write!(
+                f,
+                "  operator state '{}' ({}): ",
+                state.name, state.redistribution
+            )?;
             match &state.verdict {
                 Some(Verdict::New) => {
                     writeln!(f, "new")?;

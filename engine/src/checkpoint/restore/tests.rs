@@ -281,7 +281,12 @@ fn a_finished_operator_is_not_restored_behind_a_source_that_has_more() {
     ] {
         let error = restored(&sources).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Restore);
-        for part in [part, "'OP' (uid 'op')", "all its input", "--allow-non-restored-state"] {
+        for part in [
+            part,
+            "'OP' (uid 'op')",
+            "all its input",
+            "--allow-non-restored-state",
+        ] {
             assert!(error.to_string().contains(part), "{part}: {error}");
         }
         assert!(!error.to_string().contains("'done'"), "{error}");

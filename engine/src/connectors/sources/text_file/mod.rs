@@ -111,7 +111,10 @@ impl<L: Line> Source for TextFileSource<L> {
     }
 
     fn check_restored(&self, restored: &[TextFileSplit]) -> Result<()> {
-        let absolute = self.paths.iter().filter_map(|path| std::path::absolute(path).ok());
+        let absolute = self
+            .paths
+            .iter()
+            .filter_map(|path| std::path::absolute(path).ok());
         let paths: Vec<PathBuf> = absolute.collect();
         let is_asked_for = |split: &&TextFileSplit| paths.iter().any(|path| split.path.starts_with(path));
         let Some(other) = restored.iter().find(|split| !is_asked_for(split)) else {
