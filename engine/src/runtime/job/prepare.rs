@@ -80,6 +80,17 @@ impl StorageSetup {
         self.kind == StorageKind::FileSystem
     }
 
+    /// The folder of the job `id`, where there are folders.
+    pub(crate) fn job_folder(&self, id: &JobId) -> Option<PathBuf> {
+        match &self.dir {
+            Some(CheckpointLocation::Folder(dir)) if self.keeps_files() => {
+                let paths = CheckpointPaths::new(dir, id, self.options.create_subdir);
+                Some(paths.job().to_owned())
+            }
+            _ => None,
+        }
+    }
+
     /// The storage of the job `id`; `runtime` carries out the calls of a remote one.
     pub(crate) fn storage(&self, id: &JobId, runtime: &Handle) -> Result<Arc<dyn CheckpointStorage>> {
         match (self.kind, &self.dir) {
@@ -304,6 +315,7 @@ impl Prepared {
                 parallelism: self.parallelism.get(index).copied().unwrap_or(1),
                 max_parallelism,
                 max_parallelism_is_set: is_set,
+                sources: self.plan.sources_of(index),
             }
         };
         self.plan
