@@ -1,10 +1,12 @@
 //! Savepoints: taken of running jobs, by the program and from outside, and what is started from them.
 
 mod changed;
+mod cluster;
 mod in_process;
 mod matrix;
 mod programs;
 mod refusals;
+mod targets;
 
 use millpond_engine::checkpoint::storage::{CheckpointPaths, FileStorage, FileStorageOptions};
 use millpond_engine::checkpoint::{CheckpointMetadata, restore};
