@@ -47,6 +47,8 @@ const RULE_EVERY: u64 = 20;
 const KINDS: u64 = 4;
 /// How many rows are held back in a subtask.
 const BATCH: usize = 64;
+/// And one behind it: another number, or what comes in at once would go on at once, and no checkpoint had anything of it.
+const ODD_BATCH: usize = 41;
 
 /// Key and event time.
 type Event = (u64, i64);
@@ -98,7 +100,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .process(HoldBack::<Row, BATCH>::default())
         .uid("held-back")
         .rebalance()
-        .process(HoldBackInAField::<Row, BATCH>::default())
+        .process(HoldBackInAField::<Row, ODD_BATCH>::default())
         .uid("held-back-in-a-field")
         .sink_to_2pc(FileSink::new(&args.output, |row: &Row, line| {
             let (key, time, marks, rule) = row;

@@ -66,6 +66,8 @@ type Row = (u64, i64, String);
 const RULE_EVERY: u64 = 17;
 /// How many rows a subtask holds back.
 const BATCH: usize = 24;
+/// And one behind it: another number, or what comes in at once would go on at once, and no checkpoint had anything of it.
+const ODD_BATCH: usize = 17;
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let env = environment(&args.common, args.parallelism)?;
@@ -109,7 +111,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .process(HoldBack::<Row, BATCH>::default())
         .uid("held-back")
         .rebalance()
-        .process(HoldBackInAField::<Row, BATCH>::default())
+        .process(HoldBackInAField::<Row, ODD_BATCH>::default())
         .uid("held-back-in-a-field")
         .sink_to_2pc(FileSink::new(&args.output, |(_, _, row): &Row, line| {
             line.extend_from_slice(row.as_bytes());
