@@ -3,7 +3,7 @@
 use super::{Memory, Options, PREFIX};
 use crate::database::{Setup, with_filter};
 use millpond_backend_api::BackendConfig;
-use rocksdb::DB;
+use rocksdb::{DB, SstFileWriter};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -144,7 +144,7 @@ const ALL: &[(&str, &str, Effect)] = &[
     (
         "bloom-filter.bits-per-key",
         "12",
-        RocksDb("filter_policy=bloomfilter:12:false"),
+        Tested("the_filter_of_a_file_has_the_bits_that_are_set", THIS),
     ),
     ("bloom-filter.block-based-mode", "true", Told),
     (
@@ -245,6 +245,26 @@ fn every_documented_option_is_read_and_has_an_effect() {
             Told => {}
         }
     }
+}
+
+#[test]
+fn the_filter_of_a_file_has_the_bits_that_are_set() {
+    const KEYS: u32 = 10_000;
+    let folder = tempfile::tempdir().unwrap();
+    let bytes_with = |bits: &str| {
+        let options = with(&[("bloom-filter.bits-per-key", bits)]);
+        let family = options.column_family(&Memory::of(&options.memory));
+        let family = options.new_files(&family);
+        let mut file = SstFileWriter::create(&family);
+        file.open(folder.path().join(bits)).unwrap();
+        for key in 0..KEYS {
+            file.put(key.to_be_bytes(), b"").unwrap();
+        }
+        file.finish().unwrap();
+        file.file_size()
+    };
+    let more = u64::from(KEYS) * 10 / 8;
+    assert!(bytes_with("20") > bytes_with("10") + more * 9 / 10);
 }
 
 #[test]
