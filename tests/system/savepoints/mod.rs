@@ -1,12 +1,14 @@
 //! Savepoints: taken of running jobs, by the program and from outside, and what is started from them.
 
 mod changed;
+mod cluster;
 mod finished;
 mod in_process;
 mod matrix;
 mod plans;
 mod programs;
 mod refusals;
+mod targets;
 
 use crate::harness::finished_lines;
 use millpond_engine::checkpoint::storage::{CheckpointPaths, FileStorage, FileStorageOptions};

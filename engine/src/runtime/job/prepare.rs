@@ -1,7 +1,7 @@
 //! Everything that is decided, and refused, before a job runs.
 
 use super::{JobSpec, damage, folders};
-use crate::backend::{Backend, BackendSettings, PluginLoader, StorageKind};
+use crate::backend::{Backend, BackendSettings, PluginLoader, StorageKind, budget};
 use crate::checkpoint::ha::HaSettings;
 use crate::checkpoint::restore::{self, OperatorPlan, RestorePlan};
 use crate::checkpoint::storage::{
@@ -182,6 +182,12 @@ pub(crate) fn prepare_plan(spec: JobSpec) -> Result<Prepared> {
     };
     check_uids(&plan, config.get(&execution::AUTO_GENERATE_UIDS)?)?;
     let (parallelism, max_parallelism) = parallelisms(&plan, &config)?;
+    if choice.factory.has_short_name("rocksdb") {
+        let widest = parallelism.iter().copied().max().unwrap_or(1);
+        if let Some(warning) = budget::warning(&config, widest)? {
+            tracing::warn!("{warning}");
+        }
+    }
     let cluster = cluster_settings(&config, &parallelism)?;
     let on_damage = config.get(&recovery::ON_DAMAGE)?;
     let ha = config.ha_settings()?;
