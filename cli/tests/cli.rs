@@ -339,7 +339,7 @@ fn inspect_lists_the_checkpoints_of_a_jobs_folder_and_of_all_jobs() {
             folder.file_name().unwrap().to_str().unwrap(),
             "chk-100  not complete",
             "job 'word count'",
-            "9.8 KiB of state",
+            "state of 9.8 KiB",
             " UTC",
         ] {
             assert!(out.contains(part), "no '{part}' in {out}");

@@ -19,6 +19,9 @@ use std::time::Duration;
 /// What the short source has.
 const SHORT: u64 = 100;
 
+/// What the other one has: more than it gives while it is slow.
+const LONG: u64 = 100_000;
+
 /// Hands on the sum of all numbers when they have ended.
 #[derive(Clone, Default)]
 struct Sum {
@@ -122,7 +125,7 @@ fn savepoint_with_a_finished_source(folder: &Path) -> PathBuf {
     let job = Job {
         folder,
         from: None,
-        long: u64::MAX,
+        long: LONG,
         rate: 500.0,
         another: None,
     };
@@ -154,7 +157,7 @@ fn a_function_does_what_it_does_at_the_end_of_its_input_once_over_a_restore() {
     let second = Job {
         folder: folder.path(),
         from: Some(&savepoint),
-        long: 2000,
+        long: LONG,
         rate: 1e9,
         another: None,
     };
@@ -173,7 +176,7 @@ fn a_finished_operator_is_not_restored_behind_a_source_that_gives_more() {
         let job = Job {
             folder: folder.path(),
             from: Some(&savepoint),
-            long: 1000,
+            long: LONG,
             rate: 1e9,
             another: Some(another),
         };
@@ -192,7 +195,7 @@ fn a_finished_operator_is_not_restored_behind_a_source_that_gives_more() {
     let job = Job {
         folder: folder.path(),
         from: Some(&savepoint),
-        long: 1000,
+        long: LONG,
         rate: 1e9,
         another: None,
     };

@@ -24,10 +24,10 @@ fn endless(folder: &Path) -> Program {
     program(folder, "output", 1_000_000)
 }
 
-/// A savepoint that such a job was stopped with.
-fn stopped(folder: &Path) -> PathBuf {
+/// A savepoint that the job was stopped with.
+fn stopped(folder: &Path, job: &Program) -> PathBuf {
     let control = control_below(folder);
-    let running = endless(folder).start();
+    let running = job.start();
     let request = Request {
         stop: Some(StopMode::Suspend),
         ..Request::default()
@@ -45,7 +45,7 @@ fn plan(program: &Program) -> Ended {
 fn a_plan_sees_whether_a_snapshot_can_be_claimed_and_claims_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let savepoint = stopped(folder);
+    let savepoint = stopped(folder, &endless(folder));
     let from = endless(folder).option("from-savepoint", savepoint.display());
     let claiming = from.clone().set_all(&[CLAIM]);
     plan(&claiming).expect_code(0).expect_output(&[
@@ -71,8 +71,10 @@ fn a_plan_sees_whether_a_snapshot_can_be_claimed_and_claims_nothing() {
 fn a_plan_with_high_availability_is_that_of_the_checkpoint_that_a_start_would_go_on_from() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let savepoint = stopped(folder);
-    let job = program(folder, "output", 1000)
+    // A source goes on to the end that its checkpoint has.
+    let job = program(folder, "output", 2000);
+    let savepoint = stopped(folder, &job);
+    let job = job
         .option("from-savepoint", savepoint.display())
         .durable(folder, 20);
     plan(&job)
