@@ -124,7 +124,7 @@ fn has_all_operator_state(checkpoints: &Path) -> bool {
     let subtasks = loaded.metadata.subtasks();
     let states = subtasks.flat_map(|subtask| &subtask.operator_state);
     let kinds: BTreeSet<_> = states
-        .filter(|state| ["rules", "rows"].contains(&state.name.as_str()) && state.offsets.len() > 0)
+        .filter(|state| ["rules", "rows"].contains(&state.name.as_str()) && !state.offsets.is_empty())
         .map(|state| state.redistribution.to_string())
         .collect();
     kinds.len() == 3
