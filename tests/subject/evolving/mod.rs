@@ -49,6 +49,10 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = u64::MAX)]
     stop_after_migrating: u64,
 
+    /// Panics in place of that
+    #[arg(long)]
+    panics_then: bool,
+
     /// The uid of the sink
     #[arg(long, default_value = "evolving-files")]
     sink_uid: String,
@@ -76,6 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .key_by(move |record: &u64| record % keys);
     let gate = Gate {
         left: Arc::new(AtomicU64::new(args.stop_after_migrating)),
+        panics: args.panics_then,
     };
     let lines = match args.schema {
         1 => events.process(Evolving::<First>::new(keys, gate)),
@@ -97,11 +102,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 #[derive(Clone, Debug)]
 struct Gate {
     left: Arc<AtomicU64>,
+    panics: bool,
 }
 
 impl Gate {
     fn pass(&self) {
         if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            assert!(!self.panics, "the migration was told to panic");
             say(format_args!("waits within the migration"));
             loop {
                 std::thread::park();
