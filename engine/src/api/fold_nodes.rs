@@ -3,11 +3,10 @@
 use super::data::Data;
 use super::nodes::{any, outputs};
 use crate::Result;
-use crate::checkpoint::StateDescription;
 use crate::runtime::plan::types::AnyStage;
 use crate::runtime::plan::{OperatorNode, StageBuild, TypeOps, type_ops};
-use crate::runtime::stages::{Folding, KeySelector, KeyedStage, plan_states};
-use crate::state::{PlannedState, RunningFold};
+use crate::runtime::stages::{Folding, KeySelector, KeyedStage, PlannedStates, Planning, plan_keyed};
+use crate::state::RunningFold;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -97,13 +96,8 @@ where
         type_ops::<U>()
     }
 
-    fn plan_states(
-        &self,
-        name: &str,
-        uid: &str,
-        stored: &[StateDescription],
-    ) -> Result<Option<Vec<PlannedState>>> {
-        plan_states::<T, U>(self.logic(), name, uid, stored).map(Some)
+    fn plan_states(&self, planning: &Planning<'_>) -> Result<PlannedStates> {
+        plan_keyed::<T, U>(self.logic(), planning)
     }
 
     fn stage(&self, build: StageBuild) -> Result<AnyStage> {
