@@ -20,7 +20,7 @@ fn mix(number: u64) -> u64 {
 /// The key of a record: few of them take most records, and their lengths are from 0 on to beyond what fits into a register.
 fn key(record: u64) -> String {
     let random = mix(record);
-    let rank = if random % 4 == 0 {
+    let rank = if random.is_multiple_of(4) {
         random / 4 % 5000
     } else {
         random / 4 % 40
