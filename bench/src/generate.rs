@@ -3,7 +3,7 @@
 //! All arithmetic wraps at 64 bits. Record `i` of a run has the key `splitmix64(i) mod K`; subtask `p` of `P` emits the records `p`,
 //! `p + P`, `p + 2 P`, and so on. Checksums are sums over the records, so they depend on no order.
 
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Range};
 
 /// The increment of splitmix64: 2^64 divided by the golden ratio.
 pub(crate) const GOLDEN_GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -37,9 +37,16 @@ pub(crate) fn fnv1a(word: &[u8]) -> u64 {
     })
 }
 
-/// The words of a line: what stands between bytes up to the space.
-pub(crate) fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(|byte| *byte <= b' ').filter(|word| !word.is_empty())
+/// Where the words of a line are: what stands between bytes up to the space, which are characters of their own in any text.
+pub(crate) fn words(line: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let gap = line.get(at..)?.iter().position(|byte| *byte > b' ')?;
+        let from = at + gap;
+        let len = line.get(from..)?.iter().position(|byte| *byte <= b' ');
+        at = len.map_or(line.len(), |len| from + len);
+        Some(from..at)
+    })
 }
 
 /// What a run's outputs come to.
@@ -183,7 +190,8 @@ mod tests {
 
     #[test]
     fn words_end_at_any_byte_up_to_the_space_and_have_the_published_hash() {
-        let found: Vec<&[u8]> = words(b"\tto be\r\x00or  not ").collect();
+        let line = b"\tto be\r\x00or  not ";
+        let found: Vec<&[u8]> = words(line).map(|range| &line[range]).collect();
         assert_eq!(found, [&b"to"[..], b"be", b"or", b"not"]);
         assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
         assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);

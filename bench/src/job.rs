@@ -7,12 +7,12 @@ use crate::probe::Probe;
 use crate::stamped::StampedSource;
 use crate::work::Work;
 use compact_str::CompactString;
-use millpond_engine::api::{Collector, JobClient, StreamExecutionEnvironment, TumblingEventTimeWindows};
+use millpond_engine::Result;
+use millpond_engine::api::{JobClient, StreamExecutionEnvironment, TumblingEventTimeWindows};
 use millpond_engine::checkpoint::CheckpointingMode;
 use millpond_engine::config::options::checkpointing;
 use millpond_engine::connectors::sources::{SequenceSource, TextFileSource};
 use millpond_engine::state::AggregateFunction;
-use millpond_engine::{Error, ErrorKind, Result};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,9 +85,13 @@ pub(crate) fn run(
                 .sink_to(TallySink::new(probe(), args.emit));
         }
         Work::WordCount { ref text } => {
-            let lines = TextFileSource::new(text).bytes();
+            let lines = TextFileSource::new(text);
             env.from_source(TimedSource::new(lines, probe()), "Source: Text")
-                .try_flat_map(|line: Vec<u8>, out| split(&line, out))
+                .flat_map(|line: String, out| {
+                    let words = words(line.as_bytes()).filter_map(|range| line.get(range));
+                    // Compact strings have up to 24 bytes in place.
+                    words.for_each(|word| out.collect(CompactString::new(word)));
+                })
                 .key_by(CompactString::clone)
                 .count()
                 .sink_to(TallySink::new(probe(), args.emit));
@@ -121,16 +125,6 @@ fn follow(job: JobClient) -> Result<Checkpoints> {
     seen.completed = result.checkpoints.completed;
     seen.failed = result.checkpoints.failed;
     Ok(seen)
-}
-
-/// Emits the words of a line. They are compact strings, which have up to 24 bytes in place.
-fn split(line: &[u8], out: &mut Collector<CompactString>) -> Result<()> {
-    for word in words(line) {
-        let word = CompactString::from_utf8(word)
-            .map_err(|error| Error::new(ErrorKind::UserCode, format!("a word is not UTF-8: {error}")))?;
-        out.collect(word);
-    }
-    Ok(())
 }
 
 /// Sums values.

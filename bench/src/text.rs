@@ -139,7 +139,7 @@ pub(crate) fn expected_words(text: &Path) -> Result<Tally> {
         let mut file = BufReader::new(File::open(&path).map_err(read)?);
         let mut line = Vec::new();
         while file.read_until(b'\n', &mut line).map_err(read)? > 0 {
-            for word in words(&line) {
+            for word in words(&line).filter_map(|range| line.get(range)) {
                 let count = match counts.get_mut(word) {
                     Some(count) => count,
                     None => counts.entry(word.to_owned()).or_default(),

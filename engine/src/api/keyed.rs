@@ -1,14 +1,13 @@
 //! Streams grouped by key.
 
-use super::collector::Collector;
 use super::data::Data;
-use super::function::{KeyedProcessFunction, ProcessContext};
+use super::fold_nodes::{Count, FoldNode, Reduce};
+use super::function::KeyedProcessFunction;
 use super::stream::{DataStream, keyed_operator};
 use super::windows::{TumblingEventTimeWindows, WindowedStream};
-use crate::Result;
 use crate::runtime::plan::EdgeRule;
 use crate::runtime::stages::hash_keys;
-use crate::state::{StateRegistry, ValueState};
+use crate::state::RunningFold;
 use std::any::Any;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -83,79 +82,22 @@ impl<T: Data, K: Data, S: Fn(&T) -> K + Clone + Send + Sync + 'static> KeyedStre
 
     /// Folds the records of each key into one and emits the result after each record; the first one is emitted as it is.
     pub fn reduce(&self, reduce: impl Fn(T, T) -> T + Clone + Send + Sync + 'static) -> DataStream<T> {
-        keyed_operator(self, "Reduce", Reduce { reduce, folded: None })
+        self.fold("Reduce", "reduced", Reduce(reduce))
     }
 
     /// Emits the number of records of each key so far, with the key, after each record.
     pub fn count(&self) -> DataStream<(K, u64)> {
-        keyed_operator(
-            self,
-            "Count",
-            Count {
-                seen: None,
-                select: self.select.clone(),
-                key: PhantomData,
-            },
-        )
-    }
-}
-
-#[derive(Clone)]
-struct Reduce<T, F> {
-    reduce: F,
-    folded: Option<ValueState<T>>,
-}
-
-impl<K: Data, T: Data, F: Fn(T, T) -> T + Clone + Send + Sync + 'static> KeyedProcessFunction<K, T, T>
-    for Reduce<T, F>
-{
-    fn open(&mut self, states: &mut StateRegistry<'_>) -> Result<()> {
-        self.folded = Some(states.value_state("reduced")?);
-        Ok(())
+        self.fold("Count", "count", Count::new(self.select.clone()))
     }
 
-    fn process_element(
-        &mut self,
-        record: T,
-        context: &mut ProcessContext<'_, K>,
-        out: &mut Collector<T>,
-    ) -> Result<()> {
-        let Some(state) = self.folded else { return Ok(()) };
-        let reduce = &self.reduce;
-        let folded = state.modify(context, |before| match before {
-            Some(before) => reduce(before, record),
-            None => record,
-        })?;
-        out.collect(folded);
-        Ok(())
-    }
-}
-
-#[derive(Clone)]
-struct Count<K, S> {
-    seen: Option<ValueState<u64>>,
-    select: S,
-    key: PhantomData<fn() -> K>,
-}
-
-impl<K: Data, T: Data, S: Fn(&T) -> K + Clone + Send + Sync + 'static> KeyedProcessFunction<K, T, (K, u64)>
-    for Count<K, S>
-{
-    fn open(&mut self, states: &mut StateRegistry<'_>) -> Result<()> {
-        self.seen = Some(states.value_state("count")?);
-        Ok(())
-    }
-
-    #[inline]
-    fn process_element(
-        &mut self,
-        record: T,
-        context: &mut ProcessContext<'_, K>,
-        out: &mut Collector<(K, u64)>,
-    ) -> Result<()> {
-        let Some(state) = self.seen else { return Ok(()) };
-        let count = state.modify(context, |seen| seen.unwrap_or(0) + 1)?;
-        out.collect(((self.select)(&record), count));
-        Ok(())
+    /// Adds a fold whose state is found by `state`.
+    fn fold<U: Data, F: RunningFold<T, U> + Clone + Send + Sync + 'static>(
+        &self,
+        name: &str,
+        state: &'static str,
+        fold: F,
+    ) -> DataStream<U> {
+        let node = FoldNode::<T, K, U, S, F>::new(state, self.select.clone(), fold);
+        self.stream.operator(name, &self.rule(), true, node)
     }
 }

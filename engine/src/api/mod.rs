@@ -8,6 +8,7 @@ mod collector;
 mod connected;
 mod data;
 mod environment;
+mod fold_nodes;
 mod function;
 mod keyed;
 mod nodes;

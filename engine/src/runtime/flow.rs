@@ -6,7 +6,8 @@
 //! does with a record; so is the time that a barrier waits under backpressure.
 //!
 //! A worker runs its operators in turn, and a barrier needs several rounds to get through. So a source also emits no more at a time than
-//! what keeps a round within a small part of the target: the *quantum*, found in the same way from how long its rounds take.
+//! what keeps a round within a small part of the target: the *quantum*, found in the same way from how long its rounds take. Nor more than what leads to some batches
+//! behind the chain: a line is ten words, and ten times as many batches would not wait in the cache but in new memory.
 
 use super::batch::BATCH_RECORDS;
 use super::time::Time;
@@ -30,6 +31,8 @@ const ROUNDS_PER_TARGET: u32 = 8;
 pub(crate) struct Flow {
     target: Duration,
     quantum: u64,
+    /// How many records left the chain for each that was emitted in the last round, rounded up; at least 1.
+    spread: u64,
     /// When the source emitted last, if it went on at once: what it sees of a round.
     round: Option<Round>,
     window: u64,
@@ -61,6 +64,7 @@ impl Flow {
         Self {
             target,
             quantum: QUANTUM_START,
+            spread: 1,
             round: None,
             window: WINDOW_START,
             in_flight: 0,
@@ -90,7 +94,15 @@ impl Flow {
                 self.quantum = (self.quantum * 2).min(QUANTUM_MAX);
             }
         }
+        self.quantum = self.quantum.min(QUANTUM_MAX / self.spread).max(1);
         self.quantum
+    }
+
+    /// Notes that `emitted` records of the source led to `sent` records that left its chain.
+    pub(crate) fn led_to(&mut self, emitted: u64, sent: u64) {
+        if emitted > 0 {
+            self.spread = sent.div_ceil(emitted).max(1);
+        }
     }
 
     /// Notes that `records` were emitted in a round that began at `began`, and that the source goes on with the next one.
@@ -251,6 +263,29 @@ mod tests {
         }
         assert_eq!(flow.quantum, QUANTUM_MAX);
         assert!(flow.window >= QUANTUM_MAX, "{}", flow.window);
+    }
+
+    #[test]
+    fn a_round_leads_to_a_few_batches_however_many_records_come_of_one() {
+        let mut flow = Flow::new(Duration::from_millis(200));
+        let mut now = Instant::now();
+        for (sent_for_each, expected) in [
+            (10, QUANTUM_MAX / 10),
+            (QUANTUM_MAX * 2, 1),
+            (0, QUANTUM_MAX),
+            (1, QUANTUM_MAX),
+        ] {
+            for _ in 0..100 {
+                let records = flow.quantum(now);
+                flow.led_to(records, records * sent_for_each);
+                flow.goes_on(records, now);
+                now += Duration::from_nanos(20) * u32::try_from(records).unwrap();
+            }
+            assert_eq!(flow.quantum(now), expected, "{sent_for_each} for each");
+        }
+        // Nothing was emitted, so nothing is known.
+        flow.led_to(0, 0);
+        assert_eq!(flow.quantum(now), QUANTUM_MAX);
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub(crate) mod metrics;
 mod outlets;
 mod partition;
 pub(crate) mod plan;
+mod pool;
 mod port;
 mod rate;
 mod report;

@@ -90,6 +90,11 @@ impl Outlets {
         }
     }
 
+    /// How many records were sent since the start, over all outputs.
+    pub(crate) fn sent(&self) -> u64 {
+        self.ports.iter().map(|port| port.borrow().sent()).sum()
+    }
+
     /// The task has entered `epoch`.
     pub(crate) fn enter(&mut self, epoch: u64) {
         self.acks.enter(epoch);

@@ -2,6 +2,7 @@
 
 use super::batch::{Batch, Mark};
 use super::partition::Partitioning;
+use super::pool::BatchPool;
 use super::stage::{Stage, StageControl};
 use super::task::TaskContext;
 use super::time::Time;
@@ -51,7 +52,7 @@ impl<T: Data> PortStage<T> {
             idle: self.idle,
             targets: self.rule.mark_targets(self.parallelism),
         };
-        self.output.borrow_mut().send(&mut Batch::of_mark(mark));
+        self.output.borrow_mut().send_mark(mark);
     }
 }
 
@@ -64,7 +65,6 @@ impl<T: Data> Stage<T> for PortStage<T> {
         }
         batch.copies = self.rule.copies(self.parallelism);
         self.output.borrow_mut().send(batch);
-        batch.clear();
         Ok(())
     }
 }
@@ -95,23 +95,43 @@ pub(crate) struct PortOutput<T: Data> {
     capability: Option<Capability<Time>>,
     /// Whether something was sent since the last flush.
     dirty: bool,
+    /// How many records were sent.
+    sent: u64,
+    /// Where the next batch gets its memory from.
+    pool: BatchPool<T>,
 }
 
 impl<T: Data> PortOutput<T> {
     /// An output that cannot send yet.
-    pub(crate) fn new(output: Output<Time, Batch<T>>) -> Self {
+    pub(crate) fn new(output: Output<Time, Batch<T>>, pool: BatchPool<T>) -> Self {
         Self {
             output,
             capability: None,
             dirty: false,
+            sent: 0,
+            pool,
         }
     }
 
+    fn send_mark(&mut self, mark: Mark) {
+        if let Some(capability) = &self.capability {
+            self.output.give(capability, &mut Batch::of_mark(mark));
+            self.dirty = true;
+        }
+    }
+
+    /// Sends a batch. What is left in its place is empty.
     fn send(&mut self, batch: &mut Batch<T>) {
         // Without a capability the task has ended, and nobody is left to receive.
         if let Some(capability) = &self.capability {
+            self.sent += batch.records.len() as u64;
             self.output.give(capability, batch);
             self.dirty = true;
+        }
+        batch.clear();
+        // An exchange copies the records and leaves the memory.
+        if batch.records.capacity() == 0 {
+            *batch = self.pool.take();
         }
     }
 }
@@ -124,6 +144,8 @@ pub(crate) trait Port {
     fn downgrade(&mut self, time: Time);
     /// Pushes out what the exchange holds back.
     fn flush(&mut self);
+    /// How many records were sent since the start.
+    fn sent(&self) -> u64;
     /// Sends nothing any more.
     fn close(&mut self);
 }
@@ -146,6 +168,10 @@ impl<T: Data> Port for PortOutput<T> {
             // The session flushes as it is dropped.
             drop(self.output.activate());
         }
+    }
+
+    fn sent(&self) -> u64 {
+        self.sent
     }
 
     fn close(&mut self) {

@@ -5,6 +5,7 @@
 
 use super::batch::Batch;
 use super::partition::{Partitioning, Router};
+use super::pool::BatchPool;
 use super::port::{Port, PortOutput};
 use super::time::Time;
 use crate::api::Data;
@@ -87,21 +88,31 @@ impl<'scope> OperatorShape<'scope> {
         edge: EdgeShape,
     ) -> (Rc<RefCell<PortOutput<T>>>, (usize, Box<dyn InputEdge<T>>)) {
         let (number, output, stream) = self.output::<Batch<T>>(true);
-        let output = Rc::new(RefCell::new(PortOutput::new(output)));
+        let pool = BatchPool::new();
+        let output = Rc::new(RefCell::new(PortOutput::new(output, pool.clone())));
         let port: Rc<RefCell<dyn Port>> = Rc::<RefCell<PortOutput<T>>>::clone(&output);
         self.ports.push((number, port));
         let input = match edge.rule {
             Partitioning::Forward => {
                 let (number, handle) = to.input(stream, Pipeline, true);
-                (number, Box::new(handle) as Box<dyn InputEdge<T>>)
+                (
+                    number,
+                    Box::new(PooledInput { handle, pool }) as Box<dyn InputEdge<T>>,
+                )
             }
             rule => {
                 let EdgeShape {
                     subtask, parallelism, ..
                 } = edge;
-                let pact = DistributorPact(move |peers| Router::<T>::new(rule, subtask, parallelism, peers));
+                let buffers = pool.clone();
+                let pact = DistributorPact(move |peers| {
+                    Router::<T>::new(rule, subtask, parallelism, peers, buffers)
+                });
                 let (number, handle) = to.input(stream, pact, true);
-                (number, Box::new(handle) as Box<dyn InputEdge<T>>)
+                (
+                    number,
+                    Box::new(PooledInput { handle, pool }) as Box<dyn InputEdge<T>>,
+                )
             }
         };
         (output, input)
@@ -125,13 +136,21 @@ pub(crate) trait InputEdge<T> {
     fn drain(&mut self, take: &mut dyn FnMut(Time, &mut Batch<T>));
 }
 
-impl<T: Data, P: Pull<Message<Time, Batch<T>>>> InputEdge<T> for InputHandleCore<Time, Batch<T>, P> {
+/// An input that keeps the memory of its batches.
+struct PooledInput<T, P: Pull<Message<Time, Batch<T>>>> {
+    handle: InputHandleCore<Time, Batch<T>, P>,
+    pool: BatchPool<T>,
+}
+
+impl<T: Data, P: Pull<Message<Time, Batch<T>>>> InputEdge<T> for PooledInput<T, P> {
     fn drain(&mut self, take: &mut dyn FnMut(Time, &mut Batch<T>)) {
-        self.for_each(|capability, batch| {
+        let Self { handle, pool } = self;
+        handle.for_each(|capability, batch| {
             // A message without a time makes no promise about progress; ours always have one.
             if let Some(time) = capability.least() {
                 take(*time, batch);
             }
+            pool.give(std::mem::take(batch));
         });
     }
 }

@@ -357,6 +357,7 @@ impl<S: Source> SourceTask<S> {
                 }
             }
         }
+        let sent_before = self.outlets.sent();
         let mut emitted = 0;
         let status = loop {
             let asked = (most - emitted).min(BATCH_RECORDS as u64);
@@ -368,6 +369,7 @@ impl<S: Source> SourceTask<S> {
                 break status;
             }
         };
+        self.flow.led_to(emitted, self.outlets.sent() - sent_before);
         self.end_round(emitted, now);
         match status {
             ReaderStatus::More => {

@@ -4,6 +4,7 @@ use super::StateCodec;
 use super::evolution::{Opening, bring_over};
 use super::keys::KeyColumn;
 use super::operator::OperatorStates;
+use super::running::RunningFold;
 use super::slots::SlotColumn;
 use super::timers::{TimerDomain, Timers};
 use super::ttl::{Expiry, TtlStates, TtlTimeProvider};
@@ -184,6 +185,22 @@ impl KeyedContext {
             .get_mut(column)
             .and_then(|column| column.modify(at, change));
         modified.unwrap_or_else(no_slot)
+    }
+
+    /// Folds `records`, which are those of the batch from the current one on, each into the value at its key, and appends the results to `results`.
+    pub(crate) fn slot_fold<T, U, F: RunningFold<T, U>>(
+        &mut self,
+        column: usize,
+        records: impl ExactSizeIterator<Item = T>,
+        fold: &F,
+        results: &mut Vec<U>,
+    ) -> Result<()> {
+        let (at, expected) = (self.at, records.len());
+        let folded = match self.column(column)? {
+            Some(column) => column.fold(at, records, fold, results)?,
+            None => 0,
+        };
+        if folded == expected { Ok(()) } else { no_slot() }
     }
 
     #[inline]

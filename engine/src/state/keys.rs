@@ -267,7 +267,7 @@ fn encode_all<T, K: Data>(
     Ok(())
 }
 
-/// Computes the hash of each record's key.
+/// Computes the hashes of keys.
 pub(crate) struct Hasher {
     width: Option<usize>,
     scratch: Vec<u8>,
@@ -281,17 +281,26 @@ impl Hasher {
         }
     }
 
-    /// The hash of `key`.
-    #[inline]
-    pub(crate) fn hash<K: Data>(&mut self, key: &K) -> Result<u64> {
-        if let Some(8) = self.width {
-            let mut bytes = [0; 8];
-            codec::encode_fixed(key, &mut bytes)?;
-            return Ok(key_hash(&bytes));
+    /// Appends the hash of each record's key to `hashes`.
+    pub(crate) fn hash_all<T, K: Data>(
+        &mut self,
+        records: &[T],
+        select: impl Fn(&T) -> K,
+        hashes: &mut Vec<u64>,
+    ) -> Result<()> {
+        if self.width == Some(8) {
+            self.scratch.resize(records.len() * 8, 0);
+            encode_all(records, select, &mut self.scratch, 8)?;
+            hash_eight_byte_keys(self.scratch.as_chunks::<8>().0, hashes);
+            return Ok(());
         }
-        self.scratch.clear();
-        codec::encode_into(key, &mut self.scratch)?;
-        Ok(key_hash(&self.scratch))
+        hashes.reserve(records.len());
+        for record in records {
+            self.scratch.clear();
+            codec::encode_into(&select(record), &mut self.scratch)?;
+            hashes.push(key_hash(&self.scratch));
+        }
+        Ok(())
     }
 }
 
@@ -305,9 +314,7 @@ mod tests {
         let mut hasher = Hasher::new(Some(8));
         let mut hashes = Vec::new();
         let records: Vec<u64> = (0..5).collect();
-        for key in &records {
-            hashes.push(hasher.hash(key).unwrap());
-        }
+        hasher.hash_all(&records, |record| *record, &mut hashes).unwrap();
         fixed.set(&records, |record| *record, &mut hashes).unwrap();
         let from = fixed.batch_start(3);
         assert_eq!((from, fixed.batch(from).len()), (3, 2));
@@ -318,9 +325,9 @@ mod tests {
         let mut varying = KeyColumn::new(None, 128);
         let mut hasher = Hasher::new(None);
         let records = ["a", "", "long"];
-        for key in records {
-            hashes.push(hasher.hash(&key.to_owned()).unwrap());
-        }
+        hasher
+            .hash_all(&records, |record| (*record).to_owned(), &mut hashes)
+            .unwrap();
         varying
             .set(&records, |record| (*record).to_owned(), &mut hashes)
             .unwrap();
@@ -350,7 +357,7 @@ mod tests {
             let mut hasher = Hasher::new(Some(8));
             let mut hashes = Vec::new();
             if has_hashes {
-                hashes.extend(records.iter().map(|key| hasher.hash(key).unwrap()));
+                hasher.hash_all(&records, |key| *key, &mut hashes).unwrap();
             }
             column
                 .set_scoped(&records, |key| (7_i64, *key), 8, &mut hashes)

@@ -5,6 +5,7 @@
 )]
 
 use super::keys::KeyColumn;
+use super::running::RunningFold;
 use super::slot_cache::{AskedKeys, SlotCache};
 use super::ttl::Expiry;
 use crate::api::Data;
@@ -240,6 +241,52 @@ impl SlotColumn {
             self.has_value(slot);
         }
         Some(Ok(after))
+    }
+
+    /// Folds `records`, the first of which is number `from` of the batch, each into the value at its key, and appends the results to `results`. Tells how many records
+    /// had a slot; the first one without ends it.
+    pub(crate) fn fold<T, U, F: RunningFold<T, U>>(
+        &mut self,
+        from: usize,
+        records: impl ExactSizeIterator<Item = T>,
+        fold: &F,
+        results: &mut Vec<U>,
+    ) -> Result<usize> {
+        let before = results.len();
+        results.reserve(records.len());
+        let slots = self.slots.get(from..).unwrap_or_default();
+        let (mut written, mut appeared, mut outcome) = (0, 0, Ok(()));
+        // Where there are as many places as records, nothing of the vector has to be looked at or changed for each.
+        for ((slot, record), place) in slots.iter().zip(records).zip(results.spare_capacity_mut()) {
+            // SAFETY: a slot of the current batch, see the type.
+            let is_present = unsafe { slot.is_present() };
+            // SAFETY: as above; the state's values have `width` bytes, and the reference ends with this round. `fold` cannot reach the slot.
+            let bytes = unsafe { slot.value(self.width) };
+            let stored = is_present.then(|| codec::decode(bytes)).transpose();
+            let step = stored.and_then(|stored| {
+                fold.fold(stored, record, |after| {
+                    codec::encode_fixed(after, bytes)?;
+                    if !is_present {
+                        appeared += 1;
+                        // SAFETY: as above.
+                        unsafe { slot.set_present(true) };
+                    }
+                    Ok(())
+                })
+            });
+            match step {
+                Ok(result) => place.write(result),
+                Err(error) => {
+                    outcome = Err(error.into());
+                    break;
+                }
+            };
+            written += 1;
+        }
+        self.absent = self.absent.saturating_sub(appeared);
+        // SAFETY: so many places behind the `before` records were written, one after the other, and there was room for them.
+        unsafe { results.set_len(before + written) };
+        outcome.map(|()| written)
     }
 
     /// The value at `record` of a state with a TTL, if it is to be seen at `now`. What has expired is removed.

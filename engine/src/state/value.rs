@@ -34,6 +34,11 @@ impl<T: Data> ValueState<T> {
         self.state
     }
 
+    /// The slots of the state, where values are in them as they are.
+    pub(crate) fn slots(&self) -> Option<usize> {
+        self.column.filter(|_| self.expiry.is_none())
+    }
+
     /// The value of the current key; `None` if there is none.
     ///
     /// # Errors

@@ -39,11 +39,7 @@ pub(crate) fn hash_keys<T: Data, K: Data>(select: impl KeySelector<T, K>) -> Pre
     Box::new(move |batch: &mut Batch<T>| {
         let Batch { records, hashes, .. } = batch;
         hashes.clear();
-        hashes.reserve(records.len());
-        for record in records.iter() {
-            hashes.push(hasher.hash(&select(record))?);
-        }
-        Ok(())
+        hasher.hash_all(records, &select, hashes)
     })
 }
 

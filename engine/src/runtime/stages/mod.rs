@@ -2,6 +2,7 @@
 
 mod co_function;
 mod element;
+mod folding;
 mod function;
 mod keyed;
 mod keyed_pair;
@@ -16,6 +17,7 @@ mod windows;
 
 pub(crate) use co_function::{BroadcastProcess, CoElements, CoLogic, CoProcess};
 pub(crate) use element::ElementStage;
+pub(crate) use folding::Folding;
 pub(crate) use function::{FunctionStage, Moment, Process, plan_function};
 pub(crate) use keyed::{KeySelector, KeyedStage, hash_keys, plan_keyed};
 pub(crate) use keyed_pair::{BroadcastPerRecord, CoPerRecord, KeyedPair};
