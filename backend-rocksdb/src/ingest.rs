@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// What of one state was changed since an epoch.
 #[derive(Debug)]
 pub(crate) struct Ingestion<'a> {
-    state: &'a FrozenState,
+    state: &'a mut FrozenState,
     range: KeyGroupRange,
     since: u32,
     to: u32,
@@ -130,8 +130,8 @@ impl Sorted {
 
 impl<'a> Ingestion<'a> {
     /// What was changed of `state`, the tables of the groups of `range` as they were when the epoch `to` ended. What was changed in the epoch `since` or before
-    /// is in the databases.
-    pub(crate) fn new(state: &'a FrozenState, range: KeyGroupRange, since: u32, to: u32) -> Self {
+    /// is in the databases. Each group is given up once it has been read, with the memory that it held.
+    pub(crate) fn new(state: &'a mut FrozenState, range: KeyGroupRange, since: u32, to: u32) -> Self {
         Self {
             state,
             range,
@@ -142,13 +142,8 @@ impl<'a> Ingestion<'a> {
     }
 
     /// Brings the changes in the groups of `part` into its database, by files at paths that `path` gives. All or nothing of them is in it then, and it
-    /// knows which: what is appended must not come twice.
-    pub(crate) fn run(
-        &mut self,
-        part: &Part,
-        path: &dyn Fn() -> PathBuf,
-        check: &dyn Fn() -> BackendResult<()>,
-    ) -> BackendResult<()> {
+    /// knows which: what is appended must not come twice. To be called once for a part.
+    pub(crate) fn run(&mut self, part: &Part, path: &dyn Fn() -> PathBuf) -> BackendResult<()> {
         let name = self.state.descriptor.name.as_str();
         let contents = part.database.contents(name);
         // Where something else went wrong after this state was done, it is there.
@@ -156,7 +151,7 @@ impl<'a> Ingestion<'a> {
         if since >= self.to {
             return Ok(());
         }
-        let groups = self.range.iter().zip(&self.state.groups);
+        let groups = self.range.iter().zip(&mut self.state.groups);
         let groups = groups.filter(|(group, _)| part.groups.contains(*group));
         let mut files = NewFiles {
             state: name,
@@ -167,8 +162,10 @@ impl<'a> Ingestion<'a> {
             written: Vec::new(),
         };
         for (group, frozen) in groups {
-            check()?;
-            self.changes.read(group, frozen, since)?;
+            // The tables go on changing what the group holds; nothing of that is needed beyond this.
+            let frozen = std::mem::replace(frozen, FrozenGroup::Below);
+            self.changes.read(group, &frozen, since)?;
+            drop(frozen);
             files.append(&self.changes)?;
         }
         files.end()?;

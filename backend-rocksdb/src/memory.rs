@@ -3,20 +3,20 @@
 use crate::options::TableShare;
 use crate::store::Store;
 use millpond_backend_memory::Tables;
-use millpond_backend_memory::table::PAGE_BYTES;
+use millpond_backend_memory::table::free_bytes_kept;
 
 /// The memory of a keyed state.
 #[derive(Debug)]
 pub(crate) struct TableMemory {
     share: TableShare,
-    /// How many pages had been copied for snapshots when none was held.
-    copied_before: u64,
+    /// The [bytes held](millpond_backend_memory::table::ArenaFigures::held_bytes) in all when no snapshot held any more.
+    held_before: u64,
 }
 
 /// What is taken, and what may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Use {
-    /// Bytes of the tables, and of the pages that only a snapshot holds.
+    /// Bytes of the tables, and of what only a snapshot holds.
     pub(crate) used: usize,
     /// The most that it should be.
     pub(crate) limit: usize,
@@ -26,33 +26,33 @@ impl TableMemory {
     pub(crate) fn new(share: TableShare) -> Self {
         Self {
             share,
-            copied_before: 0,
+            held_before: 0,
         }
     }
 
     /// The memory of `tables`, whose snapshots go into `store`.
     pub(crate) fn look(&mut self, tables: &Tables, store: &Store) -> Use {
         let mut bytes = 0;
-        let mut copied = 0;
+        let mut held = 0;
         let mut states = 0;
         for (_, kind) in tables.iter() {
             states += 1;
             bytes += kind.bytes();
-            copied += kind
+            held += kind
                 .tables()
                 .iter()
-                .map(|table| table.figures().pages_copied)
+                .map(|table| table.figures().held_bytes)
                 .sum::<u64>();
         }
         if !store.holds_pages() {
-            self.copied_before = copied;
+            self.held_before = held;
         }
-        // Each page that was copied is there twice until the snapshot has been brought in.
-        let held = usize::try_from(copied.saturating_sub(self.copied_before)).unwrap_or(0);
-        let used = bytes + held.saturating_mul(PAGE_BYTES);
+        // What was copied is there twice until the snapshot has been brought in.
+        let held = usize::try_from(held.saturating_sub(self.held_before)).unwrap_or(0);
+        let used = bytes.saturating_add(held);
         Use {
             used,
-            limit: self.share.limit_bytes(used, states),
+            limit: self.share.limit_bytes(used, states, free_bytes_kept()),
         }
     }
 }

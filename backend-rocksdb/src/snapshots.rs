@@ -134,7 +134,12 @@ impl RocksDbSnapshots {
     fn evict(&mut self, tables: &mut Tables) -> Use {
         self.take_note(tables);
         let Use { used, limit } = self.memory.look(tables, &self.store);
-        let used = self.room.make(tables, self.below, used, limit);
+        // What moves to other pages is there twice while a snapshot holds those that it leaves.
+        let used = if self.store.holds_pages() {
+            used
+        } else {
+            self.room.make(tables, self.below, used, limit)
+        };
         // Empty tables have their size too: what could not be helped the last time is no reason to write everything out again.
         self.last = Use {
             used,
@@ -149,13 +154,15 @@ impl RocksDbSnapshots {
         if used <= limit || tables.iter().any(|(_, kind)| kind.in_batch()) {
             return Ok(());
         }
-        if !self.spill.is_running() {
+        let is_too_much = used > limit + limit / 8;
+        // What a snapshot brings in can be evicted soon, and is brought in first in any case.
+        if !self.spill.is_running() && (is_too_much || !self.store.holds_pages()) {
             let to = tables.epoch();
             let states = self.freeze(tables)?;
             let frozen = self.store.wait_for(to, states, false);
             self.spill.start(Arc::clone(&self.store), frozen)?;
         }
-        if used <= limit + limit / 8 {
+        if !is_too_much {
             return Ok(());
         }
         // The tables must not outgrow the memory: the worker waits for the disk.

@@ -183,8 +183,8 @@ impl Store {
         frozen
     }
 
-    /// Brings everything up to `frozen` into the databases, and gives their checkpoints if they are wanted. `check` is asked from time to time
-    /// whether to go on.
+    /// Brings everything up to `frozen` into the databases, and gives their checkpoints if they are wanted. `check` is asked whether to go on before
+    /// each that is brought in: what was frozen is given up bit by bit then.
     ///
     /// # Errors
     /// RocksDB's, those of the file system, and that of `check`. Nothing is lost then: the changes are in the tables, and come with a later one.
@@ -203,29 +203,19 @@ impl Store {
                 return Err(never_waited());
             };
             if let Some(first) = first {
-                self.bring_in_first(&mut ingested, &first, check)?;
+                self.bring_in_first(&mut ingested, &first);
             }
             locked(&self.waiting).pop_front();
         }
     }
 
-    /// Brings in the first of the queue and keeps for it what came out. Fails only where it can be tried again.
-    fn bring_in_first(
-        &self,
-        to: &mut u32,
-        first: &Frozen,
-        check: &dyn Fn() -> BackendResult<()>,
-    ) -> BackendResult<()> {
+    /// Brings in the first of the queue and keeps for it what came out.
+    fn bring_in_first(&self, to: &mut u32, first: &Frozen) {
         let mut progress = locked(&first.progress);
-        let Progress::Waiting { states, .. } = &*progress else {
-            return Ok(());
+        let Progress::Waiting { states, .. } = &mut *progress else {
+            return;
         };
-        let ingested = self.ingest(states, *to, first.to, check);
-        if let Err(error) = &ingested
-            && error.kind() == BackendErrorKind::Cancelled
-        {
-            return Err(error.clone());
-        }
+        let ingested = self.ingest(states, *to, first.to);
         if ingested.is_ok() {
             *to = first.to;
             self.below.store(first.to, Ordering::Release);
@@ -235,22 +225,15 @@ impl Store {
             let wanted = parts.iter().filter(|_| first.wanted);
             wanted.map(|part| self.checkpoint(part)).collect()
         });
-        // The pages that are shared go with this.
+        // The pages that are shared go with this, at the latest.
         *progress = Progress::Done(checkpoints);
-        Ok(())
     }
 
-    fn ingest(
-        &self,
-        states: &[FrozenState],
-        since: u32,
-        to: u32,
-        check: &dyn Fn() -> BackendResult<()>,
-    ) -> BackendResult<()> {
+    fn ingest(&self, states: &mut [FrozenState], since: u32, to: u32) -> BackendResult<()> {
         for part in self.parts().iter() {
-            for state in states {
+            for state in states.iter_mut() {
                 let mut ingestion = Ingestion::new(state, self.range, since, to);
-                ingestion.run(part, &|| self.new_path("changes"), check)?;
+                ingestion.run(part, &|| self.new_path("changes"))?;
             }
         }
         Ok(())

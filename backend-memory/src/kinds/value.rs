@@ -613,8 +613,7 @@ impl ValueState {
         // What is written from now on goes to copies of the pages; and not every owner freezes in a snapshot that the engine knows of.
         self.moves += 1;
         let layout = self.layout;
-        // Entries that come from below with the epoch that they have there would be kept each time.
-        let in_place = matches!(layout, Layout::Fixed(_)) && !self.below.is_costly();
+        let in_place = matches!(layout, Layout::Fixed(_));
         self.tables
             .iter_mut()
             .map(|table| FrozenGroup::Pages(table.freeze(era, in_place), layout))

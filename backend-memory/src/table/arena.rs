@@ -53,6 +53,8 @@ pub struct ArenaFigures {
     pub pages_copied: u64,
     /// How many entries were kept by themselves because a snapshot needed them.
     pub entries_kept: u64,
+    /// The bytes of those pages and entries: what the snapshots held in all beside what the table has.
+    pub held_bytes: u64,
 }
 
 impl Arena {
@@ -205,12 +207,14 @@ impl Arena {
             Keep::Kept(is_new) => {
                 page.changed = epoch;
                 self.cold.figures.entries_kept += u64::from(is_new);
+                self.cold.figures.held_bytes += if is_new { size as u64 } else { 0 };
             }
             Keep::Free => page.own_from(epoch),
             Keep::Copy => match self.cold.era.alive() {
                 None => page.own_from(epoch),
                 Some(era) => {
                     let copy = page.copy(epoch);
+                    self.cold.figures.held_bytes += page.size() as u64;
                     era.bury([std::mem::replace(page, copy)]);
                     self.cold.figures.pages_copied += 1;
                 }
@@ -252,6 +256,7 @@ impl Arena {
         self.cold.figures = ArenaFigures {
             pages_copied: self.cold.figures.pages_copied,
             entries_kept: self.cold.figures.entries_kept,
+            held_bytes: self.cold.figures.held_bytes,
             ..ArenaFigures::default()
         };
         if let Some(era) = self.cold.era.alive() {
@@ -263,6 +268,7 @@ impl Arena {
     pub(super) fn carry_counts(&mut self, before: ArenaFigures) {
         self.cold.figures.pages_copied = before.pages_copied;
         self.cold.figures.entries_kept = before.entries_kept;
+        self.cold.figures.held_bytes = before.held_bytes;
     }
 
     /// The arena's figures.

@@ -15,6 +15,7 @@ use super::page::PAGE_BYTES;
 use memmap2::{MmapMut, MmapRaw};
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The smallest block that pools have.
@@ -26,8 +27,21 @@ const REGION_BYTES: usize = 32 << 20;
 /// From how many regions on those that follow are made ready ahead: less memory than that is soon there, and might stay unused.
 const REGIONS_GROWN: usize = 8;
 
-/// Free blocks of so many bytes keep their memory however little is in use.
+/// Free pages of so many bytes keep their memory however little is in use. Larger blocks come and go more rarely.
 const KEPT_BYTES: usize = 8 << 20;
+
+/// The same for each size of larger blocks.
+const KEPT_LARGER_BYTES: usize = 1 << 20;
+
+/// The bytes of all free blocks that keep their memory.
+static BYTES_KEPT: AtomicUsize = AtomicUsize::new(0);
+
+/// The bytes of memory that the process's tables have given back and that are kept for what they take next: beside what they have, this
+/// is memory of the process, too.
+#[must_use]
+pub fn free_bytes_kept() -> usize {
+    BYTES_KEPT.load(Ordering::Relaxed)
+}
 
 /// How much of a region is made ready in one call, during which the process maps nothing else: a huge page.
 const READY_BYTES: usize = 2 << 20;
@@ -119,6 +133,16 @@ impl Pool {
         }
     }
 
+    /// How many free blocks keep their memory however few are in use.
+    fn least_kept(&self) -> usize {
+        let bytes = if self.block_bytes == PAGE_BYTES {
+            KEPT_BYTES
+        } else {
+            KEPT_LARGER_BYTES
+        };
+        bytes / self.block_bytes
+    }
+
     fn take(&mut self) -> Option<NonNull<u8>> {
         if self.free == 0 {
             let region = Region::map(self.region_blocks, self.block_bytes)?;
@@ -143,6 +167,7 @@ impl Pool {
         self.unused -= usize::from(region.free() == self.region_blocks);
         let index = if wants_kept {
             self.kept -= 1;
+            BYTES_KEPT.fetch_sub(self.block_bytes, Ordering::Relaxed);
             region.kept.pop()
         } else {
             region.bare.pop()
@@ -157,13 +182,14 @@ impl Pool {
     /// Takes a block back; returns a region if one is to be unmapped.
     fn give_back(&mut self, block: NonNull<u8>) -> Option<Region> {
         let address = block.as_ptr().addr();
+        let least_kept = self.least_kept();
         let (start, region) = self.regions.range_mut(..=address).next_back()?;
         let index = u16::try_from((address - start) / self.block_bytes).ok()?;
         self.in_use -= 1;
         self.free += 1;
-        let most_kept = self.in_use / 4 + KEPT_BYTES / self.block_bytes;
-        if self.kept < most_kept || !region.give_up(address - start, self.block_bytes) {
+        if self.kept < self.in_use / 4 + least_kept || !region.give_up(address - start, self.block_bytes) {
             self.kept += 1;
+            BYTES_KEPT.fetch_add(self.block_bytes, Ordering::Relaxed);
             region.kept.push(index);
         } else {
             region.bare.push(index);
@@ -177,6 +203,7 @@ impl Pool {
         let (start, region) = regions.find(|(_, region)| region.free() == self.region_blocks)?;
         let start = *start;
         self.kept -= region.kept.len();
+        BYTES_KEPT.fetch_sub(region.kept.len() * self.block_bytes, Ordering::Relaxed);
         self.unused -= 1;
         self.free -= self.region_blocks;
         self.regions.remove(&start)

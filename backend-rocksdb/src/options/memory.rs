@@ -5,9 +5,10 @@
 //! cache. In Flink (`RocksDBMemoryControllerUtils`), with a budget `m` and a write-buffer ratio `r`, write buffers may overshoot their
 //! manager's capacity by half, so that it is `2/3 r m`, and the cache's, which includes it, is `m - 1/3 r m`.
 //!
-//! Here what is written is collected in the tables in front of the database, and write buffers are hardly used. So the tables have the
-//! share `r`, and the cache, blocks with write buffers, has what is left: `(1 - r) m`. Whatever of that the cache does not use the tables may use
-//! as well. The capacity of the write buffers' manager is Flink's, and no more than that of the cache.
+//! Here what is written is collected in the tables in front of the database, and write buffers are hardly used. A sixth of the budget, as much as
+//! Flink leaves by default, is for what nobody counts: what the allocator needs for blocks of many sizes, the tables of files, what is read and
+//! sorted by the way. Of the other five the tables have the share `r`, and the cache, blocks with write buffers, has what is left. Whatever of that the
+//! cache does not use the tables may use as well. Memory that the tables have given back and the process keeps for them counts as theirs. The capacity of the write buffers' manager is Flink's, and no more than that of the cache.
 
 use super::predefined::Values;
 use super::share::{Shares, TableShare};
@@ -42,6 +43,9 @@ pub struct MemoryOptions {
     pub(super) write_buffers: i32,
     block_cache_bytes: u64,
 }
+
+/// One part of so many of the budget is for what is not counted.
+const UNCOUNTED_SHARE: u64 = 6;
 
 const MANAGED_SIZE: &str = "taskmanager.memory.managed.size";
 const MANAGED_FRACTION: &str = "taskmanager.memory.managed.fraction";
@@ -79,9 +83,14 @@ impl MemoryOptions {
         })
     }
 
+    /// What tables and cache have of a budget of `bytes`.
+    fn counted_bytes(bytes: u64) -> u64 {
+        bytes - bytes / UNCOUNTED_SHARE
+    }
+
     /// The capacity of the cache, for blocks and write buffers together, of a budget of `bytes`.
     fn cache_bytes(&self, bytes: u64) -> u64 {
-        share_of(bytes, 1.0 - self.write_buffer_ratio)
+        share_of(Self::counted_bytes(bytes), 1.0 - self.write_buffer_ratio)
     }
 
     /// How far write buffers may grow before they are flushed, of a budget of `bytes`.
@@ -159,7 +168,7 @@ impl Memory {
         self.pool.as_ref().map(|pool| pool.budget_bytes())
     }
 
-    /// The bytes that all tables of the process may take now: what the cache, blocks and write buffers, leaves of the budget. `None` where
+    /// The bytes that all tables of the process may take now: what the cache, blocks and write buffers, leaves of the budget's counted part. `None` where
     /// there is no bound.
     #[must_use]
     pub fn table_limit_bytes(&self) -> Option<u64> {
@@ -241,7 +250,7 @@ impl Pool {
     }
 
     pub(super) fn table_limit_bytes(&self) -> u64 {
-        self.budget_bytes().saturating_sub(self.cache.get_usage() as u64)
+        MemoryOptions::counted_bytes(self.budget_bytes()).saturating_sub(self.cache.get_usage() as u64)
     }
 
     /// Takes note of an operator with `parallelism` subtasks: the more worker threads, the larger a budget that is given for each.

@@ -68,16 +68,17 @@ impl TableShare {
         }
     }
 
-    /// The bytes that the tables may take now, of a keyed state whose tables take `used` bytes and have `states` states.
+    /// The bytes that the tables may take now, of a keyed state whose tables take `used` bytes and have `states` states, while the process keeps
+    /// `kept` bytes that tables gave back.
     ///
     /// Costs about a microsecond: the cache is asked what it uses.
     #[must_use]
-    pub fn limit_bytes(&self, used: usize, states: usize) -> usize {
+    pub fn limit_bytes(&self, used: usize, states: usize, kept: usize) -> usize {
         let used = used as u64;
         let limit = match &self.source {
             Source::Alone(bytes) => bytes.saturating_mul(states.max(1) as u64),
             Source::Pool(pool, place) => {
-                let all = pool.table_limit_bytes();
+                let all = pool.table_limit_bytes().saturating_sub(kept as u64);
                 let mut shares = pool.shares.lock().unwrap_or_else(PoisonError::into_inner);
                 shares.set(*place, Some(used));
                 let (count, sum) = shares.sum();

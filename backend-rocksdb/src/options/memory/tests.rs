@@ -50,7 +50,7 @@ fn managed_memory_without_a_size_is_a_share_of_the_machine() {
 #[test]
 fn the_cache_has_what_the_write_buffer_ratio_leaves_and_write_buffers_are_charged_to_it() {
     let half = options(&[("memory.fixed-per-slot", "300 mb")]);
-    assert_eq!(half.cache_bytes(300 * MIB), 150 * MIB);
+    assert_eq!(half.cache_bytes(300 * MIB), 125 * MIB);
     // Flink's formula: 2/3 of the ratio.
     assert_eq!(half.write_buffer_manager_bytes(300 * MIB), 100 * MIB);
     let most = options(&[
@@ -102,9 +102,9 @@ fn a_size_for_each_slot_grows_with_the_worker_threads_and_no_further_than_the_sl
 
 #[test]
 fn tables_have_what_the_cache_leaves_and_divide_it_among_those_that_are_open() {
-    let memory = Memory::of(&options(&[("memory.fixed-per-slot", "90 mb")]));
+    let memory = Memory::of(&options(&[("memory.fixed-per-slot", "108 mb")]));
     let limit = |share: &TableShare, used_mib: u64| {
-        share.limit_bytes(usize::try_from(used_mib * MIB).unwrap(), 1) as u64
+        share.limit_bytes(usize::try_from(used_mib * MIB).unwrap(), 1, 0) as u64
     };
     // What the cache holds itself is a few KiB.
     let near = |found: u64, mib: u64| assert!(found.abs_diff(mib * MIB) < MIB, "{found} is not {mib} MiB");
@@ -121,6 +121,9 @@ fn tables_have_what_the_cache_leaves_and_divide_it_among_those_that_are_open() {
     near(limit(&first, 60), 45);
     drop(first);
     near(limit(&second, 45), 90);
+    // What was given back and is kept is the process's memory as well.
+    let kept = usize::try_from(10 * MIB).unwrap();
+    assert!((second.limit_bytes(0, 1, kept) as u64).abs_diff(80 * MIB) < MIB);
 }
 
 #[test]
@@ -154,7 +157,7 @@ fn without_a_budget_tables_have_as_much_as_the_write_buffers_of_their_states() {
     let memory = Memory::of(&options(&unmanaged));
     assert_eq!((memory.budget_bytes(), memory.table_limit_bytes()), (None, None));
     let share = memory.open_tables(4);
-    assert_eq!(share.limit_bytes(0, 2) as u64, 12 * MIB);
+    assert_eq!(share.limit_bytes(0, 2, 0) as u64, 12 * MIB);
     assert!(memory.write_buffers().is_none());
     let no_cache = [unmanaged[0], ("block.cache-size", "0")];
     assert!(Memory::of(&options(&no_cache)).block_cache().is_none());
