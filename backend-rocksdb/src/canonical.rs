@@ -13,7 +13,7 @@ use millpond_backend_api::{
 };
 use millpond_backend_memory::kinds::Counters;
 use rocksdb::SstFileWriter;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 use std::path::PathBuf;
 
 /// Writes `checkpoints`, the databases at the snapshot, into which all changes were brought before.
@@ -127,8 +127,9 @@ fn check(found: Totals, counted: Counters, accuracy: Accuracy) -> BackendResult<
 
 /// Brings what `handle` has in the groups of `range` into the databases of `store`, and tells what that is.
 ///
-/// Each section is sorted by itself, and goes behind the one before into a file if it belongs there: all of a group that is no longer than a section, and all
-/// that a RocksDB backend wrote, which is sorted already. Else a new file begins, which overlaps others of its group until RocksDB compacts them.
+/// Of each state `state.backend.rocksdb.write-batch-size` bytes, or a section if that is longer, are sorted at once, and go behind those before into a file if
+/// they belong there: that is so for what a RocksDB backend wrote, which is sorted already, and for groups that are no longer than that. Else a new file
+/// begins, which overlaps others of its group until RocksDB compacts them.
 ///
 /// # Errors
 /// Those of [`CanonicalReader`], RocksDB's and those of the file system.
@@ -142,31 +143,21 @@ pub(crate) fn bring_in(
     let states = reader.states().to_vec();
     let mut counters = vec![vec![Counters::default(); handle.key_groups.len()]; states.len()];
     let parts = store.parts();
-    let mut open: BTreeMap<usize, OpenFile<'_>> = BTreeMap::new();
-    let mut sorted = Sorted::default();
+    let mut incoming: BTreeMap<usize, Incoming<'_>> = BTreeMap::new();
     while let Some(section) = reader.next_section()? {
-        let state = section.state();
         count(&section, handle.key_groups, &mut counters);
-        sorted.clear();
-        for entry in section.entries() {
-            sorted.put(section.group(), &entry);
-        }
-        sorted.sort();
-        let file = match open.remove(&state) {
-            Some(file) if file.goes_on_with(&sorted, section.group()) => file,
-            full => {
-                full.map(OpenFile::bring_in).transpose()?;
-                let Some(part) = parts.of(section.group()) else {
-                    return Err(no_database(section.group()));
-                };
-                let path = store.new_path("restored");
-                OpenFile::begin(part, section.descriptor().name.as_str(), path)?
-            }
+        let Some(part) = parts.of(section.group()) else {
+            return Err(no_database(section.group()));
         };
-        open.insert(state, file.append(&sorted)?);
+        let of_state = match incoming.entry(section.state()) {
+            btree_map::Entry::Occupied(there) => there.into_mut(),
+            btree_map::Entry::Vacant(none) => none.insert(Incoming::new(store, part, &section)),
+        };
+        of_state.go_on_in(part)?;
+        of_state.add(&section)?;
     }
-    for file in open.into_values() {
-        file.bring_in()?;
+    for of_state in incoming.values_mut() {
+        of_state.end()?;
     }
     Ok(Payload {
         accuracy: vec![Accuracy::Exact; states.len()],
@@ -193,11 +184,83 @@ fn no_database(group: KeyGroup) -> BackendError {
     )
 }
 
+/// One state on its way into the databases.
+struct Incoming<'s> {
+    store: &'s Store,
+    part: &'s Part,
+    state: String,
+    /// What is sorted at once.
+    batch: Sorted,
+    file: Option<OpenFile<'s>>,
+}
+
+impl<'s> Incoming<'s> {
+    fn new(store: &'s Store, part: &'s Part, section: &CanonicalSection<'_>) -> Self {
+        Self {
+            store,
+            part,
+            state: section.descriptor().name.to_string(),
+            batch: Sorted::default(),
+            file: None,
+        }
+    }
+
+    /// What comes from here on is for `part`.
+    fn go_on_in(&mut self, part: &'s Part) -> BackendResult<()> {
+        if part.number != self.part.number {
+            self.end()?;
+            self.part = part;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, section: &CanonicalSection<'_>) -> BackendResult<()> {
+        for entry in section.entries() {
+            self.batch.put(section.group(), &entry);
+        }
+        let options = &self.part.database.setup().options;
+        let batch_bytes = match options.write_batch_bytes {
+            0 => options.target_file_bytes(),
+            bytes => bytes,
+        };
+        if self.batch.len_bytes() >= batch_bytes {
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    /// Writes the batch behind those before it, or into a new file.
+    fn write(&mut self) -> BackendResult<()> {
+        self.batch.sort();
+        let file = match self.file.take() {
+            Some(file) if file.goes_on_with(&self.batch) => file,
+            full => {
+                full.map(|full| full.bring_in(self.part, &self.state))
+                    .transpose()?;
+                OpenFile::begin(self.part, &self.state, self.store.new_path("restored"))?
+            }
+        };
+        self.file = Some(file.append(&self.batch, &self.state)?);
+        self.batch.clear();
+        Ok(())
+    }
+
+    fn end(&mut self) -> BackendResult<()> {
+        if self.batch.len_bytes() > 0 {
+            self.write()?;
+        }
+        match self.file.take() {
+            Some(file) => file.bring_in(self.part, &self.state),
+            None => Ok(()),
+        }
+    }
+}
+
 /// A sorted file of entries of one state.
 struct OpenFile<'s> {
-    state: String,
-    part: &'s Part,
     file: SstFileWriter<'s>,
+    /// The length at which it ends.
+    full_bytes: u64,
     last: Vec<u8>,
     path: Leftover,
 }
@@ -209,27 +272,24 @@ impl<'s> OpenFile<'s> {
         let opened = file.open(&path.0);
         opened.map_err(|error| not_written(error, state, &path.0))?;
         Ok(Self {
-            state: state.to_owned(),
-            part,
             file,
+            full_bytes: part.database.setup().options.target_file_bytes(),
             last: Vec::new(),
             path,
         })
     }
 
-    /// Whether `sorted`, entries of `group`, can be appended.
-    fn goes_on_with(&self, sorted: &Sorted, group: KeyGroup) -> bool {
+    /// Whether `sorted` can be appended.
+    fn goes_on_with(&self, sorted: &Sorted) -> bool {
         let follows = sorted
             .ends()
             .is_some_and(|(first, _)| self.last.as_slice() < first);
-        follows
-            && self.part.groups.contains(group)
-            && self.file.file_size() < self.part.database.setup().options.target_file_bytes()
+        follows && self.file.file_size() < self.full_bytes
     }
 
-    fn append(mut self, sorted: &Sorted) -> BackendResult<Self> {
+    fn append(mut self, sorted: &Sorted, state: &str) -> BackendResult<Self> {
         let written = sorted.write(&mut self.file);
-        written.map_err(|error| not_written(error, &self.state, &self.path.0))?;
+        written.map_err(|error| not_written(error, state, &self.path.0))?;
         if let Some((_, last)) = sorted.ends() {
             self.last.clear();
             self.last.extend_from_slice(last);
@@ -237,10 +297,10 @@ impl<'s> OpenFile<'s> {
         Ok(self)
     }
 
-    fn bring_in(mut self) -> BackendResult<()> {
+    fn bring_in(mut self, part: &Part, state: &str) -> BackendResult<()> {
         let written = self.file.finish();
-        written.map_err(|error| not_written(error, &self.state, &self.path.0))?;
+        written.map_err(|error| not_written(error, state, &self.path.0))?;
         drop(self.file);
-        self.part.database.ingest(&self.state, &[&self.path.0])
+        part.database.ingest(state, &[&self.path.0])
     }
 }

@@ -72,7 +72,7 @@ fn state_of(column_family: &str) -> Option<String> {
 }
 
 /// The options of the column family `name`: those of all, and what compactions drop of it.
-fn with_filter(all: &rocksdb::Options, name: &str, setup: &Setup) -> rocksdb::Options {
+pub(crate) fn with_filter(all: &rocksdb::Options, name: &str, setup: &Setup) -> rocksdb::Options {
     let mut options = all.clone();
     if let Some(state) = state_of(name) {
         options.set_compaction_filter_factory(setup.expiries.filters(&state));

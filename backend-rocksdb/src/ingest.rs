@@ -52,6 +52,11 @@ impl Sorted {
         self.entries.clear();
     }
 
+    /// The bytes of all names and values.
+    pub(crate) fn len_bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
     /// Adds an entry of `group`.
     pub(crate) fn put(&mut self, group: KeyGroup, entry: &Entry<'_>) {
         self.push(group, entry, std::iter::once(entry.value), Change::Put);

@@ -12,6 +12,7 @@
 //! - `restore`, `sweep`, `origins`: from handles to databases, the verification of their files, and what these are in the snapshot.
 //! - `merge`: one database in place of several, after the parallelism was changed.
 //! - `room`, `spill`, `memory`: what the tables may take, and what gives way.
+//! - `unsynced`: working files that nobody waits for.
 //! - [`mod@options`]: what the configuration says, the memory of the process, folders, figures.
 //! - [`RocksDbStateBackendFactory`]: the backend that the engine finds under `rocksdb`.
 
@@ -39,6 +40,7 @@ mod spill;
 mod store;
 mod sweep;
 mod transfers;
+mod unsynced;
 mod upload;
 mod writer;
 

@@ -91,3 +91,33 @@ fn increments_stay_small_although_canonical_snapshots_complete_in_between() {
     }
     opened.close();
 }
+
+#[test]
+fn the_more_is_sorted_at_once_the_fewer_files_there_are() {
+    let heap = Suite::new(millpond_backend_memory::factory, &[]);
+    let storage = heap.storage();
+    let mut opened = heap.restored(&storage, Shape::ALONE, &[]);
+    // A group of three sections, of which none has keys behind those of the one before.
+    let state = opened.register("value", StateKind::Value, 0);
+    let mut random = Random::new(5);
+    let mut sums = BTreeMap::new();
+    let keys = (0_u32..).filter(|key| Address::new(key.to_be_bytes()).group == 0);
+    for key in keys.take(70).collect::<Vec<_>>().into_iter().rev() {
+        let value = random.bytes(1 << 20);
+        opened.put(state, &Address::new(key.to_be_bytes()), &value);
+        sums.insert(key, crc32fast::hash(&value));
+    }
+    let handles = opened.begin_canonical().write(&storage);
+    opened.close();
+    for (batch, expected) in [("2 mb", 3), ("128 mb", 1), ("0", 2)] {
+        let suite = Suite::new(
+            millpond_backend_rocksdb::factory,
+            &[("state.backend.rocksdb.write-batch-size", batch)],
+        );
+        let mut restored = suite.restored(&storage, Shape::ALONE, &handles).counting_from(2);
+        let files = sorted_files(&restored.snapshot(&storage));
+        assert_eq!(files, expected, "{batch}");
+        check(&mut restored, &sums);
+        restored.close();
+    }
+}

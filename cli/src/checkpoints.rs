@@ -1,13 +1,13 @@
 //! `millpond checkpoints`: all that is in a folder of checkpoints, and what nobody needs of it.
 
-use crate::output::{Bytes, Moment};
+use crate::output::{Bytes, Moment, written};
 use crate::{Failure, Outcome};
 use clap::Subcommand;
 use millpond_engine::checkpoint::ha::HaSettings;
 use millpond_engine::checkpoint::metadata;
 use millpond_engine::checkpoint::storage::{CheckpointPaths, parse_location};
 use millpond_engine::checkpoint::sweep::{SweepOptions, find_orphans};
-use millpond_engine::config::CommonArgs;
+use millpond_engine::config::ConfigArgs;
 use millpond_engine::{Error, ErrorKind};
 use std::fs;
 use std::io::Write;
@@ -52,21 +52,15 @@ struct Sweep {
     also: Vec<String>,
 
     #[command(flatten)]
-    common: CommonArgs,
+    config: ConfigArgs,
 }
 
 /// Does what is asked for.
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<Outcome, Failure> {
     let Command::Sweep(args) = &args.command;
-    if args.common.from_savepoint.is_some() {
-        return Err(Failure::Arguments(Error::new(
-            ErrorKind::Configuration,
-            "--from-savepoint starts a job; a sweep takes the path of a folder",
-        )));
-    }
     let location = |what: &str, text: &str| parse_location(what, text).map_err(Failure::Arguments);
     let dir = location("the folder of checkpoints", &args.dir)?;
-    let config = args.common.configuration().map_err(Failure::Arguments)?;
+    let config = args.config.configuration().map_err(Failure::Arguments)?;
     let mut also_named_in = Vec::new();
     for folder in &args.also {
         also_named_in.push(location("--also", folder)?);
@@ -170,11 +164,10 @@ fn write_line(path: &Path, out: &mut impl Write) -> Result<(), Failure> {
             };
             writeln!(
                 out,
-                "  {name}  {kind} {}, {}, {} of state, of which {} were written for it, job '{}', lineage {}",
+                "  {name}  {kind} {}, {}, state of {}, job '{}', lineage {}",
                 metadata.id,
                 Moment(metadata.timestamp_ms),
-                Bytes(metadata.state_bytes()),
-                Bytes(metadata.new_bytes()),
+                written(metadata.state_bytes(), metadata.new_bytes()),
                 metadata.job_name,
                 metadata.lineage.id()
             )?;

@@ -2,7 +2,7 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::checkpoints::list;
-use crate::output::{Bytes, Moment};
+use crate::output::{Bytes, Moment, written};
 use crate::{Failure, Outcome};
 use millpond_engine::checkpoint::storage::{CheckpointPaths, parse_location};
 use millpond_engine::checkpoint::{KeyedHandle, OperatorMetadata, SubtaskSnapshot};
@@ -48,9 +48,8 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<Outcome, Failure>
     writeln!(out, "  triggered   {}", Moment(metadata.timestamp_ms))?;
     writeln!(
         out,
-        "  state       {}, of which {} were written for it",
-        Bytes(metadata.state_bytes()),
-        Bytes(metadata.new_bytes())
+        "  state       {}",
+        written(metadata.state_bytes(), metadata.new_bytes())
     )?;
     for operator in &metadata.operators {
         write_operator(out, operator, args.files)?;

@@ -26,6 +26,19 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// How much of a snapshot was written for it, and how much it has from earlier ones.
+pub(crate) fn written(state_bytes: u64, new_bytes: u64) -> String {
+    match state_bytes.checked_sub(new_bytes) {
+        None | Some(0) => format!("{}, all written for it", Bytes(state_bytes)),
+        Some(shared) => format!(
+            "{}: {} written for it, {} in files of earlier ones",
+            Bytes(state_bytes),
+            Bytes(new_bytes),
+            Bytes(shared)
+        ),
+    }
+}
+
 /// A moment in milliseconds since 1970, shown in UTC: `2024-02-29 12:30:00.250 UTC`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment(pub(crate) u64);

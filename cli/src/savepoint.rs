@@ -6,7 +6,7 @@ use clap::{Subcommand, ValueEnum};
 use millpond_engine::checkpoint::ha;
 use millpond_engine::checkpoint::storage::parse_location;
 use millpond_engine::checkpoint::{SavepointFormat, StopMode, metadata, restore};
-use millpond_engine::config::CommonArgs;
+use millpond_engine::config::ConfigArgs;
 use millpond_engine::control::{self, Request};
 use millpond_engine::{Error, ErrorKind};
 use std::io::Write;
@@ -71,7 +71,7 @@ struct Dispose {
     path: String,
 
     #[command(flatten)]
-    common: CommonArgs,
+    config: ConfigArgs,
 }
 
 /// Does what is asked for.
@@ -107,23 +107,6 @@ fn trigger(args: &Trigger, out: &mut impl Write) -> Result<Outcome, Failure> {
 }
 
 fn dispose(args: &Dispose, out: &mut impl Write) -> Result<Outcome, Failure> {
-    let CommonArgs {
-        from_savepoint,
-        allow_non_restored_state,
-        restore_plan,
-        ..
-    } = &args.common;
-    let of_jobs = [
-        ("--from-savepoint", from_savepoint.is_some()),
-        ("--allow-non-restored-state", *allow_non_restored_state),
-        ("--restore-plan", *restore_plan),
-    ];
-    if let Some((argument, _)) = of_jobs.iter().find(|(_, is_given)| *is_given) {
-        return Err(Failure::Arguments(Error::new(
-            ErrorKind::Configuration,
-            format!("{argument} is for starting a job; to delete a savepoint, only its path is given"),
-        )));
-    }
     let path = parse_location("the path of the savepoint", &args.path).map_err(Failure::Arguments)?;
     if path.ends_with("latest") && !path.exists() {
         // Who says it twice would delete two.
@@ -136,7 +119,7 @@ fn dispose(args: &Dispose, out: &mut impl Write) -> Result<Outcome, Failure> {
             ),
         )));
     }
-    let config = args.common.configuration().map_err(Failure::Arguments)?;
+    let config = args.config.configuration().map_err(Failure::Arguments)?;
     let settings = config.ha_settings().map_err(Failure::Arguments)?;
     let metadata = restore::locate(&path)
         .and_then(|file| metadata::read_file(&file))

@@ -106,9 +106,11 @@ fn run(args: &Args) -> Result<()> {
             );
         }
     }
-    #[expect(clippy::print_stdout, reason = "the result of the program")]
-    {
-        println!("{}", summary(&result));
+    if result.attempts > 0 {
+        #[expect(clippy::print_stdout, reason = "the result of the program")]
+        {
+            println!("{}", summary(&result));
+        }
     }
     Ok(())
 }

@@ -32,12 +32,20 @@ pub(crate) struct Args {
     #[arg(long)]
     rate: f64,
 
+    /// How many bytes follow each text
+    #[arg(long, default_value_t = 0)]
+    padding: usize,
+
+    /// The number of subtasks
+    #[arg(long, default_value_t = 1)]
+    parallelism: usize,
+
     #[command(flatten)]
     common: CommonArgs,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let env = environment(&args.common, 1)?;
+    let env = environment(&args.common, args.parallelism)?;
     let (keys, early, between) = (args.keys, args.keys * args.early, args.keys * args.between);
     let source = SequenceSource::generate(0..early + between + early, move |i| {
         let is_between = (early..early + between).contains(&i);
@@ -50,7 +58,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .uid("keys")
         .rate_limit(args.rate)
         .key_by(|key: &u64| *key)
-        .process(CountTwice::default())
+        .process(CountTwice {
+            padding: args.padding,
+            ..CountTwice::default()
+        })
         .uid("count-twice")
         .sink_to_2pc(FileSink::new(&args.output, |(key, count): &(u64, u64), row| {
             let _ = writeln!(row, "{key} {count}"); // a `Vec` takes everything
@@ -63,13 +74,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// Counts in a number and in a text, which must say the same.
 #[derive(Clone, Default)]
 struct CountTwice {
+    padding: usize,
     number: Option<ValueState<u64>>,
     text: Option<ValueState<String>>,
 }
 
 /// What a test finds in files.
-fn text_of(key: u64, count: u64) -> String {
-    format!("key {key:04} was seen {count:06} times")
+fn text_of(key: u64, count: u64, padding: usize) -> String {
+    format!("key {key:04} was seen {count:06} times{}", " ".repeat(padding))
 }
 
 impl KeyedProcessFunction<u64, u64, (u64, u64)> for CountTwice {
@@ -90,14 +102,15 @@ impl KeyedProcessFunction<u64, u64, (u64, u64)> for CountTwice {
         };
         let before = number.value(context)?;
         let found = text.value(context)?;
-        if found != before.map(|count| text_of(key, count)) {
+        let text_of = |count| text_of(key, count, self.padding);
+        if found != before.map(text_of) {
             say(format_args!(
                 "FAULT: key {key} has the number {before:?} and the text {found:?}"
             ));
         }
         let count = before.unwrap_or(0) + 1;
         number.update(context, &count)?;
-        text.update(context, &text_of(key, count))?;
+        text.update(context, &text_of(count))?;
         out.collect((key, count));
         Ok(())
     }

@@ -11,6 +11,7 @@ mod churn;
 mod evolving;
 mod expiring;
 mod failing;
+mod held_back;
 mod idle;
 mod late_reader;
 mod many_timers;

@@ -33,6 +33,10 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 1)]
     parallelism: usize,
 
+    /// What the job is called
+    #[arg(long, default_value = "numbered_events")]
+    job_name: String,
+
     /// An event may come again, as in AT_LEAST_ONCE mode
     #[arg(long)]
     repeats_allowed: bool,
@@ -64,7 +68,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             let _ = writeln!(row, "{key} {number}"); // a `Vec` takes everything
         }))
         .uid("event-files");
-    say_how_it_went(&env.execute("numbered_events")?);
+    say_how_it_went(&env.execute(&args.job_name)?);
     Ok(())
 }
 

@@ -203,6 +203,35 @@ fn a_rate_of_nothing() {
 }
 
 #[test]
+fn a_time_to_live_of_nothing_or_less() {
+    for (ttl, parts) in [
+        ("0", ["time to live of 0ns", "too short"]),
+        ("-1", ["--ttl", "-1"]),
+        (
+            "9223372036854775808",
+            ["time to live of 9223372036854775.808s", "for ever"],
+        ),
+    ] {
+        let case = Case::new();
+        Program::subject(&case.path().join("logs"), "expiring")
+            .option("output", case.path().join("output").display())
+            .option("records", 10)
+            .option("rate", 10)
+            .option("near", 1)
+            .option("far", 2)
+            .arg(format!("--ttl={ttl}"))
+            .durable(case.path(), 100)
+            .run()
+            .expect_code(2)
+            .expect_output(&parts);
+        // Nothing has begun.
+        for folder in ["output", "checkpoints", "ha"] {
+            assert!(!case.path().join(folder).exists(), "{folder} with a ttl of {ttl}");
+        }
+    }
+}
+
+#[test]
 fn a_savepoint_folder_without_metadata() {
     Case::new()
         .with(|program, folder| {

@@ -27,10 +27,16 @@ fn join(program: Program, addresses: &str, index: usize) -> Program {
 }
 
 /// Addresses on this machine, as the configuration has them.
-fn addresses<const N: usize>() -> String {
+pub(crate) fn addresses(processes: usize) -> String {
     // All doors are open at once, so that they differ.
-    let doors = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    doors.map(|door| door.local_addr().unwrap().to_string()).join(",")
+    let doors: Vec<_> = (0..processes)
+        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+        .collect();
+    let addresses: Vec<_> = doors
+        .iter()
+        .map(|door| door.local_addr().unwrap().to_string())
+        .collect();
+    addresses.join(",")
 }
 
 impl Cluster {
@@ -44,7 +50,7 @@ impl Cluster {
 
     /// A word count over `folder/input` that takes `run_ms` if nothing happens.
     fn word_count(folder: &Path, run_ms: u64, random: &mut Random) -> Self {
-        Self::word_count_at(&addresses::<2>(), folder, run_ms, random)
+        Self::word_count_at(&addresses(2), folder, run_ms, random)
     }
 
     fn word_count_at(addresses: &str, folder: &Path, run_ms: u64, random: &mut Random) -> Self {
@@ -244,7 +250,7 @@ fn with_panics(folder: &Path, times: u64) -> Cluster {
             .option("rate", PANIC_RECORDS)
             .durable(folder, 50)
     };
-    Cluster::of(program, folder, &addresses::<2>())
+    Cluster::of(program, folder, &addresses(2))
 }
 
 /// A second of them.
@@ -307,7 +313,7 @@ fn a_process_that_does_not_come_back_ends_the_job() {
 fn a_program_with_another_job_is_refused_and_does_no_harm() {
     let folder = tempfile::tempdir().unwrap();
     let mut random = Random::of_test("cluster, a stranger");
-    let addresses = addresses::<2>();
+    let addresses = addresses(2);
     let cluster = Cluster::word_count_at(&addresses, folder.path(), 500, &mut random);
     let mut first = cluster.0[0].start();
     first.wait_for("waiting for process 1");

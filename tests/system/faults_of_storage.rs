@@ -330,3 +330,76 @@ fn snapshot_files(folder: &Path) -> Vec<std::path::PathBuf> {
     found.sort();
     found
 }
+
+/// A job that fails for good is killed at each of `calls` around its end, started again, and fails again: what is to be kept is whole, and nothing else is left.
+fn crash_around_a_failed_end(calls: &str, retention: &str, crashes_max: u64) {
+    if !Strace::is_usable() {
+        eprintln!("strace cannot be used here: not tested");
+        return;
+    }
+    let name = format!("{calls} at the end, {retention}");
+    let mut random = Random::of_test(&name);
+    let step = 24_u64.div_ceil(number("MILLPOND_CRASHES", crashes_max));
+    let mut call = 1 + random.below(step);
+    let mut crashes = 0;
+    loop {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let program = Program::subject(&folder.join("logs"), "failing")
+            .option("records", 4000)
+            .option("at", 3000)
+            .option("times", 100)
+            .arg("--error")
+            .option("rate", 8000)
+            .set("restart-strategy.type", "none")
+            .set("execution.checkpointing.num-retained", 2)
+            .set(
+                "execution.checkpointing.externalized-checkpoint-retention",
+                retention,
+            )
+            .durable(folder, 40);
+        let strace = Strace {
+            calls,
+            fault: "signal=SIGKILL",
+            when: &call.to_string(),
+        };
+        let was_killed = program.start_by(strace.command()).wait().was_killed();
+        crashes += u64::from(was_killed);
+        let what = format!("{name}: killed at call {call}");
+        if was_killed {
+            assert_checkpoints_are_whole(folder, &what);
+            let again = program.run().expect_output(&["record 3000 is refused"]);
+            assert!(!again.was_killed());
+        }
+        let left = job_folders(&folder.join("checkpoints"));
+        if retention == "NO_EXTERNALIZED_CHECKPOINTS" {
+            assert!(left.is_empty(), "{what}: {left:?}");
+        } else {
+            assert!(!left.is_empty(), "{what}");
+            for job in left {
+                JobFolder::read(&job).assert_exact(&what);
+                assert!(checkpoints_below(job.parent().unwrap()).len() <= 4, "{what}");
+            }
+        }
+        if !was_killed {
+            break;
+        }
+        call += 1 + random.below(2 * step - 1);
+    }
+    eprintln!("{name}: {crashes} crashes, up to call {call}");
+    assert!(crashes > 1, "no crash was tried");
+}
+
+#[test]
+fn a_crash_between_the_end_of_a_failed_job_and_the_deletion_of_its_checkpoints_leaves_none_for_ever() {
+    for calls in [RENAMES, REMOVALS] {
+        crash_around_a_failed_end(calls, "NO_EXTERNALIZED_CHECKPOINTS", 8);
+    }
+}
+
+#[test]
+fn a_crash_around_the_end_of_a_failed_job_keeps_the_checkpoints_that_are_to_be_kept() {
+    for calls in [RENAMES, REMOVALS] {
+        crash_around_a_failed_end(calls, "RETAIN_ON_CANCELLATION", 6);
+    }
+}

@@ -1,20 +1,42 @@
 //! Damage in the latest checkpoint of a program that was killed: started again it fails and says how to go on, which then works; or it goes back by itself.
 //!
-//! Every byte of a small checkpoint is tried in `engine/tests/damage`; here it is whole programs, and damage that is found long after the start.
+//! Every byte of a small checkpoint is tried in `engine/tests/damage`; here it is whole programs, and damage that is found long after the start. That in files of RocksDB is in
+//! `rocksdb/damage`.
 
-use crate::harness::{
-    Ended, Program, ROCKSDB, assert_exactly, checkpoints_below, finished_lines, has_rocksdb,
-};
-use millpond_engine::checkpoint::{FileLocation, restore};
+use crate::harness::{Ended, Program, assert_exactly, checkpoints_below, finished_lines};
+use millpond_engine::checkpoint::{CheckpointMetadata, FileLocation, restore};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const KEYS: u64 = 16;
+/// How often each of the early keys comes before the others and after them.
 const EARLY: u64 = 20;
-const BETWEEN: u64 = 400;
-/// The rate until the kill, by which the early keys are through long before it.
-const RATE: u64 = 2000;
+
+/// How much there is in between.
+#[derive(Clone, Copy, Debug)]
+struct Between {
+    /// How often each key comes.
+    times: u64,
+    /// Bytes behind each text.
+    padding: u64,
+    /// The rate until the kill, by which the early keys are through long before it.
+    rate: u64,
+}
+
+const SHORT_TEXTS: Between = Between {
+    times: 400,
+    padding: 0,
+    rate: 2000,
+};
+/// Those of all keys together have more than a mebibyte.
+const LONG_TEXTS: Between = Between {
+    times: 50,
+    padding: 100_000,
+    rate: 300,
+};
+
 /// The rate after it.
 const RATE_AGAIN: u64 = 8000;
 
@@ -22,11 +44,13 @@ const RATE_AGAIN: u64 = 8000;
 const LATE: &str = "the late records begin";
 
 /// A program that was killed while it was busy with the keys in between, with checkpoints.
-struct Left {
+pub(crate) struct Left {
     folder: tempfile::TempDir,
-    program: Program,
+    /// How it is started again.
+    pub(crate) program: Program,
     /// The checkpoints that are kept, oldest first.
     kept: Vec<PathBuf>,
+    between: Between,
 }
 
 /// Snapshots that each stand alone, in files.
@@ -45,13 +69,22 @@ const INLINE: [(&str, &str); 1] = [("state.backend.type", "filesystem")];
 
 impl Left {
     /// With high availability, so that the program goes on by itself when it is started again.
-    fn durable(settings: &[(&str, &str)]) -> Self {
-        Self::by(settings, |program, folder| program.durable(folder, 50))
+    pub(crate) fn durable(settings: &[(&str, &str)]) -> Self {
+        Self::by(settings, SHORT_TEXTS, |program, folder| {
+            program.durable(folder, 50)
+        })
+    }
+
+    /// The same with long texts.
+    pub(crate) fn with_long_texts(settings: &[(&str, &str)]) -> Self {
+        Self::by(settings, LONG_TEXTS, |program, folder| {
+            program.durable(folder, 50)
+        })
     }
 
     /// Without, so that a checkpoint has to be named.
     fn named(settings: &[(&str, &str)]) -> Self {
-        Self::by(settings, |program, folder| {
+        Self::by(settings, SHORT_TEXTS, |program, folder| {
             program.set("execution.checkpointing.interval", "50 ms").set(
                 "execution.checkpointing.dir",
                 format!("file://{}/checkpoints", folder.display()),
@@ -59,32 +92,68 @@ impl Left {
         })
     }
 
-    fn by(settings: &[(&str, &str)], checkpoints: impl Fn(Program, &Path) -> Program) -> Self {
+    fn by(
+        settings: &[(&str, &str)],
+        between: Between,
+        checkpoints: impl Fn(Program, &Path) -> Program,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut program = checkpoints(late_reader(folder.path()), folder.path())
+        let mut program = checkpoints(late_reader(folder.path(), between), folder.path())
             .set("execution.checkpointing.num-retained", 3);
         for (key, value) in settings {
             program = program.set(key, value);
         }
-        let mut running = program.clone().option("rate", RATE).start();
+        let mut running = program.clone().option("rate", between.rate).start();
         running.wait_for("checkpoint completed checkpoint=10 ");
         assert!(running.kill().was_killed());
-        let kept = checkpoints_below(&folder.path().join("checkpoints"));
-        let kept: Vec<_> = kept.into_iter().map(|(_, path)| path).collect();
-        assert!(kept.len() >= 2, "{kept:?}");
-        Self {
+        let mut left = Self {
             folder,
             program,
-            kept,
-        }
+            kept: Vec::new(),
+            between,
+        };
+        left.look();
+        left
     }
 
-    fn latest(&self) -> &Path {
+    /// Looks which checkpoints are kept.
+    fn look(&mut self) {
+        let kept = checkpoints_below(&self.folder.path().join("checkpoints"));
+        self.kept = kept.into_iter().map(|(_, path)| path).collect();
+        assert!(self.kept.len() >= 2, "{:?}", self.kept);
+    }
+
+    /// Runs it again, as `change` says, until its latest checkpoints are as `wanted`, and kills it.
+    pub(crate) fn run_until(
+        mut self,
+        change: impl FnOnce(Program) -> Program,
+        wanted: impl Fn(&CheckpointMetadata) -> bool,
+    ) -> Self {
+        let mut running = change(self.program.clone().option("rate", self.between.rate)).start();
+        loop {
+            assert!(
+                !running.ends_within(Duration::from_millis(5)),
+                "{}",
+                running.log()
+            );
+            self.look();
+            // One that is read while it is removed is not wanted.
+            let is_wanted = |path: &PathBuf| restore::load(path).is_ok_and(|loaded| wanted(&loaded.metadata));
+            if self.kept.iter().all(is_wanted) {
+                break;
+            }
+        }
+        assert!(running.kill().was_killed());
+        self.look();
+        self
+    }
+
+    pub(crate) fn latest(&self) -> &Path {
         self.kept.last().unwrap()
     }
 
     /// The files that the latest checkpoint has and no older one.
-    fn newest_files(&self) -> Vec<PathBuf> {
+    pub(crate) fn newest_files(&self) -> Vec<PathBuf> {
         let (latest, older) = self.kept.split_last().unwrap();
         let older: BTreeSet<_> = older.iter().flat_map(|path| files_of(path)).collect();
         files_of(latest)
@@ -93,7 +162,7 @@ impl Left {
             .collect()
     }
 
-    fn run_again(&self, change: impl FnOnce(Program) -> Program) -> Ended {
+    pub(crate) fn run_again(&self, change: impl FnOnce(Program) -> Program) -> Ended {
         let ended = change(self.program.clone().option("rate", RATE_AGAIN)).run();
         assert!(!ended.log.contains("FAULT"), "{}", ended.log);
         assert!(!ended.log.contains("panicked"), "{}", ended.log);
@@ -102,10 +171,10 @@ impl Left {
 
     /// That every result is there once, whatever was committed after the checkpoint that the job went back to.
     #[track_caller]
-    fn assert_results(&self, what: &str) {
+    pub(crate) fn assert_results(&self, what: &str) {
         let found = finished_lines(&self.folder.path().join("output"));
         let counts = (0..2 * KEYS).flat_map(|key| {
-            let count = if key < KEYS { 2 * EARLY } else { BETWEEN };
+            let count = if key < KEYS { 2 * EARLY } else { self.between.times };
             (1..=count).map(move |count| format!("{key} {count}").into_bytes())
         });
         let mut expected: Vec<_> = counts.collect();
@@ -114,12 +183,13 @@ impl Left {
     }
 }
 
-fn late_reader(folder: &Path) -> Program {
+fn late_reader(folder: &Path, between: Between) -> Program {
     Program::subject(&folder.join("logs"), "late-reader")
         .option("output", folder.join("output").display())
         .option("keys", KEYS)
         .option("early", EARLY)
-        .option("between", BETWEEN)
+        .option("between", between.times)
+        .option("padding", between.padding)
         .set(
             "execution.checkpointing.externalized-checkpoint-retention",
             "RETAIN_ON_CANCELLATION",
@@ -138,7 +208,7 @@ fn files_of(checkpoint: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-fn flip(path: &Path, at: impl FnOnce(&[u8]) -> usize) {
+pub(crate) fn flip(path: &Path, at: impl FnOnce(&[u8]) -> usize) {
     let mut bytes = fs::read(path).unwrap();
     let at = at(&bytes);
     bytes[at] ^= 4;
@@ -147,7 +217,7 @@ fn flip(path: &Path, at: impl FnOnce(&[u8]) -> usize) {
     fs::write(path, bytes).unwrap();
 }
 
-fn cut(path: &Path) {
+pub(crate) fn cut(path: &Path) {
     let bytes = fs::read(path).unwrap();
     fs::remove_file(path).unwrap();
     fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
@@ -172,7 +242,7 @@ fn any_text(bytes: &[u8]) -> usize {
 }
 
 /// The program fails by default with `code` and each of `parts`, again and again, and goes back when it is started as the message says.
-fn fails_and_goes_back_when_told(left: &Left, code: i32, parts: &[&str], what: &str) {
+pub(crate) fn fails_and_goes_back_when_told(left: &Left, code: i32, parts: &[&str], what: &str) {
     for _ in 0..2 {
         left.run_again(|program| program)
             .expect_code(code)
@@ -185,7 +255,7 @@ fn fails_and_goes_back_when_told(left: &Left, code: i32, parts: &[&str], what: &
     left.assert_results(what);
 }
 
-fn name(path: &Path) -> &str {
+pub(crate) fn name(path: &Path) -> &str {
     path.file_name().unwrap().to_str().unwrap()
 }
 
@@ -194,7 +264,12 @@ fn damage_that_only_the_sweep_sees_ends_the_job_at_the_next_checkpoint() {
     let left = Left::durable(&ALONE);
     let [file] = left.newest_files().try_into().unwrap();
     flip(&file, early_text);
-    let untouched = left.program.clone().option("rate", RATE).run().expect_code(1);
+    let untouched = left
+        .program
+        .clone()
+        .option("rate", left.between.rate)
+        .run()
+        .expect_code(1);
     assert!(!untouched.log.contains(LATE), "{}", untouched.log);
     let parts = [
         name(&file),
@@ -380,40 +455,4 @@ fn damaged_metadata_of_a_named_checkpoint_names_the_one_before_it() {
             .expect_output(&[older.to_str().unwrap()]);
         left.assert_results("from the one before it");
     }
-}
-
-/// Each kind of file that RocksDB has: sorted files, and those small ones that it trusts.
-#[test]
-fn damage_in_any_file_of_a_database_is_found_before_anything_runs() {
-    if !has_rocksdb() {
-        return;
-    }
-    let left = Left::durable(ROCKSDB);
-    let files = left.newest_files();
-    // What points to the manifest, the manifest, the options, and a sorted file for each state that was changed.
-    assert!(files.len() >= 4, "{files:?}");
-    for file in &files {
-        let whole = fs::read(file).unwrap();
-        let repair = || {
-            let _ = fs::remove_file(file); // it may be missing
-            fs::write(file, &whole).unwrap();
-        };
-        let damages: [(&dyn Fn(), &str); 3] = [
-            (&|| flip(file, |bytes| bytes.len() / 2), "expected"),
-            (&|| cut(file), "expected"),
-            (&|| fs::remove_file(file).unwrap(), "cannot open"),
-        ];
-        for (damage, part) in damages {
-            damage();
-            left.run_again(|program| program).expect_code(2).expect_output(&[
-                name(file),
-                part,
-                "on-damage=previous",
-            ]);
-            repair();
-        }
-    }
-    flip(&files[0], |bytes| bytes.len() - 1);
-    let parts = [name(&files[0]), "expected", "found"];
-    fails_and_goes_back_when_told(&left, 2, &parts, "damage in a file of a database");
 }

@@ -1,10 +1,11 @@
 //! Several programs that all believe that they run one job: at most one of them does, and the output is that of one.
 
 use crate::harness::{
-    Ended, FILES, HEAP, Program, Random, Running, Settings, assert_exactly, awk_lines, lines_of, number,
-    write_text,
+    Ended, FILES, HEAP, Program, Random, Running, Settings, assert_exactly, awk_lines, job_folders, lines_of,
+    number, write_text,
 };
 use crate::retained::finished_lines_only;
+use std::fs;
 use std::path::Path;
 
 const TEXT_BYTES: usize = 150_000;
@@ -33,6 +34,17 @@ fn assert_each_line_once(folder: &Path, what: &str) {
     assert_exactly(&found, &awk_lines(&folder.join("input")), what);
 }
 
+/// What was not pre-committed goes with its writer, and folders of checkpoints with their leader.
+#[track_caller]
+fn assert_nothing_is_left(folder: &Path) {
+    let left = job_folders(&folder.join("checkpoints"));
+    assert!(left.is_empty(), "{left:?}");
+    let entries = fs::read_dir(folder.join("output")).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let unfinished: Vec<_> = names.filter(|name| name.contains(".inprogress.")).collect();
+    assert!(unfinished.is_empty(), "{unfinished:?}");
+}
+
 /// A former leader ends with the reason, and has not restarted.
 #[track_caller]
 fn assert_fenced(ended: &Ended) {
@@ -58,6 +70,7 @@ fn a_leader_that_was_stopped_and_goes_on_after_another_took_over_changes_nothing
         former.signal("CONT");
         assert_fenced(&former.wait());
         leader.wait().expect_code(0);
+        assert_nothing_is_left(folder.path());
         assert_each_line_once(folder.path(), "after the former leader has gone on");
     }
 }
@@ -76,6 +89,33 @@ fn a_leader_that_goes_on_after_the_end_of_the_job_changes_nothing() {
     assert_fenced(&former.wait());
     assert_each_line_once(folder.path(), "after the former leader has gone on");
     program.run().expect_output(&["finished in an earlier run"]);
+}
+
+/// Its latest checkpoint is still there, and another start goes on from it with a folder of its own.
+#[test]
+fn a_job_whose_folder_of_high_availability_is_deleted_ends_with_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = program(folder.path(), FILES, &mut Random::of_test("deleted folder"));
+    let mut running = program.start();
+    running.wait_for("checkpoint completed checkpoint=3 ");
+    let ha = folder.path().join("ha");
+    // It may write into it meanwhile.
+    while ha.exists() {
+        let _ = fs::remove_dir_all(&ha);
+    }
+    let ended = running.wait().expect_code(1).expect_output(&[
+        "was deleted while the job runs",
+        ha.to_str().unwrap(),
+        "--from-savepoint PATH",
+    ]);
+    assert!(!ended.log.contains("attempt 2 starts"), "{}", ended.log);
+    let latest = folder.path().join("checkpoints/latest");
+    program
+        .option("from-savepoint", latest.display())
+        .run()
+        .expect_code(0)
+        .expect_output(&["starts from checkpoint"]);
+    assert_each_line_once(folder.path(), "from the latest checkpoint");
 }
 
 #[test]

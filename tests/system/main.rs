@@ -56,6 +56,8 @@ mod power_cuts;
 #[cfg(test)]
 mod pressure;
 #[cfg(test)]
+mod rescaled_damage;
+#[cfg(test)]
 mod rescaling;
 #[cfg(test)]
 mod restore;

@@ -1,10 +1,12 @@
-//! The power of the disk is cut at random moments of a job on mapped files: what was reported as completed is there when the power is back.
+//! The power of the disk is cut at random moments of a job: what was reported as completed is there when the power is back, whether it is in files, compressed, or rides in the
+//! metadata.
 //!
 //! Needs root, loop devices and `xfs_io`; where it lacks one of them it says so and tests nothing. `cargo xtask powercuts` runs many rounds, and insists.
 
 use crate::harness::{
-    Disk, FILES, JobFolder, Program, Random, assert_exactly, awk_lines, finished_lines, job_folders,
-    latest_completed, lines_of, number, write_text,
+    COMPRESSED, Disk, FILES, FILES_AND_INLINE, HEAP, JobFolder, Program, ROCKSDB, Random, Settings,
+    assert_exactly, awk_lines, finished_lines, has_rocksdb, job_folders, latest_completed, lines_of, number,
+    write_text,
 };
 use crate::increments;
 use std::fs;
@@ -31,7 +33,7 @@ struct Job {
 
 impl Job {
     /// Once a word count, once random updates and deletions.
-    fn of_round(round: u64, disk: &Path, outside: &Path, random: &mut Random) -> Self {
+    fn of_round(round: u64, settings: Settings, disk: &Path, outside: &Path, random: &mut Random) -> Self {
         let folder = disk.join(format!("round-{round}"));
         if round.is_multiple_of(2) {
             let input = outside.join(format!("input-{round}"));
@@ -39,7 +41,7 @@ impl Job {
             let fast = Program::word_count(&outside.join("logs"))
                 .option("input", input.display())
                 .option("output", folder.join("output").display())
-                .set_all(FILES)
+                .set_all(settings)
                 .durable(&folder, 50);
             Self {
                 name: "word count",
@@ -49,7 +51,8 @@ impl Job {
                 folder,
             }
         } else {
-            let churn = |rate| increments::churn(&folder, &outside.join("logs"), FILES, CHURN_RECORDS, rate);
+            let churn =
+                |rate| increments::churn(&folder, &outside.join("logs"), settings, CHURN_RECORDS, rate);
             Self {
                 name: "churn",
                 slow: churn(CHURN_RECORDS * 1000 / RUN_MS),
@@ -63,6 +66,20 @@ impl Job {
     fn checkpoints(&self) -> PathBuf {
         self.folder.join("checkpoints")
     }
+}
+
+/// Where state can be: the rounds take one after the other, and begin anywhere.
+fn places_of_state() -> Vec<(&'static str, Settings)> {
+    let mut places = vec![
+        ("files", FILES),
+        ("compressed files", COMPRESSED),
+        ("files and metadata", FILES_AND_INLINE),
+        ("metadata", HEAP),
+    ];
+    if has_rocksdb() {
+        places.push(("files of RocksDB", ROCKSDB));
+    }
+    places
 }
 
 /// What happened in some rounds.
@@ -172,8 +189,11 @@ fn cut_the_power(fs: &str) {
     let mut random = Random::of_test(fs);
     let mut tally = Tally::default();
     let start = Instant::now();
+    let places = places_of_state();
+    let first = random.index(places.len());
     for round in 0..rounds {
-        let job = Job::of_round(round, &disk.path(), outside.path(), &mut random);
+        let (place, settings) = places[(first + usize::try_from(round).unwrap()) % places.len()];
+        let job = Job::of_round(round, settings, &disk.path(), outside.path(), &mut random);
         fs::create_dir(&job.folder).unwrap();
         // Else the folder itself would be lost, which is not the job's to prevent.
         fs::File::open(disk.path()).unwrap().sync_all().unwrap();
@@ -187,7 +207,7 @@ fn cut_the_power(fs: &str) {
         if !ended {
             job.fast.clone().option("parallelism", 2).run().expect_code(0);
         }
-        let what = format!("{} on {fs}, round {round}", job.name);
+        let what = format!("{} in {place} on {fs}, round {round}", job.name);
         assert_exactly(&finished_lines(&job.folder.join("output")), &job.expected, &what);
         let left = job_folders(&job.checkpoints());
         assert!(left.is_empty(), "{what}: {left:?}");

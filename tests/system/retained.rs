@@ -5,8 +5,12 @@ use crate::harness::{
     awk_lines, job_folders, latest_checkpoint, lines_of, write_text,
 };
 use crate::soak::wait_for_checkpoints;
+use millpond_engine::checkpoint::restore;
+use millpond_engine::checkpoint::storage::{FileStorage, FileStorageOptions};
+use millpond_engine::checkpoint::sweep::{SweepOptions, find_orphans};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const TEXT_BYTES: usize = 150_000;
 /// How long the run that is killed would take.
@@ -322,4 +326,96 @@ fn increments_may_be_switched_off_and_on_again() {
             .expect_output(&["starts from checkpoint"]);
         left.assert_nothing_lost_or_doubled("increments switched");
     }
+}
+
+/// The first program would delete the checkpoint long before the second one has one of its own; and a sweep, which takes all files for old, comes between.
+#[test]
+fn a_checkpoint_that_another_program_was_started_from_outlives_the_cleanup_of_both_and_a_sweep() {
+    let left = Left::by("started from", |program| program.set_all(FILES));
+    let checkpoints = left.path().join("checkpoints");
+    let first = Left::word_count(left.path(), "third")
+        .option("from-savepoint", left.checkpoint.display())
+        .option(
+            "rate",
+            (lines_of(&left.path().join("input")) * 20 / RUN_MS).max(1),
+        )
+        .option("parallelism", PARALLELISM)
+        .set_all(FILES)
+        .durable(left.path(), 50);
+    let mut first = first.start();
+    first.wait_for("checkpoint completed");
+    wait_for_checkpoints(&mut first, 4);
+    first.signal("STOP");
+    let [own] = job_folders(&checkpoints)
+        .into_iter()
+        .filter(|job| Some(job.as_path()) != left.checkpoint.parent())
+        .collect::<Vec<_>>()
+        .try_into()
+        .unwrap();
+    // Completed, not what it was about to write.
+    let needed = restore::locate(&own.join("latest")).unwrap();
+    let needed = needed.parent().unwrap().to_owned();
+    let before = JobFolder::read(&own);
+    before.assert_whole("stopped");
+    let second = Left::word_count(left.path(), "second")
+        .option("from-savepoint", needed.display())
+        .option("rate", 1)
+        .set_all(FILES)
+        .set("execution.checkpointing.interval", "1 h");
+    let mut second = second.start();
+    second.wait_for("starts from checkpoint");
+    first.signal("CONT");
+    first.wait_for("another program was started from the checkpoint");
+    wait_for_checkpoints(&mut first, 3);
+    let whole = || {
+        let loaded = restore::load(&needed).unwrap();
+        let storage = FileStorage::new(&own, &loaded.metadata.job_id, FileStorageOptions::default()).unwrap();
+        restore::verify_bytes(&storage, &loaded.metadata).unwrap();
+    };
+    whole();
+    let sweep = || {
+        let options = SweepOptions {
+            min_age: Duration::ZERO,
+            ..SweepOptions::default()
+        };
+        find_orphans(&checkpoints, &options).unwrap().delete().unwrap();
+    };
+    sweep();
+    whole();
+    // The first is gone, so nobody remembers that it has held the files back but the lock of the second.
+    assert!(first.kill().was_killed());
+    sweep();
+    whole();
+    assert!(second.kill().was_killed());
+    // It is what it was started from.
+    Left::word_count(left.path(), "second")
+        .option("from-savepoint", needed.display())
+        .set_all(FILES)
+        .run()
+        .expect_code(0);
+    whole();
+}
+
+#[test]
+fn another_input_than_that_of_the_checkpoint_is_refused_with_both() {
+    let left = Left::by("another input", |program| program);
+    let other = left.path().join("other");
+    fs::write(&other, "other words\n").unwrap();
+    let second = |input: &Path| {
+        Program::word_count(&left.path().join("logs"))
+            .option("input", input.display())
+            .option("output", left.path().join("second").display())
+            .option("from-savepoint", left.checkpoint.display())
+            .durable(left.path(), 50)
+    };
+    let input = left.path().join("input");
+    let ended = second(&other).run().expect_code(2);
+    ended.expect_output(&[
+        "source 'text' cannot go on",
+        input.to_str().unwrap(),
+        other.to_str().unwrap(),
+        "another uid",
+    ]);
+    second(&input).run().expect_code(0);
+    left.assert_nothing_lost_or_doubled("with its own input again");
 }

@@ -1,8 +1,12 @@
 //! Whole programs with connected streams, broadcast rules and operator state: killed, and rescaled over savepoints.
 
-use crate::harness::{FILES, HEAP, Program, ROCKSDB, Random, Settings, finished_lines, has_rocksdb, number};
-use millpond_engine::checkpoint::{SavepointFormat, StopMode};
+use crate::harness::{
+    FILES, HEAP, Program, ROCKSDB, Random, Settings, checkpoints_below, finished_lines, has_rocksdb, number,
+};
+use crate::soak::wait_until;
+use millpond_engine::checkpoint::{SavepointFormat, StopMode, restore};
 use millpond_engine::control::{self, Request};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -108,6 +112,24 @@ fn rules_are_exactly_once_through_kills_on_rocksdb() {
     }
 }
 
+/// Whether the latest checkpoint has elements of each operator state of the job: else a restore would not show how they are dealt out.
+fn has_all_operator_state(checkpoints: &Path) -> bool {
+    let Some((_, latest)) = checkpoints_below(checkpoints).pop() else {
+        return false;
+    };
+    // It may have been replaced by the next one meanwhile.
+    let Ok(loaded) = restore::load(&latest) else {
+        return false;
+    };
+    let subtasks = loaded.metadata.subtasks();
+    let states = subtasks.flat_map(|subtask| &subtask.operator_state);
+    let kinds: BTreeSet<_> = states
+        .filter(|state| ["rules", "rows"].contains(&state.name.as_str()) && state.offsets.len() > 0)
+        .map(|state| state.redistribution.to_string())
+        .collect();
+    kinds.len() == 3
+}
+
 /// Stopped with a savepoint twice, and each time gone on from it at another parallelism: 2, 3, 1.
 fn rescaled(name: &str, settings: Settings, format: SavepointFormat) {
     let folder = tempfile::tempdir().unwrap();
@@ -132,7 +154,9 @@ fn rescaled(name: &str, settings: Settings, format: SavepointFormat) {
             program = program.option("from-savepoint", from.display());
         }
         let mut running = program.start();
-        running.wait_for("checkpoint completed");
+        wait_until(&mut running, "rows in every operator state", |_| {
+            has_all_operator_state(&folder.join("checkpoints"))
+        });
         let request = Request {
             target: Some(folder.join("savepoints").display().to_string()),
             format,

@@ -352,3 +352,27 @@ fn of_lists_the_front_goes_and_what_was_appended_is_never_lost() {
     let expected = [live(0), element(YOUNG, 9)].concat();
     assert_eq!(subtask.get(2, 0).unwrap(), expected);
 }
+
+#[test]
+fn a_compaction_looks_at_the_time_again_after_as_many_entries_as_are_set() {
+    for (of_state, set, expected) in [(7, 3, 7), (0, 3, 3), (0, 0, 1)] {
+        let state = StateDescriptor::new("fixed", StateKind::Value, 12).with_ttl(StateTtl {
+            entries_per_look: of_state,
+            ..TTL
+        });
+        let expiries = Expiries::default();
+        expiries.tell(&state, 0, set);
+        let mut filter = expiries.filters("fixed").create(CompactionFilterContext {
+            is_full_compaction: true,
+            is_manual_compaction: false,
+        });
+        let old = bytes(&state, OLD, 1);
+        let mut kept = 0;
+        while matches!(filter.filter(0, b"", &old), CompactionDecision::Keep) {
+            kept += 1;
+            assert!(kept < 100, "the time is never looked at again");
+            expiries.tell(&state, NOW, set);
+        }
+        assert_eq!(kept, expected);
+    }
+}

@@ -73,7 +73,18 @@ pub(super) fn folders(text: &str) -> Parsed<Vec<PathBuf>> {
     if texts.is_empty() {
         return Err("at least one folder".to_owned());
     }
-    texts.into_iter().map(absolute).collect()
+    texts.into_iter().map(local_folder).collect()
+}
+
+/// A folder of databases. A relative one would be another one wherever the program is started, and nobody would find what a killed program left in it.
+fn local_folder(text: &str) -> Parsed<PathBuf> {
+    let path = path_of(text)?;
+    if path.is_absolute() {
+        return Ok(path.to_owned());
+    }
+    Err(format!(
+        "an absolute path, such as `/var/lib/millpond`; '{text}' is relative"
+    ))
 }
 
 /// The parts of `text` between colons, but for those of addresses.
@@ -97,13 +108,21 @@ fn colon_separated(text: &str) -> Vec<&str> {
 
 /// A folder: a path, where a relative one starts at the current folder, or a `file://` address.
 pub(super) fn absolute(text: &str) -> Parsed<PathBuf> {
-    let expected = || "a folder of this machine, such as `/var/lib/millpond`".to_owned();
+    std::path::absolute(path_of(text)?).map_err(|_| no_folder())
+}
+
+fn no_folder() -> String {
+    "a folder of this machine, such as `/var/lib/millpond`".to_owned()
+}
+
+/// The path that `text` gives as such or as an address.
+fn path_of(text: &str) -> Parsed<&Path> {
     let path = match text.split_once("://") {
         Some(("file", path)) if path.starts_with('/') => path,
-        Some(_) => return Err(expected()),
+        Some(_) => return Err(no_folder()),
         None => text.strip_prefix("file:").unwrap_or(text),
     };
-    std::path::absolute(path).map_err(|_| expected())
+    Ok(Path::new(path))
 }
 
 #[cfg(test)]
@@ -183,9 +202,9 @@ mod tests {
         ] {
             assert_eq!(paths(text), two, "{text}");
         }
-        assert_eq!(paths("a"), [std::env::current_dir().unwrap().join("a")]);
-        for text in ["", "s3://bucket/a", "hdfs://name/a"] {
+        for text in ["", "s3://bucket/a", "hdfs://name/a", "a", "./a", "/a,b", "file:a"] {
             assert!(folders(text).is_err(), "{text}");
         }
+        assert_eq!(absolute("a"), Ok(std::env::current_dir().unwrap().join("a")));
     }
 }

@@ -86,7 +86,7 @@ pub struct Options {
     pub incremental: bool,
     /// Threads that bring files to and from checkpoint storage.
     pub transfer_threads: TransferThreads,
-    /// The bytes of a batch of writes in a restore; 0: no limit by size.
+    /// The bytes that are sorted at once where a canonical snapshot is brought in; 0: as many as a file has.
     pub write_batch_bytes: u64,
     /// What RocksDB is asked about itself.
     pub figures: Figures,
@@ -109,6 +109,7 @@ pub struct Options {
     write_buffers_to_merge: i32,
     block_bytes: u64,
     metadata_block_bytes: u64,
+    partitions_indexes: bool,
     bloom_filter: Option<BloomFilter>,
     log: Log,
 }
@@ -240,6 +241,8 @@ impl Options {
             block_bytes: option(config, "block.blocksize", values::positive_size)?.unwrap_or(set.block_bytes),
             metadata_block_bytes: option(config, "block.metadata-blocksize", values::positive_size)?
                 .unwrap_or(4 << 10),
+            partitions_indexes: option(config, "memory.partitioned-index-filters", values::flag)?
+                .unwrap_or(false),
             bloom_filter: bloom_filter(config, set.use_bloom_filter)?,
             log: Log::read(config)?,
         })
@@ -313,5 +316,7 @@ impl Log {
     }
 }
 
+#[cfg(test)]
+mod every_option;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,9 @@
 //! The options as RocksDB takes them. What Flink sets whatever the configuration says (`RocksDBResourceContainer`) is set here too.
 
 use super::{Compaction, Memory, Options};
+use crate::unsynced;
 use rocksdb::statistics::StatsLevel;
-use rocksdb::{BlockBasedOptions, DBCompactionStyle, FifoCompactOptions, WriteOptions};
+use rocksdb::{BlockBasedIndexType, BlockBasedOptions, DBCompactionStyle, FifoCompactOptions, WriteOptions};
 use std::path::Path;
 
 /// The longest name of a file, less what RocksDB puts behind the name of a log.
@@ -47,7 +48,7 @@ impl Options {
     /// The options of a column family. Where memory is not managed, each call makes a block cache, which clones of the options share.
     #[must_use]
     pub fn column_family(&self, memory: &Memory) -> rocksdb::Options {
-        let mut options = rocksdb::Options::default();
+        let mut options = unsynced::options();
         match self.compaction {
             Compaction::Level => options.set_compaction_style(DBCompactionStyle::Level),
             Compaction::Universal => options.set_compaction_style(DBCompactionStyle::Universal),
@@ -105,6 +106,12 @@ impl Options {
             options.set_cache_index_and_filter_blocks_with_high_priority(memory.prefers_index_blocks());
             options.set_pin_l0_filter_and_index_blocks_in_cache(true);
         }
+        if self.partitions_indexes {
+            options.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+            options.set_partition_filters(true);
+            // What finds the parts is small, and needed for every look-up.
+            options.set_pin_top_level_index_and_filter(true);
+        }
         if let Some(filter) = self.bloom_filter {
             options.set_bloom_filter(filter.bits_per_key, filter.block_based);
         }
@@ -112,9 +119,9 @@ impl Options {
     }
 }
 
-/// RocksDB's defaults, but nothing is written when a database is closed: whoever closes it throws it away.
+/// RocksDB's defaults, but nothing is synced, nor written when a database is closed: whoever closes it throws it away.
 fn base() -> rocksdb::Options {
-    let mut plain = rocksdb::Options::default();
+    let mut plain = unsynced::options();
     plain
         .get_options_from_string("avoid_flush_during_shutdown=true")
         .unwrap_or(plain)

@@ -245,6 +245,8 @@ fn a_bad_value_is_refused_with_key_value_and_what_was_expected() {
         ("writebuffer.size", "0 mb", "more than 0"),
         ("bloom-filter.bits-per-key", "0", "more than 0"),
         ("localdir", "s3://bucket", "a folder of this machine"),
+        ("localdir", "work/databases", "an absolute path"),
+        ("memory.partitioned-index-filters", "yes", "`true` or `false`"),
         ("log.dir", "s3://bucket", "a folder of this machine"),
         ("metrics.estimate-num-keys", "on", "`true` or `false`"),
     ] {

@@ -5,12 +5,10 @@ use super::co_function::{CoProcessFunction, KeyedCoProcessFunction};
 use super::collector::Collector;
 use super::data::Data;
 use super::keyed::KeyedStream;
-use super::nodes::{KeyedPairNode, PairNode, any_pair, outputs};
+use super::nodes::{KeyedPairNode, PairNode};
 use super::stream::{DataStream, connected_operator};
 use crate::runtime::plan::EdgeRule;
-use crate::runtime::stages::{
-    BroadcastPerRecord, BroadcastProcess, CoElements, CoPerRecord, CoProcess, FunctionStage,
-};
+use crate::runtime::stages::{BroadcastPerRecord, BroadcastProcess, CoElements, CoPerRecord, CoProcess};
 use crate::state::operator::{BroadcastStateDescriptor, ErasedDescriptor};
 use std::fmt;
 use std::sync::Arc;
@@ -71,21 +69,13 @@ impl<A: Data, B: Data> ConnectedStreams<A, B> {
         first: impl FnMut(A, &mut Collector<U>) + Clone + Send + Sync + 'static,
         second: impl FnMut(B, &mut Collector<U>) + Clone + Send + Sync + 'static,
     ) -> DataStream<U> {
-        let node = PairNode::<A, B, U, _>::new(move |build| {
-            let (name, _, outputs) = outputs::<U>(build)?;
-            let logic = CoElements::new(first.clone(), second.clone());
-            Ok(any_pair::<A, B>(FunctionStage::new(name, logic, outputs)))
-        });
+        let node = PairNode::<A, B, U, _, _>::new(move || CoElements::new(first.clone(), second.clone()));
         self.operator(name, false, node)
     }
 
     /// Calls a function that may keep operator state.
     pub fn process<U: Data, F: CoProcessFunction<A, B, U>>(&self, function: F) -> DataStream<U> {
-        let node = PairNode::<A, B, U, _>::new(move |build| {
-            let (name, _, outputs) = outputs::<U>(build)?;
-            let logic = CoProcess::<A, B, F>::new(function.clone());
-            Ok(any_pair::<A, B>(FunctionStage::new(name, logic, outputs)))
-        });
+        let node = PairNode::<A, B, U, _, _>::new(move || CoProcess::<A, B, F>::new(function.clone()));
         self.operator("CoProcess", true, node)
     }
 
@@ -233,10 +223,8 @@ impl<A: Data, B: Data> BroadcastConnectedStream<A, B> {
     /// Calls a function that changes the broadcast states with broadcast records and reads them with the others.
     pub fn process<U: Data, F: BroadcastProcessFunction<A, B, U>>(&self, function: F) -> DataStream<U> {
         let descriptors = Arc::clone(&self.broadcast.descriptors);
-        let node = PairNode::<A, B, U, _>::new(move |build| {
-            let (name, _, outputs) = outputs::<U>(build)?;
-            let logic = BroadcastProcess::<A, B, F>::new(function.clone(), Arc::clone(&descriptors));
-            Ok(any_pair::<A, B>(FunctionStage::new(name, logic, outputs)))
+        let node = PairNode::<A, B, U, _, _>::new(move || {
+            BroadcastProcess::<A, B, F>::new(function.clone(), Arc::clone(&descriptors))
         });
         connected_operator(
             (&self.first, self.first.rule()),

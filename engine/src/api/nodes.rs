@@ -6,15 +6,14 @@ use super::function::KeyedProcessFunction;
 use super::process_function::ProcessFunction;
 use super::sink::{Sink, TwoPhaseCommitSink};
 use super::source::Source;
-use crate::checkpoint::StateDescription;
 use crate::runtime::plan::types::{AnyStage, Schedule};
 use crate::runtime::plan::{OperatorNode, PairOps, SourceNode, StageBuild, TypeOps, pair_ops, type_ops};
 use crate::runtime::stages::{
-    ElementStage, FunctionStage, KeySelector, KeyedPair, KeyedStage, Outputs, PerRecord, Process, SinkStage,
-    TwoPhaseStage, WatermarkStage, WatermarkStrategy, plan_states,
+    CoLogic, ElementStage, FunctionStage, KeySelector, KeyedPair, KeyedStage, Outputs, PerRecord,
+    PlannedStates, Planning, Process, SinkStage, TwoPhaseStage, WatermarkStage, WatermarkStrategy,
+    plan_function, plan_keyed,
 };
 use crate::runtime::{CoStage, Next, OperatorName, SourcePorts, SourceTask, Stage, TaskContext, Time};
-use crate::state::PlannedState;
 use crate::{Error, ErrorKind, Result, codec};
 use std::any::Any;
 use std::marker::PhantomData;
@@ -44,7 +43,7 @@ pub(super) fn any<T: Data>(stage: impl Stage<T>) -> AnyStage {
     Box::new(stage)
 }
 
-pub(super) fn any_pair<A: Data, B: Data>(stage: impl CoStage<A, B>) -> AnyStage {
+fn any_pair<A: Data, B: Data>(stage: impl CoStage<A, B>) -> AnyStage {
     let stage: Box<dyn CoStage<A, B>> = Box::new(stage);
     Box::new(stage)
 }
@@ -68,6 +67,13 @@ impl<S: Source> SourceNode for SourceDescription<S> {
             .iter()
             .map(|split| Ok(codec::to_vec(split)?))
             .collect()
+    }
+
+    fn plan_states(&self, planning: &Planning<'_>) -> PlannedStates {
+        PlannedStates {
+            keyed: Vec::new(),
+            operator: Some(vec![SourceTask::<S>::planned_splits(planning)]),
+        }
     }
 
     fn task(
@@ -142,6 +148,10 @@ impl<T: Data, U: Data, F: ProcessFunction<T, U>> OperatorNode for ProcessNode<T,
         let logic = Process::<T, F>::new(self.function.clone());
         Ok(any::<T>(FunctionStage::new(name, logic, outputs)))
     }
+
+    fn plan_states(&self, planning: &Planning<'_>) -> Result<PlannedStates> {
+        plan_function::<U, _>(Process::<T, F>::new(self.function.clone()), planning)
+    }
 }
 
 pub(crate) struct WatermarkNode<T, F> {
@@ -208,13 +218,8 @@ impl<T: Data, K: Data, U: Data, S: KeySelector<T, K>, F: KeyedProcessFunction<K,
         type_ops::<U>()
     }
 
-    fn plan_states(
-        &self,
-        name: &str,
-        uid: &str,
-        stored: &[StateDescription],
-    ) -> Result<Option<Vec<PlannedState>>> {
-        plan_states::<T, U>(self.logic(), name, uid, stored).map(Some)
+    fn plan_states(&self, planning: &Planning<'_>) -> Result<PlannedStates> {
+        plan_keyed::<T, U>(self.logic(), planning)
     }
 
     fn stage(&self, build: StageBuild) -> Result<AnyStage> {
@@ -229,30 +234,39 @@ impl<T: Data, K: Data, U: Data, S: KeySelector<T, K>, F: KeyedProcessFunction<K,
     }
 }
 
-/// An operator of two inputs; `M` makes that of one subtask.
-pub(crate) struct PairNode<A, B, U, M> {
-    make: M,
-    types: PhantomData<fn(A, B) -> U>,
+/// An operator of two inputs; `M` makes what one subtask does.
+pub(crate) struct PairNode<A, B, U, L, M> {
+    logic: M,
+    types: PhantomData<fn(A, B, L) -> U>,
 }
 
-impl<A, B, U, M: Fn(StageBuild) -> Result<AnyStage> + Send + Sync> PairNode<A, B, U, M> {
-    pub(super) fn new(make: M) -> Self {
+impl<A, B, U, L: CoLogic<A, B, U>, M: Fn() -> L + Send + Sync> PairNode<A, B, U, L, M> {
+    pub(super) fn new(logic: M) -> Self {
         Self {
-            make,
+            logic,
             types: PhantomData,
         }
     }
 }
 
-impl<A: Data, B: Data, U: Data, M: Fn(StageBuild) -> Result<AnyStage> + Send + Sync> OperatorNode
-    for PairNode<A, B, U, M>
+impl<A: Data, B: Data, U: Data, L: CoLogic<A, B, U>, M: Fn() -> L + Send + Sync> OperatorNode
+    for PairNode<A, B, U, L, M>
 {
     fn output(&self) -> Arc<dyn TypeOps> {
         type_ops::<U>()
     }
 
     fn stage(&self, build: StageBuild) -> Result<AnyStage> {
-        (self.make)(build)
+        let (name, _, outputs) = outputs::<U>(build)?;
+        Ok(any_pair::<A, B>(FunctionStage::new(
+            name,
+            (self.logic)(),
+            outputs,
+        )))
+    }
+
+    fn plan_states(&self, planning: &Planning<'_>) -> Result<PlannedStates> {
+        plan_function::<U, _>((self.logic)(), planning)
     }
 
     fn pair(&self) -> Option<Arc<dyn PairOps>> {
@@ -282,13 +296,8 @@ impl<A: Data, B: Data, U: Data, L: KeyedPair<A, B, U>, M: Fn() -> L + Send + Syn
         type_ops::<U>()
     }
 
-    fn plan_states(
-        &self,
-        name: &str,
-        uid: &str,
-        stored: &[StateDescription],
-    ) -> Result<Option<Vec<PlannedState>>> {
-        plan_states::<(A, B), U>((self.logic)(), name, uid, stored).map(Some)
+    fn plan_states(&self, planning: &Planning<'_>) -> Result<PlannedStates> {
+        plan_keyed::<(A, B), U>((self.logic)(), planning)
     }
 
     fn stage(&self, build: StageBuild) -> Result<AnyStage> {
@@ -343,6 +352,13 @@ impl<S: TwoPhaseCommitSink> OperatorNode for TwoPhaseNode<S> {
             Arc::clone(&self.0),
             build.name,
         )))
+    }
+
+    fn plan_states(&self, planning: &Planning<'_>) -> Result<PlannedStates> {
+        Ok(PlannedStates {
+            keyed: Vec::new(),
+            operator: Some(TwoPhaseStage::<S>::planned_states(planning)),
+        })
     }
 
     fn check_fresh_start(&self) -> Result<()> {

@@ -15,7 +15,8 @@ use crate::state::{
 /// 2. [`initialize_state`](Self::initialize_state) comes first, once, and asks for the states.
 /// 3. [`snapshot_state`](Self::snapshot_state) comes at each checkpoint, after every record before the barrier and before every record behind it. What is in the states when it
 ///    returns is in the checkpoint; fields of the function are not.
-/// 4. [`end_input`](Self::end_input) comes when all input has ended, also before a savepoint that the job is drained with, and last.
+/// 4. [`end_input`](Self::end_input) comes when all input has ended, also before a savepoint that the job is drained with, and last. It does not come again in a job that goes on from a
+///    checkpoint that was taken after that; one that goes on from a savepoint that it was drained with has more input, and another end.
 /// 5. An error or a panic ends the attempt; the restart strategy decides what follows.
 ///
 /// ```

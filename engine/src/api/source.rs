@@ -46,6 +46,16 @@ pub trait Source: Send + Sync + 'static {
     /// When the input cannot be listed; the job does not start.
     fn splits(&self, parallelism: u32) -> Result<Vec<Self::Split>>;
 
+    /// Whether a job whose source this is may go on with `restored`, which a checkpoint has, though it may be another source than the one that made them: whoever changes what is to be
+    /// read must be told that the checkpoint says otherwise. By default it may.
+    ///
+    /// # Errors
+    /// Of kind [`ErrorKind::Configuration`](crate::ErrorKind::Configuration), naming both and the way out; the job does not start, and stays as it is.
+    fn check_restored(&self, restored: &[Self::Split]) -> Result<()> {
+        let _ = restored;
+        Ok(())
+    }
+
     /// Makes the reader of one subtask, in the thread that will use it.
     ///
     /// # Errors

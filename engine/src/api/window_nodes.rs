@@ -5,12 +5,12 @@ use super::data::Data;
 use super::nodes::{any, outputs};
 use super::windows::{TimeWindow, TumblingEventTimeWindows};
 use crate::Result;
-use crate::checkpoint::StateDescription;
 use crate::runtime::plan::types::AnyStage;
 use crate::runtime::plan::{OperatorNode, StageBuild, TypeOps, type_ops};
-use crate::runtime::stages::{KeySelector, KeyedStage, WindowFold, Windowing, plan_states};
+use crate::runtime::stages::{
+    KeySelector, KeyedStage, PlannedStates, Planning, WindowFold, Windowing, plan_keyed,
+};
 use crate::state::AggregateFunction;
-use crate::state::PlannedState;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -107,13 +107,8 @@ where
         type_ops::<U>()
     }
 
-    fn plan_states(
-        &self,
-        name: &str,
-        uid: &str,
-        stored: &[StateDescription],
-    ) -> Result<Option<Vec<PlannedState>>> {
-        plan_states::<T, U>(self.logic(), name, uid, stored).map(Some)
+    fn plan_states(&self, planning: &Planning<'_>) -> Result<PlannedStates> {
+        plan_keyed::<T, U>(self.logic(), planning)
     }
 
     fn stage(&self, build: StageBuild) -> Result<AnyStage> {

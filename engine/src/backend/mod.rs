@@ -7,6 +7,7 @@
 
 pub mod adapter;
 mod blank;
+pub(crate) mod budget;
 mod from_config;
 mod library;
 mod load_error;

@@ -112,7 +112,7 @@ pub struct SubtaskSnapshot {
     pub keyed: Vec<KeyedHandle>,
     /// Operator state.
     pub operator_state: Vec<OperatorStateSnapshot>,
-    /// The subtask has processed all its input and is only waiting for this checkpoint.
+    /// The subtask has processed all its input. In acknowledgements only sources say so; in stored metadata also what is behind sources that all have.
     pub finished: bool,
     /// Duration of the part that held the worker up, in milliseconds.
     pub sync_ms: f64,

@@ -30,16 +30,12 @@ use crate::Result;
 /// assert_eq!(config.get(&options::execution::PARALLELISM)?, 2);
 /// # Ok::<(), millpond_engine::Error>(())
 /// ```
-#[derive(Clone, Default, PartialEq, Eq, clap::Args)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 #[non_exhaustive]
 pub struct CommonArgs {
-    /// Set an option; wins over the configuration file. May be repeated
-    #[arg(short = 'D', value_name = "KEY=VALUE")]
-    pub define: Vec<String>,
-
-    /// Folder with config.yaml (or Flink's flink-conf.yaml). Without it the defaults hold
-    #[arg(long, value_name = "DIR", env = "MILLPOND_CONF_DIR")]
-    pub conf: Option<PathBuf>,
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
 
     /// Savepoint or retained checkpoint to start from
     #[arg(long, value_name = "PATH")]
@@ -54,19 +50,26 @@ pub struct CommonArgs {
     pub restore_plan: bool,
 }
 
-impl CommonArgs {
+/// Where the configuration is, for programs that start no job: part of [`CommonArgs`].
+#[derive(Clone, Default, PartialEq, Eq, clap::Args)]
+#[non_exhaustive]
+pub struct ConfigArgs {
+    /// Set an option; wins over the configuration file. May be repeated
+    #[arg(short = 'D', value_name = "KEY=VALUE")]
+    pub define: Vec<String>,
+
+    /// Folder with config.yaml (or Flink's flink-conf.yaml). Without it the defaults hold
+    #[arg(long, value_name = "DIR", env = "MILLPOND_CONF_DIR")]
+    pub conf: Option<PathBuf>,
+}
+
+impl ConfigArgs {
     /// Reads the configuration that these arguments ask for, writes its warnings to the log and checks each value.
     ///
-    /// How options go together is for [`Configuration::validate`] when the program has set its own.
-    ///
     /// # Errors
-    /// Of kind [`ErrorKind::Configuration`](crate::ErrorKind::Configuration), if the folder or its file cannot be read, a `-D` is
-    /// not `key=value`, or a value is not valid.
+    /// As [`CommonArgs::configuration`].
     pub fn configuration(&self) -> Result<Configuration> {
-        let config = self.unchecked()?;
-        config.log_warnings();
-        config.validate_values()?;
-        Ok(config)
+        checked(self.unchecked()?)
     }
 
     fn unchecked(&self) -> Result<Configuration> {
@@ -83,6 +86,30 @@ impl CommonArgs {
                 .ok_or_else(|| refused(format!("-D: '{definition}' is no setting, expected key=value")))?;
             config.insert(key, RawValue::Text(value.to_owned()), Origin::Argument("-D"));
         }
+        Ok(config)
+    }
+}
+
+fn checked(config: Configuration) -> Result<Configuration> {
+    config.log_warnings();
+    config.validate_values()?;
+    Ok(config)
+}
+
+impl CommonArgs {
+    /// Reads the configuration that these arguments ask for, writes its warnings to the log and checks each value.
+    ///
+    /// How options go together is for [`Configuration::validate`] when the program has set its own.
+    ///
+    /// # Errors
+    /// Of kind [`ErrorKind::Configuration`](crate::ErrorKind::Configuration), if the folder or its file cannot be read, a `-D` is
+    /// not `key=value`, or a value is not valid.
+    pub fn configuration(&self) -> Result<Configuration> {
+        checked(self.unchecked()?)
+    }
+
+    fn unchecked(&self) -> Result<Configuration> {
+        let mut config = self.config.unchecked()?;
         if let Some(path) = &self.from_savepoint {
             let origin = Origin::Argument("--from-savepoint");
             config.insert(recovery::PATH.key(), RawValue::Text(path.clone()), origin);
@@ -104,7 +131,7 @@ impl CommonArgs {
     }
 }
 
-impl fmt::Debug for CommonArgs {
+impl fmt::Debug for ConfigArgs {
     /// As derived, with the values of secret keys masked.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let define: Vec<_> = self
@@ -115,12 +142,9 @@ impl fmt::Debug for CommonArgs {
                 None => definition.clone(),
             })
             .collect();
-        f.debug_struct("CommonArgs")
+        f.debug_struct("ConfigArgs")
             .field("define", &define)
             .field("conf", &self.conf)
-            .field("from_savepoint", &self.from_savepoint)
-            .field("allow_non_restored_state", &self.allow_non_restored_state)
-            .field("restore_plan", &self.restore_plan)
             .finish()
     }
 }

@@ -61,24 +61,23 @@ pub(super) const KEYS: &[(&str, Why)] = &[
     ("state.changelog.*", Why::NotYet),
     ("state.backend.changelog.*", Why::NotYet),
     ("dstl.*", Why::NotYet),
-    (
-        "state.backend.rocksdb.memory.partitioned-index-filters",
-        Why::NotYet,
-    ),
     ("state.backend.rocksdb.options-factory", Why::NotYet),
     ("state.backend.rocksdb.timer-service.cache-size", Why::NotYet),
     (
         "state.backend.rocksdb.restore-overlap-fraction-threshold",
         Why::NotYet,
     ),
-    ("state.backend.rocksdb.use-ingest-db-restore-mode", Why::NotYet),
+    (
+        "state.backend.rocksdb.use-ingest-db-restore-mode",
+        Why::Because("is ignored: databases are always cut and put together by whole files"),
+    ),
     (
         "state.backend.rocksdb.incremental-restore-async-compact-after-rescale",
-        Why::NotYet,
+        Why::Because("is ignored: what other subtasks have is always compacted away beside the job"),
     ),
     (
         "state.backend.rocksdb.rescaling.use-delete-files-in-range",
-        Why::NotYet,
+        Why::Because("is ignored: files with nothing of a subtask's key groups are always dropped whole"),
     ),
     ("state.backend.rocksdb.manual-compaction.*", Why::NotYet),
     ("state.backend.forst.*", Why::NotYet),

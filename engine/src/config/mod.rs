@@ -40,7 +40,7 @@ mod unknown;
 mod value;
 mod yaml;
 
-pub use args::CommonArgs;
+pub use args::{CommonArgs, ConfigArgs};
 pub use configuration::Configuration;
 pub use enums::{
     ClaimMode, CompactionStyle, HighAvailabilityType, OnDamage, PredefinedOptions, RestartStrategyType,

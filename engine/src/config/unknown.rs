@@ -54,12 +54,10 @@ const WITHOUT_EFFECT_YET: &[(&str, Option<&str>)] = &[
     ("process.", None),
     ("rest.", None),
     ("sink.committer.retries", None),
-    ("state.backend.rocksdb.block.metadata-blocksize", None),
     (
         "state.backend.rocksdb.bloom-filter.block-based-mode",
         Some("true"),
     ),
-    ("state.backend.rocksdb.compaction.filter.", None),
     ("taskmanager.memory.segment-size", None),
     ("web.", None),
 ];

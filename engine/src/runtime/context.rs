@@ -73,6 +73,13 @@ impl JobContext {
         )
     }
 
+    /// Whether the checkpoint that the attempt starts from was taken after `operator` had processed all its input, in all its subtasks.
+    pub(crate) fn had_finished(&self, operator: &OperatorId) -> bool {
+        let restored = self.restored.as_ref();
+        let operator = restored.and_then(|restored| restored.plan.operator(operator));
+        operator.is_some_and(|operator| operator.finished)
+    }
+
     /// The elements of the operator state `name` in a subtask's share; none if it is not there.
     pub(crate) fn elements<T: DeserializeOwned>(&self, share: &SubtaskRestore, name: &str) -> Result<Vec<T>> {
         let mut elements = Vec::new();

@@ -9,6 +9,7 @@ use super::rate::Throttle;
 use super::report::Report;
 use super::snapshot::{OperatorName, SnapshotContext};
 use super::stage::{Next, Stage, StageControl};
+use super::stages::Planning;
 use super::task::TaskContext;
 use super::time::{Time, epoch_of, epoch_start, least, tick_of};
 use crate::api::{
@@ -18,6 +19,7 @@ use crate::checkpoint::{
     CheckpointId, Command, OperatorStateSnapshot, Redistribution, SnapshotOptions, StopMode,
 };
 use crate::codec::CodecId;
+use crate::state::PlannedOperatorState;
 use crate::{Result, codec};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -150,6 +152,11 @@ impl<S: Source> SourceTask<S> {
         }
     }
 
+    /// What would become of the positions that are stored.
+    pub(crate) fn planned_splits(planning: &Planning<'_>) -> PlannedOperatorState {
+        planning.own_state(SPLITS, Redistribution::Split, &CodecId::of::<S::Split>())
+    }
+
     /// Does what there is to do; whether the task must stay.
     pub(crate) fn schedule(&mut self, frontiers: &[MutableAntichain<Time>]) -> bool {
         if !self.task.has_subtask() {
@@ -202,7 +209,14 @@ impl<S: Source> SourceTask<S> {
         // There are splits for the sources that the checkpoint does not know, and for all if there is none.
         let splits: Vec<S::Split> = match task.job.splits.get(&self.name.id) {
             None => match task.job.restored_share(&self.name.id, task.subtask) {
-                Some(share) => task.job.elements(&share, SPLITS)?,
+                Some(share) => {
+                    let restored: Vec<S::Split> = task.job.elements(&share, SPLITS)?;
+                    let name = &self.name.name;
+                    self.source
+                        .check_restored(&restored)
+                        .map_err(|error| error.context(format_args!("source '{name}' cannot go on")))?;
+                    restored
+                }
                 None => Vec::new(),
             },
             Some(all) => {

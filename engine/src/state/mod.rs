@@ -43,5 +43,5 @@ pub(crate) use descriptor::check_keys;
 pub(crate) use evolution::{Opening, PlannedState};
 pub(crate) use key_hashes::group_hashes;
 pub(crate) use keys::Hasher;
-pub(crate) use operator::{EncodedState, OperatorStates};
+pub(crate) use operator::{EncodedState, OperatorStates, PlannedOperatorState};
 pub(crate) use window_keys::WindowKeys;

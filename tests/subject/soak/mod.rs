@@ -8,10 +8,12 @@
 //!
 //! The results follow from how many events there were.
 
-mod operators;
+mod apply_rules;
 
+use crate::held_back::{HoldBack, HoldBackInAField};
 use crate::told::UntilTold;
 use crate::{environment, say, say_how_it_went};
+use apply_rules::{ApplyRules, rules_state};
 use millpond_engine::Result;
 use millpond_engine::api::{Collector, KeyedProcessFunction, ProcessContext, Timer, WatermarkStrategy};
 use millpond_engine::config::CommonArgs;
@@ -21,7 +23,6 @@ use millpond_engine::state::{
     AggregateFunction, AggregatingState, ListState, MapState, ReducingState, StateRegistry, StateTtlConfig,
     ValueState,
 };
-use operators::{ApplyRules, HoldBack, HoldBackInAField, rules_state};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -63,6 +64,10 @@ type Row = (u64, i64, String);
 
 /// Every so many events there is a new rule.
 const RULE_EVERY: u64 = 17;
+/// How many rows a subtask holds back.
+const BATCH: usize = 24;
+/// And one behind it: another number, or what comes in at once would go on at once, and no checkpoint had anything of it.
+const ODD_BATCH: usize = 17;
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let env = environment(&args.common, args.parallelism)?;
@@ -103,10 +108,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .connect(&rules)
         .process(ApplyRules::default())
         .uid("apply-rules")
-        .process(HoldBack::default())
+        .process(HoldBack::<Row, BATCH>::default())
         .uid("held-back")
         .rebalance()
-        .process(HoldBackInAField::default())
+        .process(HoldBackInAField::<Row, ODD_BATCH>::default())
         .uid("held-back-in-a-field")
         .sink_to_2pc(FileSink::new(&args.output, |(_, _, row): &Row, line| {
             line.extend_from_slice(row.as_bytes());

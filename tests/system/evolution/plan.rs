@@ -51,7 +51,10 @@ fn a_plan_tells_what_is_found_new_and_migrated_and_starts_nothing() {
                 "keyed state 'total' (value): found, migrates by field names and defaults",
                 "keyed state 'given up' (value): found, not registered: stays as it is",
                 "keyed state '_timers/event-time' (sorted map): found, as it is",
-                "operator state 'splits'",
+                "operator 'events' (uid 'events'): found, ",
+                "operator state 'splits' (list): found, as it is; ",
+                "operator state 'pending-commits' (union list): found, as it is; ",
+                "operator state 'writer' (union list): found, as it is; 2 elements, all of them to each subtask",
                 "The job would start from it, if its files are whole",
             ]);
     }

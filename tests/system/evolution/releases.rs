@@ -118,6 +118,35 @@ fn a_canonical_savepoint_migrates_on_every_backend() {
     }
 }
 
+/// The function of the program is put right, and the job goes on from the same savepoint.
+#[test]
+fn a_migration_that_panics_is_refused_with_state_operator_and_both_types_and_changes_nothing() {
+    let backend = &backends()[1];
+    let folder = tempfile::tempdir().unwrap();
+    let savepoint = first_release(backend, folder.path(), SavepointFormat::Native);
+    let before = bytes_of(&savepoint);
+    let second = evolving(folder.path(), 2, RECORDS, KEYS)
+        .option("from-savepoint", savepoint.display())
+        .option("rate", 1_000_000)
+        .durable(&folder.path().join("second"), 50);
+    let second = backend.of(second);
+    let panics = second
+        .clone()
+        .option("stop-after-migrating", 3)
+        .arg("--panics-then");
+    panics.run().expect_code(2).expect_output(&[
+        "operator 'Evolving' (uid 'evolving', subtask 0): state 'visits' cannot be migrated",
+        "a value of key group",
+        "the migration from struct FirstVisits{count:u32,last:u64} to struct SecondVisits{",
+        "panicked: the migration was told to panic",
+    ]);
+    assert!(bytes_of(&savepoint) == before, "the savepoint was changed");
+    second.run().expect_code(0);
+    let expected = [lines_of_records(0, RECORDS, KEYS), lines_of_timers(RECORDS, KEYS)].concat();
+    let found = finished_lines(&folder.path().join("output"));
+    assert_exactly(&found, &sorted(expected), "put right");
+}
+
 #[test]
 fn a_release_with_a_type_that_nothing_leads_to_is_refused_in_full_and_the_savepoint_goes_on() {
     let backend = &backends()[0];

@@ -92,6 +92,11 @@ impl SmallDisk {
     pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
+
+    /// Nothing can be written to it from here on, by root neither.
+    pub(crate) fn make_read_only(&self) {
+        run(Command::new("mount").args(["-o", "remount,ro"]).arg(self.path())).unwrap();
+    }
 }
 
 impl Drop for SmallDisk {

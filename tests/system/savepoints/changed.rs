@@ -1,6 +1,7 @@
 //! A program that is changed around its state goes on from a savepoint of what it was.
 
-use crate::harness::{FILES, HEAP, ROCKSDB, Settings, finished_lines, has_rocksdb};
+use super::results;
+use crate::harness::{FILES, HEAP, ROCKSDB, Settings, has_rocksdb};
 use millpond_engine::Result;
 use millpond_engine::api::{
     Collector, JobClient, KeyedProcessFunction, ProcessContext, StreamExecutionEnvironment,
@@ -102,18 +103,6 @@ impl Version<'_> {
         counts.sink_to_2pc(sink).uid("results");
         env.execute_async("changed").unwrap()
     }
-}
-
-/// Numbers and counts that are finished.
-fn results(folder: &Path) -> Vec<(u64, u64)> {
-    let lines = finished_lines(&folder.join("output")).into_iter();
-    lines
-        .map(|line| {
-            let line = String::from_utf8(line).unwrap();
-            let (number, count) = line.split_once(' ').unwrap();
-            (number.parse().unwrap(), count.parse().unwrap())
-        })
-        .collect()
 }
 
 fn goes_on_changed(settings: Settings, format: SavepointFormat) {

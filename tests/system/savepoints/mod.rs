@@ -1,11 +1,16 @@
 //! Savepoints: taken of running jobs, by the program and from outside, and what is started from them.
 
 mod changed;
+mod cluster;
+mod finished;
 mod in_process;
 mod matrix;
+mod plans;
 mod programs;
 mod refusals;
+mod targets;
 
+use crate::harness::finished_lines;
 use millpond_engine::checkpoint::storage::{CheckpointPaths, FileStorage, FileStorageOptions};
 use millpond_engine::checkpoint::{CheckpointMetadata, restore};
 use millpond_engine::control::{self, Request};
@@ -64,6 +69,18 @@ pub(crate) fn assert_self_contained(savepoint: &Path) -> CheckpointMetadata {
     let storage = FileStorage::new(savepoint, &stored.job_id, options).unwrap();
     restore::verify_bytes(&storage, &loaded.metadata).unwrap();
     stored
+}
+
+/// Pairs of numbers in the finished files of the folder `output`.
+fn results(folder: &Path) -> Vec<(u64, u64)> {
+    let lines = finished_lines(&folder.join("output")).into_iter();
+    lines
+        .map(|line| {
+            let line = String::from_utf8(line).unwrap();
+            let (first, second) = line.split_once(' ').unwrap();
+            (first.parse().unwrap(), second.parse().unwrap())
+        })
+        .collect()
 }
 
 /// Copies a savepoint to another place under another name; returns it.

@@ -152,7 +152,7 @@ fn a_half_savepoint_a_lower_maximal_parallelism_and_a_mode_of_old_are_refused() 
             .option("from-savepoint", path.display())
             .run()
             .expect_code(2)
-            .expect_output(&["cannot restore from"]);
+            .expect_output(&["is no checkpoint or savepoint"]);
     }
     fs::rename(savepoint.join("kept"), savepoint.join("_metadata")).unwrap();
     let mut running = program(folder.path(), "first")

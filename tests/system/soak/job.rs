@@ -28,6 +28,8 @@ pub(crate) struct Job {
     savepoints: u32,
     /// Files that nobody named after the last kill.
     orphans: BTreeSet<PathBuf>,
+    /// Whether a start may pass over damaged checkpoints.
+    goes_back: bool,
 }
 
 impl Job {
@@ -50,7 +52,13 @@ impl Job {
             from: None,
             savepoints: 0,
             orphans: BTreeSet::new(),
+            goes_back: false,
         }
+    }
+
+    /// From now on starts pass over damaged checkpoints.
+    pub(crate) fn may_go_back(&mut self) {
+        self.goes_back = true;
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -110,6 +118,10 @@ impl Job {
             .set("restart-strategy.fixed-delay.attempts", 1_000_000)
             .set("restart-strategy.fixed-delay.delay", "10 ms")
             .set_all(self.settings);
+        let program = match self.goes_back {
+            true => program.set("execution.state-recovery.on-damage", "previous"),
+            false => program,
+        };
         match &self.from {
             Some(from) => program.option("from-savepoint", from.display()),
             None => program,

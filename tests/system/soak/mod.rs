@@ -10,6 +10,7 @@
 mod faults;
 mod job;
 mod process;
+mod processes;
 
 use crate::harness::{
     FILES, HEAP, REDB, ROCKSDB, Random, Settings, assert_exactly, has_redb, has_rocksdb, number,
@@ -18,6 +19,7 @@ use faults::Fault;
 use std::time::{Duration, Instant};
 
 pub(crate) use job::{Job, PATIENCE, events_in, undisturbed, wait_for_checkpoints, wait_until};
+pub(crate) use processes::Processes;
 
 /// What is done to the program in one life, and how it is started.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,7 @@
 
 use super::{CheckpointFailure, OperatorInfo};
 use crate::checkpoint::{Ack, OperatorId, OperatorMetadata, SubtaskSnapshot};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// The decline to report, if there is one: the first that counts, else the first.
 pub(super) fn first_decline(acks: &[Ack]) -> Option<CheckpointFailure> {
@@ -87,5 +87,25 @@ pub(super) fn operators(plan: &[OperatorInfo], acks: Vec<Ack>) -> Result<Vec<Ope
         ));
     }
     operators.sort_by(|a, b| a.id.cmp(&b.id));
+    mark_finished(&mut operators, plan);
     Ok(operators)
+}
+
+/// Only sources know when they have given everything. What is behind sources that all have, has processed all its input at the barrier.
+fn mark_finished(operators: &mut [OperatorMetadata], plan: &[OperatorInfo]) {
+    let finished: HashSet<OperatorId> = operators
+        .iter()
+        .filter(|operator| operator.is_finished())
+        .map(|operator| operator.id.clone())
+        .collect();
+    for info in plan {
+        let has_all_input =
+            !info.sources.is_empty() && info.sources.iter().all(|source| finished.contains(source));
+        let operator = operators.iter_mut().find(|operator| operator.id == info.id);
+        if let Some(operator) = operator.filter(|_| has_all_input) {
+            for subtask in &mut operator.subtasks {
+                subtask.finished = true;
+            }
+        }
+    }
 }

@@ -41,6 +41,7 @@ pub(super) enum Message {
     Kept(oneshot::Sender<Vec<CompletedCheckpoint>>),
     GoBack(oneshot::Sender<Result<Option<CompletedCheckpoint>>>),
     Finish(JobEnd, oneshot::Sender<Result<()>>),
+    Settle(oneshot::Sender<()>),
 }
 
 /// The task.
@@ -86,6 +87,10 @@ impl Driver {
                     let result = self.go_back().await;
                     self.stats.send_replace(self.core.stats());
                     let _ = reply.send(result);
+                }
+                Some(Message::Settle(reply)) => {
+                    self.handle(Event::AttemptFailed).await;
+                    self.clean(Clean::Barrier(reply));
                 }
                 Some(Message::Finish(end, reply)) => {
                     let result = self.finish(end).await;

@@ -60,6 +60,7 @@ fn plan() -> Vec<OperatorInfo> {
         name: "A".into(),
         parallelism: 1,
         max_parallelism: 128,
+        sources: Vec::new(),
     }]
 }
 

@@ -94,7 +94,9 @@ impl Driver {
         };
         self.handle(Event::Cancel).await;
         // The pointer goes first: what it names is there, always.
-        self.with_session(move |session| session.finish(end)).await?;
+        let kept = self.core.kept_after(end);
+        self.with_session(move |session| session.finish(end, &kept))
+            .await?;
         self.carry_out(replies, &mut VecDeque::new()).await;
         let actions = self.core.finish(end);
         self.carry_out(actions, &mut VecDeque::new()).await;

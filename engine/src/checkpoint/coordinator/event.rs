@@ -21,6 +21,8 @@ pub struct OperatorInfo {
     pub parallelism: u32,
     /// Number of key groups.
     pub max_parallelism: u32,
+    /// The sources whose records come to it, itself for a source: when all of them have finished, so has the operator.
+    pub sources: Vec<OperatorId>,
 }
 
 /// Names a request of a user until it is answered.

@@ -244,6 +244,14 @@ impl CoordinatorHandle {
         self.ask(|reply| Message::Finish(end, reply)).await?
     }
 
+    /// Gives up what is under way, and comes back when what there is of it has been deleted: the program ends, and the job does not.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`] when the coordinator has ended.
+    pub async fn settle(&self) -> Result<()> {
+        self.ask(Message::Settle).await
+    }
+
     /// Follows how checkpoints go.
     #[must_use]
     pub fn stats(&self) -> watch::Receiver<CheckpointStats> {

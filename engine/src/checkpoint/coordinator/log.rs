@@ -29,7 +29,10 @@ pub(super) fn log(report: &Report) {
             CheckpointFailure::Suspended | CheckpointFailure::Subsumed { .. } => {
                 tracing::info!(checkpoint = %id, "checkpoint given up: {failure}");
             }
-            _ => tracing::warn!(checkpoint = %id, counted, "checkpoint failed: {failure}"),
+            _ if *counted == 0 => tracing::warn!(checkpoint = %id, "checkpoint failed: {failure}"),
+            _ => {
+                tracing::warn!(checkpoint = %id, failures_since_a_success = counted, "checkpoint failed: {failure}")
+            }
         },
         Report::LateAcks(id) => {
             tracing::debug!(checkpoint = %id, "late acknowledgements; their files are deleted");

@@ -14,7 +14,7 @@ use crate::{Error, ErrorKind, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 pub(super) const CHECKPOINTS: &str = "checkpoints";
 const CHECKPOINT_PREFIX: &str = "completedCheckpoint-";
 
@@ -25,6 +25,7 @@ pub struct FilesystemHa {
     pointer: Pointer,
     recovered: Vec<RecoveredCheckpoint>,
     unreadable: Vec<CheckpointId>,
+    ended: Option<JobId>,
     term: Term,
     _lock: JobLock,
 }
@@ -68,6 +69,7 @@ impl FilesystemHa {
         // Before the first look: whatever a former leader writes from now on does not count.
         let term = Term::claim(&folder).map_err(unusable)?;
         let mut pointer = read_or_rebuild_pointer(&folder, on_damage)?;
+        let mut ended = None;
         match pointer.end {
             None | Some(JobEnd::Finished) => {}
             Some(end @ (JobEnd::Failed | JobEnd::Cancelled | JobEnd::Stopped)) => {
@@ -84,6 +86,7 @@ impl FilesystemHa {
                         "the last run of the job has ended; this is a new run"
                     );
                 }
+                ended = pointer.retained.is_empty().then(|| pointer.job_id.clone());
                 pointer = Pointer {
                     attempt: pointer.attempt,
                     ..Pointer::new()
@@ -102,6 +105,7 @@ impl FilesystemHa {
             pointer,
             recovered,
             unreadable,
+            ended,
             term,
             _lock: lock,
         };
@@ -132,7 +136,8 @@ impl FilesystemHa {
         };
         let is_named = |name: &std::ffi::OsStr| {
             let id = name.to_str().and_then(parse_checkpoint_name);
-            id.is_some_and(|id| self.pointer.retained.contains(&id))
+            // What outlives a job is in the folder of its checkpoints.
+            id.is_some_and(|id| self.pointer.end.is_none() && self.pointer.retained.contains(&id))
         };
         let unnamed: Vec<_> = entries
             .flatten()
@@ -255,9 +260,13 @@ impl HaSession for FilesystemHa {
         Ok(())
     }
 
-    fn finish(&mut self, end: JobEnd) -> Result<()> {
+    fn ended(&self) -> Option<&JobId> {
+        self.ended.as_ref()
+    }
+
+    fn finish(&mut self, end: JobEnd, kept: &[CheckpointId]) -> Result<()> {
         let pointer = Pointer {
-            retained: Vec::new(),
+            retained: kept.to_vec(),
             end: Some(end),
             ..self.pointer.clone()
         };

@@ -183,7 +183,7 @@ fn finished_job_stays_finished() {
     let mut session = open(dir.path()).unwrap();
     session.begin_attempt(1).unwrap();
     publish(&mut session, 1, &[1]).unwrap();
-    session.finish(JobEnd::Finished).unwrap();
+    session.finish(JobEnd::Finished, &[]).unwrap();
     assert!(checkpoint_files(&session).is_empty());
     drop(session);
     let session = open(dir.path()).unwrap();
@@ -193,16 +193,24 @@ fn finished_job_stays_finished() {
 
 #[test]
 fn failed_or_cancelled_job_starts_as_a_new_run() {
-    for end in [JobEnd::Failed, JobEnd::Cancelled, JobEnd::Stopped] {
+    for (end, kept) in [
+        (JobEnd::Failed, vec![]),
+        (JobEnd::Failed, vec![CheckpointId(1)]),
+        (JobEnd::Cancelled, vec![CheckpointId(1)]),
+        (JobEnd::Stopped, vec![]),
+    ] {
         let dir = tempfile::tempdir().unwrap();
         let mut session = open(dir.path()).unwrap();
         session.begin_attempt(1).unwrap();
         publish(&mut session, 1, &[1]).unwrap();
         let job_id = session.job_id().clone();
-        session.finish(end).unwrap();
+        session.finish(end, &kept).unwrap();
+        assert!(checkpoint_files(&session).is_empty());
         drop(session);
         let mut session = open(dir.path()).unwrap();
         assert!(!session.finished());
+        // What it was to delete may still be there.
+        assert_eq!(session.ended(), kept.is_empty().then_some(&job_id));
         assert!(session.recovered().is_empty());
         assert_ne!(*session.job_id(), job_id);
         assert_eq!(session.next_id(), CheckpointId::FIRST);
@@ -318,7 +326,7 @@ fn checkpoint_that_a_job_resumes_from_is_known_by_its_pointer() {
         ..named.clone()
     };
     refuse(&of_another_run).unwrap();
-    session.finish(JobEnd::Stopped).unwrap();
+    session.finish(JobEnd::Stopped, &[]).unwrap();
     refuse(&named).unwrap();
 }
 
@@ -354,7 +362,7 @@ fn former_leader_can_neither_move_the_pointer_nor_delete_anything() {
     assert!(failed.unknown_outcome, "the new leader may have read it");
     assert_fenced::<()>(Err(failed.error), "checkpoint");
     assert_fenced(former.go_back(&[], Lineage::new()), "going back");
-    assert_fenced(former.finish(JobEnd::Failed), "end");
+    assert_fenced(former.finish(JobEnd::Failed, &[]), "end");
     drop(former);
 
     leader.check().unwrap();

@@ -63,6 +63,20 @@ impl JobLock {
     }
 }
 
+/// Whether the lock can be had, without taking it.
+///
+/// # Errors
+/// [`ErrorKind::Configuration`] when another program has it.
+pub(super) fn refuse_if_held(path: &Path, job_name: &str) -> Result<()> {
+    let Ok(mut file) = File::open(path) else {
+        return Ok(());
+    };
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Err(held(&mut file, path, job_name)),
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
+    }
+}
+
 fn open(path: &Path) -> Result<File> {
     File::options()
         .read(true)

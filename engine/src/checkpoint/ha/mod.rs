@@ -59,6 +59,49 @@ pub fn open(settings: &HaSettings, job_name: &str, on_damage: OnDamage) -> Resul
     })
 }
 
+/// What high availability knows of a job, as far as it can be found out without taking hold of it.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// Why the job could not be started now: another program runs it.
+    pub(crate) held: Option<Error>,
+    /// It has processed all its input, and is not run again.
+    pub(crate) has_finished: bool,
+    /// What it would go on from, whatever it is told to start from.
+    pub(crate) latest: Option<RecoveredCheckpoint>,
+}
+
+/// Looks what a start of the job would find. Nothing is written, and nothing is made.
+///
+/// # Errors
+/// As [`open`], but that the job may be held.
+pub(crate) fn look(settings: &HaSettings, job_name: &str, on_damage: OnDamage) -> Result<Option<Known>> {
+    let HaSettings::Filesystem {
+        storage_dir,
+        cluster_id,
+        take_over,
+    } = settings
+    else {
+        return Ok(None);
+    };
+    let folder = filesystem::job_folder(storage_dir, cluster_id, job_name);
+    if !folder.exists() {
+        return Ok(None);
+    }
+    let held = lock::refuse_if_held(&folder.join(filesystem::LOCK), job_name)
+        .err()
+        .filter(|_| !take_over);
+    let pointer = recover::read_or_rebuild_pointer(&folder, on_damage)?;
+    let latest = match pointer.end {
+        None => recover::recover_all(&folder, &pointer, on_damage)?.0.pop(),
+        Some(_) => None,
+    };
+    Ok(Some(Known {
+        held,
+        has_finished: pointer.end == Some(JobEnd::Finished),
+        latest,
+    }))
+}
+
 /// Refuses a snapshot that a job would resume from, as far as these settings tell: the run of the job that took it has not ended, and its pointer names it.
 ///
 /// # Errors
@@ -181,9 +224,12 @@ pub trait HaSession: fmt::Debug + Send {
     /// [`crate::ErrorKind::Storage`]; then nobody knows which are named, and the call is to be repeated.
     fn go_back(&mut self, retained: &[CheckpointId], lineage: Lineage) -> Result<()>;
 
-    /// Records how the job ended; no checkpoint is named any more.
+    /// The run before this one, if it has ended and kept none of its checkpoints: it may have been killed before they were all deleted.
+    fn ended(&self) -> Option<&JobId>;
+
+    /// Records how the job ended, and which of its checkpoints outlive it; none is gone on from any more.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Storage`].
-    fn finish(&mut self, end: JobEnd) -> Result<()>;
+    fn finish(&mut self, end: JobEnd, kept: &[CheckpointId]) -> Result<()>;
 }

@@ -87,7 +87,11 @@ impl HaSession for NoHa {
         Ok(())
     }
 
-    fn finish(&mut self, _end: JobEnd) -> Result<()> {
+    fn ended(&self) -> Option<&JobId> {
+        None
+    }
+
+    fn finish(&mut self, _end: JobEnd, _kept: &[CheckpointId]) -> Result<()> {
         Ok(())
     }
 }

@@ -54,7 +54,13 @@ impl Term {
             maybe_visible: false,
         };
         let bytes = pointer.encode().map_err(refused)?;
-        durable::publish(&self.folder.join(name(POINTER, self.number)), &bytes)?;
+        if let Err(failed) = durable::publish(&self.folder.join(name(POINTER, self.number)), &bytes) {
+            // That the folder is gone says more than that a file cannot be created in it.
+            return Err(match self.check() {
+                Err(error) if error.kind() == ErrorKind::Fenced => PublishFailed { error, ..failed },
+                _ => failed,
+            });
+        }
         self.check().map_err(|error| PublishFailed {
             error,
             maybe_visible: true,
@@ -63,14 +69,30 @@ impl Term {
         Ok(())
     }
 
-    /// That nobody has claimed a higher term.
+    /// That nobody has claimed a higher term, and that the claim of this one is still there.
     ///
     /// # Errors
-    /// [`ErrorKind::Fenced`] when somebody has, [`ErrorKind::Storage`] when the folder cannot be read.
+    /// [`ErrorKind::Fenced`] when somebody has, or it is not, [`ErrorKind::Storage`] when the folder cannot be read.
     pub(super) fn check(&self) -> Result<()> {
-        let highest = highest(&self.folder)?;
-        if highest <= self.number {
+        let numbered = numbered(&self.folder)?;
+        let numbers = numbered.iter().map(|(_, number, _)| *number);
+        let highest = numbers.max().unwrap_or(0);
+        let has_claim = numbered
+            .iter()
+            .any(|(prefix, number, _)| *prefix == CLAIM && *number == self.number);
+        if highest <= self.number && has_claim {
             return Ok(());
+        }
+        if highest <= self.number {
+            return Err(Error::new(
+                ErrorKind::Fenced,
+                format!(
+                    "what high availability keeps of the job in '{}' was deleted while the job runs: '{}' is not there any more. Nothing keeps another program from running the job \
+                     now, and none would find its checkpoints, so this one ends. Start it again with `--from-savepoint PATH` of its latest checkpoint, which is not deleted",
+                    self.folder.display(),
+                    name(CLAIM, self.number)
+                ),
+            ));
         }
         Err(Error::new(
             ErrorKind::Fenced,

@@ -95,6 +95,12 @@ impl CheckpointMetadata {
 }
 
 impl OperatorMetadata {
+    /// Whether all its subtasks had processed all their input.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        !self.subtasks.is_empty() && self.subtasks.iter().all(|subtask| subtask.finished)
+    }
+
     /// Whether there is anything to restore; an operator that never held state needs no successor.
     #[must_use]
     pub fn has_state(&self) -> bool {

@@ -22,6 +22,8 @@ pub struct OperatorPlan {
     pub max_parallelism: u32,
     /// The user asked for this maximum; it was not derived from the parallelism.
     pub max_parallelism_is_set: bool,
+    /// The sources whose records come to it, itself for a source.
+    pub sources: Vec<OperatorId>,
 }
 
 /// What one subtask starts with.
@@ -70,7 +72,8 @@ impl RestorePlan {
 ///
 /// The rules are Flink's (`StateAssignmentOperation`): the parallelism may change up to the snapshot's maximum; an operator whose maximum was derived adopts the
 /// snapshot's; operators that the snapshot does not know start empty; an operator of the snapshot that the job does not have is an error if it has state, unless
-/// `ignore_unclaimed` is set.
+/// `ignore_unclaimed` is set. An operator that had processed all its input cannot read from a source that had not: its timers at the end of event time have fired, and its
+/// last windows are closed.
 ///
 /// # Errors
 /// [`ErrorKind::Restore`], naming every operator that does not fit and why.
@@ -87,6 +90,7 @@ pub fn assign(
         let Some(stored) = metadata.operator(&plan.id) else {
             continue;
         };
+        refuse_unfinished_input(metadata, stored, plan)?;
         let max_parallelism = max_parallelism(metadata, stored, plan)?;
         let mut operator_state = redistribute::operator_state(stored, plan.parallelism).into_iter();
         let mut subtasks = Vec::new();
@@ -109,7 +113,7 @@ pub fn assign(
             max_parallelism,
             states: stored.states.clone(),
             subtasks,
-            finished: !stored.subtasks.is_empty() && stored.subtasks.iter().all(|subtask| subtask.finished),
+            finished: stored.is_finished(),
         };
         operators.insert(plan.id.clone(), restore);
     }
@@ -136,6 +140,41 @@ fn refuse_unclaimed(metadata: &CheckpointMetadata, job: &[OperatorPlan]) -> Resu
             metadata.job_name,
             unclaimed.join(", "),
             known.join(", ")
+        ),
+    ))
+}
+
+fn refuse_unfinished_input(
+    metadata: &CheckpointMetadata,
+    stored: &OperatorMetadata,
+    plan: &OperatorPlan,
+) -> Result<()> {
+    if !stored.is_finished() {
+        return Ok(());
+    }
+    let mut unfinished = Vec::new();
+    for source in &plan.sources {
+        match metadata.operator(source) {
+            None => unfinished.push(format!("'{source}', which is new")),
+            Some(known) if !known.is_finished() => {
+                unfinished.push(format!("'{source}', which had more to read"));
+            }
+            Some(_) => {}
+        }
+    }
+    if unfinished.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Restore,
+        format!(
+            "operator '{}' (uid '{}') had processed all its input in checkpoint {} of job '{}', and cannot go on with more: it now reads from the source {}. Give the sources the \
+             uids that they had; or give the operator a new uid, so that it begins empty, and leave its state behind (`--allow-non-restored-state`)",
+            plan.name,
+            plan.id,
+            metadata.id,
+            metadata.job_name,
+            unfinished.join(", and from ")
         ),
     ))
 }

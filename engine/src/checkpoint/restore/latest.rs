@@ -48,7 +48,7 @@ pub(super) fn latest(path: &Path) -> Result<Option<PathBuf>> {
         None => Err(Error::new(
             ErrorKind::Restore,
             format!(
-                "cannot restore from '{}': there is no complete checkpoint or savepoint in '{}'",
+                "'{}' is no checkpoint or savepoint: there is no complete one in '{}'",
                 path.display(),
                 folder.display()
             ),

@@ -22,7 +22,7 @@ pub fn locate(path: &Path) -> Result<PathBuf> {
     let found = fs::metadata(path).map_err(|error| {
         Error::new(
             ErrorKind::Restore,
-            format!("cannot restore from '{}'", path.display()),
+            format!("'{}' cannot be read as a checkpoint or savepoint", path.display()),
         )
         .with_source(error)
     })?;
@@ -34,7 +34,7 @@ pub fn locate(path: &Path) -> Result<PathBuf> {
         return Ok(file);
     }
     let mut text = format!(
-        "cannot restore from '{}': the folder has no file '{}'",
+        "'{}' is no checkpoint or savepoint: the folder has no file '{}'",
         path.display(),
         CheckpointPaths::METADATA
     );
@@ -108,7 +108,7 @@ pub fn load(path: &Path) -> Result<CompletedCheckpoint> {
     let file = std::path::absolute(locate(path)?).map_err(|error| {
         Error::new(
             ErrorKind::Restore,
-            format!("cannot restore from '{}'", path.display()),
+            format!("'{}' cannot be read as a checkpoint or savepoint", path.display()),
         )
         .with_source(error)
     })?;

@@ -15,7 +15,7 @@ pub use dispose::{Disposed, dispose};
 pub(crate) use locate::with_absolute_paths;
 pub use locate::{load, locate, older_than, verify_bytes, verify_files};
 
-pub use report::{OperatorFate, OperatorReport, RestoreReport, StateReport};
+pub use report::{OperatorFate, OperatorReport, OperatorStateReport, RestoreReport, StateReport};
 pub(crate) use report::{PlannedOperator, report};
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use super::assign::{OperatorPlan, assign};
 use crate::checkpoint::{
     CheckpointMetadata, KeyedHandle, OperatorMetadata, Redistribution, StateDescription, SubtaskSnapshot,
 };
-use crate::state::{PlannedState, Verdict};
+use crate::runtime::stages::PlannedStates;
+use crate::state::{PlannedOperatorState, Verdict};
 use millpond_backend_api::{KeyGroupRange, canonical, owner};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,8 +13,8 @@ use std::fmt;
 /// An operator of the job with the states that its function registers.
 pub(crate) struct PlannedOperator {
     pub(crate) plan: OperatorPlan,
-    /// Nothing for operators without keyed state; the error of a function that refused to be opened.
-    pub(crate) states: Result<Option<Vec<PlannedState>>, String>,
+    /// The error of a function that refused to be opened.
+    pub(crate) states: Result<PlannedStates, String>,
 }
 
 /// What a start from a snapshot would come to: for each operator and state whether it is found, and what happens to it. Its text is for people.
@@ -26,6 +27,8 @@ pub struct RestoreReport {
     pub operators: Vec<OperatorReport>,
     /// What stands in the way beside what the operators tell.
     pub problems: Vec<String>,
+    /// What else there is to know.
+    pub notes: Vec<String>,
 }
 
 /// One operator in a [`RestoreReport`].
@@ -38,6 +41,8 @@ pub struct OperatorReport {
     pub uid: String,
     /// What becomes of its state altogether.
     pub fate: OperatorFate,
+    /// The snapshot was taken after it had processed all its input; a source has nothing more to give.
+    pub is_finished: bool,
     /// The number of subtasks that it had, if the snapshot has it.
     pub parallelism_before: Option<u32>,
     /// The number that it would have, if the job has it.
@@ -50,8 +55,8 @@ pub struct OperatorReport {
     pub moves: Vec<(u32, u32, u32)>,
     /// Its keyed states, by name.
     pub states: Vec<StateReport>,
-    /// Its operator states: name, how it is dealt out, number of items.
-    pub operator_states: Vec<(String, Redistribution, usize)>,
+    /// Its operator states, by name.
+    pub operator_states: Vec<OperatorStateReport>,
     /// Why it cannot be restored.
     pub problems: Vec<String>,
 }
@@ -60,7 +65,7 @@ pub struct OperatorReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OperatorFate {
-    /// The snapshot has state of it, and it goes on.
+    /// The snapshot has it, and it goes on.
     Restored,
     /// The snapshot has nothing of it.
     New,
@@ -78,6 +83,22 @@ pub struct StateReport {
     pub kind: String,
     /// What becomes of it; nothing if the program does not register it: it stays, and goes into the next snapshot.
     pub verdict: Option<Verdict>,
+}
+
+/// One operator state in an [`OperatorReport`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OperatorStateReport {
+    /// Its name.
+    pub name: String,
+    /// How its elements are dealt out.
+    pub redistribution: Redistribution,
+    /// The number of elements or entries that the subtasks have stored together.
+    pub elements: u64,
+    /// What becomes of it; nothing if the program does not register it (it stays, and goes into the next snapshot), or does so only when it runs.
+    pub verdict: Option<Verdict>,
+    /// Whether the program is known to register it or not; what a sink's writer asks for is only known when it is opened.
+    pub is_known: bool,
 }
 
 impl RestoreReport {
@@ -119,6 +140,7 @@ pub(crate) fn report(
         snapshot: format!("{what} {} of job '{}'", metadata.id, metadata.job_name),
         operators,
         problems: Vec::new(),
+        notes: Vec::new(),
     }
 }
 
@@ -137,27 +159,31 @@ fn unclaimed_operator(stored: &OperatorMetadata, ignore_unclaimed: bool) -> Oper
 }
 
 fn of_stored(stored: &OperatorMetadata) -> OperatorReport {
-    let mut operator_states: BTreeMap<&str, (Redistribution, usize)> = BTreeMap::new();
+    let mut operator_states: BTreeMap<&str, OperatorStateReport> = BTreeMap::new();
     for state in stored.subtasks.iter().flat_map(|subtask| &subtask.operator_state) {
         let known = operator_states
             .entry(&state.name)
-            .or_insert((state.redistribution, 0));
-        known.1 += usize::try_from(state.offsets.len()).unwrap_or(usize::MAX);
+            .or_insert_with(|| OperatorStateReport {
+                name: state.name.clone(),
+                redistribution: state.redistribution,
+                elements: 0,
+                verdict: None,
+                is_known: true,
+            });
+        known.elements += state.offsets.len();
     }
     OperatorReport {
         name: stored.name.clone(),
         uid: stored.id.uid().to_owned(),
         fate: OperatorFate::Restored,
+        is_finished: stored.is_finished(),
         parallelism_before: Some(stored.parallelism),
         parallelism: None,
         max_parallelism: stored.max_parallelism,
         state_bytes: stored.subtasks.iter().map(SubtaskSnapshot::state_bytes).sum(),
         moves: Vec::new(),
         states: Vec::new(),
-        operator_states: operator_states
-            .into_iter()
-            .map(|(name, (redistribution, items))| (name.to_owned(), redistribution, items))
-            .collect(),
+        operator_states: operator_states.into_values().collect(),
         problems: Vec::new(),
     }
 }
@@ -172,13 +198,14 @@ fn unregistered(state: &StateDescription) -> StateReport {
 
 fn of_operator(metadata: &CheckpointMetadata, operator: &PlannedOperator, backend: &str) -> OperatorReport {
     let plan = &operator.plan;
-    let stored = metadata.operator(&plan.id).filter(|stored| stored.has_state());
+    let stored = metadata.operator(&plan.id);
     let mut report = match stored {
         Some(stored) => of_stored(stored),
         None => OperatorReport {
             name: String::new(),
             uid: plan.id.uid().to_owned(),
             fate: OperatorFate::New,
+            is_finished: false,
             parallelism_before: None,
             parallelism: None,
             max_parallelism: plan.max_parallelism,
@@ -192,6 +219,9 @@ fn of_operator(metadata: &CheckpointMetadata, operator: &PlannedOperator, backen
     report.name.clone_from(&plan.name);
     report.parallelism = Some(plan.parallelism);
     if let Some(stored) = stored {
+        if !stored.has_state() {
+            report.max_parallelism = plan.max_parallelism;
+        }
         if let Err(error) = assign(metadata, std::slice::from_ref(plan), true) {
             report.problems.push(error.to_string());
         } else {
@@ -199,14 +229,20 @@ fn of_operator(metadata: &CheckpointMetadata, operator: &PlannedOperator, backen
         }
         report.problems.extend(other_backend(stored, plan, backend));
     }
-    let planned = match &operator.states {
-        Ok(states) => states.as_deref().unwrap_or_default(),
+    match &operator.states {
+        Ok(states) => add_states(&mut report, stored, states),
         Err(error) => {
             report.problems.push(error.clone());
-            &[]
+            add_states(&mut report, stored, &PlannedStates::default());
         }
-    };
+    }
+    report
+}
+
+/// Adds what is known of the states, and what of it stands in the way.
+fn add_states(report: &mut OperatorReport, stored: Option<&OperatorMetadata>, planned: &PlannedStates) {
     let mut states: Vec<StateReport> = planned
+        .keyed
         .iter()
         .map(|state| StateReport {
             name: state.name.clone(),
@@ -214,20 +250,53 @@ fn of_operator(metadata: &CheckpointMetadata, operator: &PlannedOperator, backen
             verdict: Some(state.verdict.clone()),
         })
         .collect();
-    for state in &states {
-        if let Some(Verdict::Incompatible { reason }) = &state.verdict {
+    let others = stored.iter().flat_map(|stored| &stored.states);
+    let others = others.filter(|other| !planned.keyed.iter().any(|state| state.name == other.name));
+    states.extend(others.map(unregistered));
+    states.sort_by(|left, right| left.name.cmp(&right.name));
+    for PlannedOperatorState {
+        name,
+        redistribution,
+        verdict,
+    } in planned.operator.iter().flatten()
+    {
+        match report
+            .operator_states
+            .iter_mut()
+            .find(|state| state.name == *name)
+        {
+            Some(state) => state.verdict = Some(verdict.clone()),
+            None => report.operator_states.push(OperatorStateReport {
+                name: name.clone(),
+                redistribution: *redistribution,
+                elements: 0,
+                verdict: Some(verdict.clone()),
+                is_known: true,
+            }),
+        }
+    }
+    for state in &mut report.operator_states {
+        state.is_known = planned.operator.is_some();
+    }
+    report
+        .operator_states
+        .sort_by(|left, right| left.name.cmp(&right.name));
+    let keyed = states
+        .iter()
+        .map(|state| (format!("{} state", state.kind), &state.name, &state.verdict));
+    let operator = report
+        .operator_states
+        .iter()
+        .map(|state| ("operator state".to_owned(), &state.name, &state.verdict));
+    for (kind, name, verdict) in keyed.chain(operator) {
+        if let Some(Verdict::Incompatible { reason }) = verdict {
             report.problems.push(format!(
-                "operator '{}' (uid '{}'): {} state '{}': {reason}",
-                plan.name, plan.id, state.kind, state.name
+                "operator '{}' (uid '{}'): {kind} '{name}': {reason}",
+                report.name, report.uid
             ));
         }
     }
-    let others = stored.iter().flat_map(|stored| &stored.states);
-    let others = others.filter(|other| !planned.iter().any(|state| state.name == other.name));
-    states.extend(others.map(unregistered).collect::<Vec<_>>());
-    states.sort_by(|left, right| left.name.cmp(&right.name));
     report.states = states;
-    report
 }
 
 /// What a backend cannot read: the files of another one, unless they are canonical.
@@ -273,6 +342,9 @@ impl fmt::Display for RestoreReport {
         for operator in &self.operators {
             write!(f, "\n{operator}")?;
         }
+        for note in &self.notes {
+            writeln!(f, "\nNote: {note}.")?;
+        }
         let problems: Vec<&str> = self.all_problems().collect();
         if problems.is_empty() {
             return write!(
@@ -292,6 +364,13 @@ impl fmt::Display for OperatorReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "operator '{}' (uid '{}'): ", self.name, self.uid)?;
         match self.fate {
+            OperatorFate::Restored if self.is_finished => {
+                write!(
+                    f,
+                    "found, had processed all its input, {} bytes",
+                    self.state_bytes
+                )?;
+            }
             OperatorFate::Restored => write!(f, "found, {} bytes", self.state_bytes)?,
             OperatorFate::New => f.write_str("new, begins empty")?,
             OperatorFate::Dropped => write!(f, "dropped, {} bytes", self.state_bytes)?,
@@ -333,13 +412,28 @@ impl fmt::Display for OperatorReport {
                 None => writeln!(f, "found, not registered: stays as it is")?,
             }
         }
-        for (name, redistribution, items) in &self.operator_states {
-            let how = match redistribution {
+        for state in &self.operator_states {
+            let how = match state.redistribution {
                 Redistribution::Split => "split over the subtasks",
                 Redistribution::Union => "all of them to each subtask",
                 Redistribution::Broadcast => "the same in each subtask",
             };
-            writeln!(f, "  operator state '{name}': {items} items, {how}")?;
+            write!(
+                f,
+                "  operator state '{}' ({}): ",
+                state.name, state.redistribution
+            )?;
+            match &state.verdict {
+                Some(Verdict::New) => {
+                    writeln!(f, "new")?;
+                    continue;
+                }
+                Some(verdict) => write!(f, "found, {verdict}")?,
+                None if self.fate == OperatorFate::Dropped => write!(f, "dropped")?,
+                None if state.is_known => write!(f, "found, not registered: stays as it is")?,
+                None => write!(f, "found; whether it fits is known when the operator is opened")?,
+            }
+            writeln!(f, "; {} elements, {how}", state.elements)?;
         }
         Ok(())
     }

@@ -82,6 +82,7 @@ fn plan(uid: &str, parallelism: u32, max_parallelism: u32, is_set: bool) -> Oper
         parallelism,
         max_parallelism,
         max_parallelism_is_set: is_set,
+        sources: Vec::new(),
     }
 }
 
@@ -247,6 +248,48 @@ fn operator_is_finished_only_if_all_its_subtasks_were() {
         }
         let plan = assign(&snapshot(vec![stored]), &[plan("op", 2, 128, false)], false).unwrap();
         assert_eq!(plan.operator(&OperatorId::new("op")).unwrap().finished, expected);
+    }
+}
+
+/// The operator `op` had processed all its input, that of `done`; `more` had not given everything.
+#[test]
+fn a_finished_operator_is_not_restored_behind_a_source_that_has_more() {
+    let mut stored = [
+        operator("done", 2, 128, &[]),
+        operator("more", 2, 128, &[]),
+        operator("op", 2, 128, &[]),
+    ];
+    for finished in [0, 2] {
+        stored[finished]
+            .subtasks
+            .iter_mut()
+            .for_each(|subtask| subtask.finished = true);
+    }
+    stored[1].subtasks[0].finished = true;
+    let snapshot = snapshot(stored.to_vec());
+    let restored = |sources: &[&str]| {
+        let mut job = vec![plan("done", 2, 128, false), plan("more", 2, 128, false)];
+        let mut op = plan("op", 3, 128, false);
+        op.sources = sources.iter().map(|uid| OperatorId::new(*uid)).collect();
+        job.push(op);
+        assign(&snapshot, &job, false)
+    };
+    restored(&["done"]).unwrap();
+    for (sources, part) in [
+        (vec!["done", "more"], "'more', which had more to read"),
+        (vec!["new"], "'new', which is new"),
+    ] {
+        let error = restored(&sources).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Restore);
+        for part in [
+            part,
+            "'OP' (uid 'op')",
+            "all its input",
+            "--allow-non-restored-state",
+        ] {
+            assert!(error.to_string().contains(part), "{part}: {error}");
+        }
+        assert!(!error.to_string().contains("'done'"), "{error}");
     }
 }
 

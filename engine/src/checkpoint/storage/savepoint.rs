@@ -19,12 +19,23 @@ use std::path::{Path, PathBuf};
 /// Makes the folder of a new savepoint of `job` below `target`, which is made if it is missing. Nothing that is there is touched.
 ///
 /// # Errors
-/// [`ErrorKind::Storage`] when it cannot be made, [`ErrorKind::Configuration`] when its path is not UTF-8.
+/// [`ErrorKind::Storage`] when it cannot be made, [`ErrorKind::Configuration`] when its path is not UTF-8, and when `target` is in the folder of another snapshot, with which the
+/// savepoint would be deleted.
 pub(crate) fn create_savepoint_folder(target: &Path, job: &JobId) -> Result<String> {
     /// As many as Flink tries.
     const TRIES: u32 = 10;
     let refuse =
         |error: Error| error.context(format!("no savepoint can be written to '{}'", target.display()));
+    if let Some(snapshot) = snapshot_around(target) {
+        return Err(Error::new(
+            ErrorKind::Configuration,
+            format!(
+                "no savepoint can be written to '{}': '{}' is the folder of a checkpoint or savepoint, and what is in it would be deleted with it; choose a folder outside of it",
+                target.display(),
+                snapshot.display()
+            ),
+        ));
+    }
     create_dirs(target).map_err(refuse)?;
     let mut tries = 0;
     loop {
@@ -47,6 +58,21 @@ pub(crate) fn create_savepoint_folder(target: &Path, job: &JobId) -> Result<Stri
             refuse(error)
         });
     }
+}
+
+/// The folder of a snapshot that `target` is, or is in; also one of a checkpoint that is being written.
+fn snapshot_around(target: &Path) -> Option<&Path> {
+    let name = |path: &Path| Some(path.file_name()?.to_str()?.to_owned());
+    let is_checkpoint = |folder: &Path| {
+        name(folder).is_some_and(|name| CheckpointPaths::parse_checkpoint_name(&name).is_some())
+            && folder
+                .parent()
+                .and_then(name)
+                .is_some_and(|job| JobId::parse(&job).is_ok())
+    };
+    target
+        .ancestors()
+        .find(|folder| folder.join(CheckpointPaths::METADATA).is_file() || is_checkpoint(folder))
 }
 
 /// Publishes the metadata of the savepoint in `folder`, which exists from then on.
@@ -257,6 +283,29 @@ mod tests {
         fs::rename(dir.path().join(name), moved.path().join(name)).unwrap();
         let there = SavepointStorage::new(moved.path(), options);
         assert_eq!(super::super::read_all(&there, &file).unwrap(), b"larger");
+    }
+
+    #[test]
+    fn no_savepoint_goes_into_another_snapshot() {
+        let dir = tempfile::tempdir().unwrap();
+        let savepoint = create_savepoint_folder(dir.path(), &job()).unwrap();
+        publish_savepoint(Path::new(&savepoint), b"metadata").unwrap();
+        // It has no metadata yet.
+        let checkpoint = dir.path().join(job().as_str()).join("chk-7");
+        create_dirs(&checkpoint).unwrap();
+        for around in [Path::new(&savepoint), &checkpoint] {
+            for target in [around.to_owned(), around.join("a/b")] {
+                let error = create_savepoint_folder(&target, &job()).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Configuration);
+                for path in [&target, around] {
+                    assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+                }
+            }
+            assert!(!around.join("a").exists());
+        }
+        // A name alone says nothing.
+        create_savepoint_folder(&dir.path().join("chk-7"), &job()).unwrap();
+        create_savepoint_folder(&dir.path().join(job().as_str()), &job()).unwrap();
     }
 
     #[test]

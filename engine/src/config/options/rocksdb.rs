@@ -61,7 +61,11 @@ options! {
         .with_default("0.1")
         .accepting(is_share, SHARE);
 
-    /// Local folders of the databases; subtasks take several in turn. Unset: the folders for temporary files.
+    /// Whether indexes and filters are cut into blocks, of which only those that are needed are in memory. For little memory beside much state.
+    MEMORY_PARTITIONED_INDEX_FILTERS: bool = "state.backend.rocksdb.memory.partitioned-index-filters"
+        .with_default("false");
+
+    /// Local folders of the databases, by absolute paths; subtasks take several in turn. Unset: the folders for temporary files.
     LOCAL_DIR: Vec<String> = "state.backend.rocksdb.localdir"
         .with_old_keys(&["state.backend.rocksdb.checkpointdir"]);
 
@@ -131,7 +135,7 @@ options! {
         .with_default("4 kb")
         .accepting(is_positive, POSITIVE_SIZE);
 
-    /// Size of a block of a partitioned index or filter, which are not there yet.
+    /// Size of a block of an index or a filter, where these are partitioned.
     METADATA_BLOCK_SIZE: MemorySize = "state.backend.rocksdb.block.metadata-blocksize"
         .with_default("4 kb")
         .accepting(is_positive, POSITIVE_SIZE);
@@ -139,7 +143,8 @@ options! {
     /// Block cache of each subtask, where memory is not bounded by one of the options above; 0: none.
     BLOCK_CACHE_SIZE: MemorySize = "state.backend.rocksdb.block.cache-size".with_default("8 mb");
 
-    /// Size of a batch of writes in a restore; 0 is no limit by size.
+    /// Size of what is sorted at once where state that came in the canonical form is brought into the databases: the larger, the fewer files
+    /// overlap. 0 is as much as a file has.
     WRITE_BATCH_SIZE: MemorySize = "state.backend.rocksdb.write-batch-size".with_default("2 mb");
 
     /// Whether files have bloom filters. Without, a key is looked for in a block of each file that may have it.

@@ -37,7 +37,7 @@ pub(super) fn arguments(list: &[&str]) -> CommonArgs {
     let mut args = Program::parse_from(std::iter::once("program").chain(list.iter().copied())).common;
     // The environment of the test run must not decide.
     if !list.contains(&"--conf") {
-        args.conf = None;
+        args.config.conf = None;
     }
     args
 }

@@ -92,9 +92,9 @@ fn arguments_become_settings_with_their_origin() {
 #[test]
 fn a_definition_that_is_none_is_refused() {
     for definition in ["rest.port", "=5", ""] {
-        let args = CommonArgs {
+        let args = ConfigArgs {
             define: vec![definition.to_owned()],
-            ..CommonArgs::default()
+            ..ConfigArgs::default()
         };
         let error = args.configuration().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration);
@@ -108,9 +108,9 @@ fn a_definition_that_is_none_is_refused() {
 #[test]
 fn without_a_folder_no_file_is_read() {
     for conf in [None, Some(PathBuf::new())] {
-        let args = CommonArgs {
+        let args = ConfigArgs {
             conf,
-            ..CommonArgs::default()
+            ..ConfigArgs::default()
         };
         assert_eq!(args.configuration().unwrap().iter().count(), 0);
     }

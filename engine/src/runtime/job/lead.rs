@@ -5,16 +5,18 @@ use super::prepare::Prepared;
 use super::shared::JobShared;
 use crate::checkpoint::coordinator::{self, CoordinatorConfig, CoordinatorHandle, Output};
 use crate::checkpoint::ha;
+use crate::checkpoint::hold::SnapshotHold;
 use crate::checkpoint::metadata;
 use crate::checkpoint::storage::CheckpointStorage;
 use crate::checkpoint::store::{CompletedCheckpoint, shared_files};
-use crate::checkpoint::{CheckpointId, Lineage, OperatorId};
+use crate::checkpoint::{CheckpointId, JobId, Lineage, OperatorId};
 use crate::cluster::{AttemptControl, AttemptNumber, AttemptPlan, FailureCause};
 use crate::config::OnDamage;
 use crate::runtime::control::CommandInlet;
 use crate::{Error, ErrorKind, Result, codec};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Runtime;
 
@@ -70,6 +72,18 @@ fn sweep(session: &dyn ha::HaSession, storage: &dyn CheckpointStorage) -> bool {
     swept.is_ok()
 }
 
+/// Deletes all checkpoints of a run of the job that has ended and keeps none, but those that other programs need. Best effort; the next start tries again.
+pub(super) fn delete_run(prepared: &Prepared, session: &dyn ha::HaSession, run: &JobId, runtime: &Runtime) {
+    let storage = prepared.storage.storage(run, runtime.handle());
+    let deleted = storage.and_then(|storage| {
+        storage.delete_orphans(&[], CheckpointId(u64::MAX), &HashSet::new(), &|| session.check())?;
+        storage.remove_empty_folders()
+    });
+    if let Err(error) = deleted {
+        tracing::warn!(%error, "checkpoints of a run that has ended could not be deleted");
+    }
+}
+
 impl Lead {
     pub(super) fn new(
         prepared: &Prepared,
@@ -77,6 +91,14 @@ impl Lead {
         runtime: &Runtime,
         shared: &JobShared,
     ) -> Result<Self> {
+        if let Some(run) = session.ended() {
+            // What the job is told to start from is not deleted under it, whoever it belonged to.
+            let _needed = prepared.initial.as_ref().and_then(|initial| {
+                let metadata = initial.path.as_deref()?;
+                SnapshotHold::shared(Path::new(metadata)).ok()
+            });
+            delete_run(prepared, session.as_ref(), run, runtime);
+        }
         let storage = prepared.storage.storage(session.job_id(), runtime.handle())?;
         if let Err(error) = storage.probe() {
             // What a killed run has left may be what takes the room.
@@ -106,6 +128,9 @@ impl Lead {
             .initial
             .as_ref()
             .filter(|_| prepared.claims && found.is_none());
+        if let Some(initial) = claimed {
+            ha::refuse_if_named(&prepared.ha, &initial.metadata)?;
+        }
         let claimed = claimed.and_then(|initial| initial.path.clone());
         let passed_over = session.unreadable().iter().any(|id| Some(*id) > found);
         let config = CoordinatorConfig {
@@ -117,9 +142,13 @@ impl Lead {
             initial: prepared.initial.clone(),
             claimed: claimed.map(PathBuf::from),
         };
+        #[cfg(test)]
+        let job_name = prepared.job_name.clone();
         let coordinator = coordinator::spawn(runtime.handle(), config, move |what| {
             let route = output.lock().unwrap_or_else(PoisonError::into_inner);
             match what {
+                #[cfg(test)]
+                Output::Command(command) if super::lost::loses(&job_name, &command) => {}
                 Output::Command(command) => {
                     if let Some(inlet) = &route.inlet {
                         inlet.send(command);

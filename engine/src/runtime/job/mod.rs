@@ -4,6 +4,8 @@ mod attempt;
 mod damage;
 mod folders;
 mod lead;
+#[cfg(test)]
+mod lost;
 mod planned;
 mod prepare;
 mod run;

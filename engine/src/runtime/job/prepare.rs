@@ -1,7 +1,7 @@
 //! Everything that is decided, and refused, before a job runs.
 
 use super::{JobSpec, damage, folders};
-use crate::backend::{Backend, BackendSettings, PluginLoader, StorageKind};
+use crate::backend::{Backend, BackendSettings, PluginLoader, StorageKind, budget};
 use crate::checkpoint::ha::HaSettings;
 use crate::checkpoint::restore::{self, OperatorPlan, RestorePlan};
 use crate::checkpoint::storage::{
@@ -78,6 +78,17 @@ impl StorageSetup {
     /// Whether snapshots are files, which later checkpoints may name again.
     pub(crate) fn keeps_files(&self) -> bool {
         self.kind == StorageKind::FileSystem
+    }
+
+    /// The folder of the job `id`, where there are folders.
+    pub(crate) fn job_folder(&self, id: &JobId) -> Option<PathBuf> {
+        match &self.dir {
+            Some(CheckpointLocation::Folder(dir)) if self.keeps_files() => {
+                let paths = CheckpointPaths::new(dir, id, self.options.create_subdir);
+                Some(paths.job().to_owned())
+            }
+            _ => None,
+        }
     }
 
     /// The storage of the job `id`; `runtime` carries out the calls of a remote one.
@@ -171,6 +182,12 @@ pub(crate) fn prepare_plan(spec: JobSpec) -> Result<Prepared> {
     };
     check_uids(&plan, config.get(&execution::AUTO_GENERATE_UIDS)?)?;
     let (parallelism, max_parallelism) = parallelisms(&plan, &config)?;
+    if choice.factory.has_short_name("rocksdb") {
+        let widest = parallelism.iter().copied().max().unwrap_or(1);
+        if let Some(warning) = budget::warning(&config, widest)? {
+            tracing::warn!("{warning}");
+        }
+    }
     let cluster = cluster_settings(&config, &parallelism)?;
     let on_damage = config.get(&recovery::ON_DAMAGE)?;
     let ha = config.ha_settings()?;
@@ -298,6 +315,7 @@ impl Prepared {
                 parallelism: self.parallelism.get(index).copied().unwrap_or(1),
                 max_parallelism,
                 max_parallelism_is_set: is_set,
+                sources: self.plan.sources_of(index),
             }
         };
         self.plan

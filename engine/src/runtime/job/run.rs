@@ -3,7 +3,7 @@
 use super::attempt::{self, AttemptSetup};
 use super::damage;
 use super::folders;
-use super::lead::{AttemptExtra, Lead, Next, Route};
+use super::lead::{self, AttemptExtra, Lead, Next, Route};
 use super::prepare::Prepared;
 use super::savepoints::Savepoints;
 use super::shared::{JobShared, cancelled};
@@ -13,7 +13,7 @@ use crate::checkpoint::ha::{self, JobEnd};
 use crate::checkpoint::metadata;
 use crate::checkpoint::restore::RestorePlan;
 use crate::checkpoint::storage::FileStorageOptions;
-use crate::checkpoint::{CheckpointId, JobId, OperatorId};
+use crate::checkpoint::{JobId, OperatorId};
 use crate::cluster::{Attempt, AttemptEnd, ClusterSession, FailureCause, Finish, JobIdentity};
 use crate::control::Watch;
 use crate::restart::{Decision, RestartStrategy};
@@ -63,17 +63,7 @@ pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExec
                 );
             }
             // That run may have been killed while it deleted its checkpoints.
-            let swept = prepared
-                .storage
-                .storage(session.job_id(), runtime.handle())
-                .and_then(|storage| {
-                    storage
-                        .delete_orphans(&[], CheckpointId(u64::MAX), &HashSet::new(), &|| session.check())?;
-                    storage.remove_empty_folders()
-                });
-            if let Err(error) = swept {
-                tracing::warn!(%error, "checkpoints of the finished job could not be deleted");
-            }
+            lead::delete_run(&prepared, session.as_ref(), session.job_id(), &runtime);
             return Ok(result(
                 &prepared.job_name,
                 session.job_id().as_str(),
@@ -235,7 +225,10 @@ fn end_in_failure(lead: Option<&Lead>, runtime: &Runtime, session: &ClusterSessi
         session.give_up(&FailureCause::of(&error));
         // Of a job whose checkpoint is damaged, the older ones are what is left.
         let goes_on = is_refusal(&error) || error.kind() == ErrorKind::Damaged;
-        if !goes_on && let Err(end) = runtime.block_on(lead.coordinator.finish(JobEnd::Failed)) {
+        if goes_on {
+            // It cannot have ended; and if it has, there is nothing to wait for.
+            let _ = runtime.block_on(lead.coordinator.settle());
+        } else if let Err(end) = runtime.block_on(lead.coordinator.finish(JobEnd::Failed)) {
             tracing::error!("the end of the job could not be recorded: {end}");
         }
     }
@@ -406,6 +399,7 @@ fn operator_infos(prepared: &Prepared, max_parallelism: &[u32]) -> Vec<OperatorI
         name: node.name.clone(),
         parallelism: prepared.parallelism.get(index).copied().unwrap_or(1),
         max_parallelism: max_parallelism.get(index).copied().unwrap_or(1),
+        sources: prepared.plan.sources_of(index),
     };
     prepared
         .plan

@@ -2,13 +2,12 @@
 
 use super::types::{AnyStage, PairOps, Schedule, TypeOps};
 use crate::Result;
-use crate::checkpoint::StateDescription;
+use crate::checkpoint::OperatorId;
 use crate::runtime::snapshot::OperatorName;
 use crate::runtime::source_task::SourcePorts;
-use crate::runtime::stages::Side;
+use crate::runtime::stages::{PlannedStates, Planning, Side};
 use crate::runtime::task::TaskContext;
 use crate::runtime::time::Time;
-use crate::state::PlannedState;
 use std::any::Any;
 use std::sync::Arc;
 use timely::dataflow::operators::Capability;
@@ -98,15 +97,10 @@ pub(crate) trait OperatorNode: Send + Sync {
     fn pair(&self) -> Option<Arc<dyn PairOps>> {
         None
     }
-    /// What would become of the keyed states that it registers if `stored` was restored, by an operator of this name and uid. None for one without keyed state.
-    fn plan_states(
-        &self,
-        name: &str,
-        uid: &str,
-        stored: &[StateDescription],
-    ) -> Result<Option<Vec<PlannedState>>> {
-        let _ = (name, uid, stored);
-        Ok(None)
+    /// What would become of the states that it asks for.
+    fn plan_states(&self, planning: &Planning<'_>) -> Result<PlannedStates> {
+        let _ = planning;
+        Ok(PlannedStates::default())
     }
     /// A check of sinks before a start that is no restore.
     fn check_fresh_start(&self) -> Result<()> {
@@ -120,6 +114,8 @@ pub(crate) trait SourceNode: Send + Sync {
     fn output(&self) -> Arc<dyn TypeOps>;
     /// The splits of a fresh start, encoded.
     fn splits(&self, parallelism: u32) -> Result<Vec<Vec<u8>>>;
+    /// What would become of its position.
+    fn plan_states(&self, planning: &Planning<'_>) -> PlannedStates;
     /// The task of one subtask; `next` is a `Next<Record>`.
     fn task(
         &self,
@@ -145,6 +141,31 @@ impl Plan {
     pub(crate) fn add(&mut self, node: Node) -> usize {
         self.nodes.push(node);
         self.nodes.len() - 1
+    }
+
+    /// The sources whose records come to a node, itself if it is one.
+    pub(crate) fn sources_of(&self, node: usize) -> Vec<OperatorId> {
+        let mut reaches = vec![false; node + 1];
+        if let Some(itself) = reaches.last_mut() {
+            *itself = true;
+        }
+        let mut sources = Vec::new();
+        // Each node comes behind those that it reads.
+        for (index, described) in self.nodes.iter().enumerate().take(node + 1).rev() {
+            if !reaches.get(index).copied().unwrap_or(false) {
+                continue;
+            }
+            if matches!(described.kind, NodeKind::Source(..)) {
+                sources.push(OperatorId::new(self.uid(index)));
+            }
+            for input in &described.inputs {
+                if let Some(read) = reaches.get_mut(input.from) {
+                    *read = true;
+                }
+            }
+        }
+        sources.reverse();
+        sources
     }
 
     /// The uid of a node: the program's, or one made from its place and name, which is stable as long as the program is.

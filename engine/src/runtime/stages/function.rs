@@ -1,6 +1,8 @@
 //! Functions without a key that may have operator state, as a stage.
 
-use super::operator_state::{failed_to_open, open_operator_state, write_operator_state};
+use super::operator_state::{
+    PlannedStates, Planning, failed_to_open, open_operator_state, write_operator_state,
+};
 use super::outputs::Outputs;
 use crate::Result;
 use crate::api::{
@@ -38,6 +40,17 @@ pub(crate) trait FunctionLogic<U>: 'static {
     fn end_input(&mut self, context: &mut FunctionContext<'_>, out: &mut Collector<U>) -> Result<()>;
 }
 
+/// Has a function ask for its states with nothing in them, to find out what would become of those that are stored.
+pub(crate) fn plan_function<U, L: FunctionLogic<U>>(
+    mut logic: L,
+    planning: &Planning<'_>,
+) -> Result<PlannedStates> {
+    Ok(PlannedStates {
+        keyed: Vec::new(),
+        operator: Some(planning.operator_states(|context| logic.initialize_state(context))?),
+    })
+}
+
 /// A function of one input.
 pub(crate) trait ElementLogic<T, U>: FunctionLogic<U> {
     /// Takes a record.
@@ -56,6 +69,8 @@ pub(crate) struct FunctionStage<U, L> {
     logic: L,
     states: OperatorStates,
     watermark: TimestampMs,
+    /// The checkpoint that was restored has what the function did at the end of its input.
+    had_ended: bool,
     outputs: Outputs<U>,
 }
 
@@ -66,6 +81,7 @@ impl<U: Data, L: FunctionLogic<U>> FunctionStage<U, L> {
             logic,
             states: OperatorStates::default(),
             watermark: WATERMARK_MIN,
+            had_ended: false,
             outputs,
         }
     }
@@ -123,6 +139,7 @@ impl<U: Data, L: FunctionLogic<U>> StageControl for FunctionStage<U, L> {
         if !L::HAS_STATE {
             return Ok(());
         }
+        self.had_ended = task.job.had_finished(&self.name.id);
         let _entered = task.enter(&self.name.name);
         self.states = open_operator_state(&self.name, task, |context| self.logic.initialize_state(context))
             .map_err(failed_to_open)?;
@@ -131,7 +148,7 @@ impl<U: Data, L: FunctionLogic<U>> StageControl for FunctionStage<U, L> {
 
     fn watermark(&mut self, watermark: TimestampMs, task: &TaskContext) -> Result<()> {
         self.watermark = watermark;
-        if watermark == WATERMARK_MAX {
+        if watermark == WATERMARK_MAX && !self.had_ended {
             let _entered = task.enter(&self.name.name);
             let moment = Moment {
                 timestamp: None,

@@ -1,7 +1,9 @@
 //! Functions with keyed state, as a stage.
 
 use super::keyed_storage::{StorageSink, keyed_handle, restore_handles};
-use super::operator_state::{failed_to_open, open_operator_state, write_operator_state};
+use super::operator_state::{
+    PlannedStates, Planning, failed_to_open, open_operator_state, write_operator_state,
+};
 use super::outputs::Outputs;
 use crate::api::{Data, TimestampMs, WATERMARK_MIN};
 use crate::backend::adapter::OpenSubtask;
@@ -17,7 +19,7 @@ use crate::runtime::task::{TaskContext, now_ms};
 use crate::state::ttl::SystemTtlTime;
 use crate::state::{
     DueTimer, FunctionInitializationContext, FunctionSnapshotContext, Hasher, KeyedContext, Opening,
-    PlannedState, StateCodec, StateRegistry, TimerDomain, check_keys,
+    StateCodec, StateRegistry, TimerDomain, check_keys,
 };
 use crate::{Error, ErrorKind, Result, codec};
 use millpond_backend_api::{CheckpointEvent, KeyGroupRange, StateDescriptor, StateKind};
@@ -91,22 +93,25 @@ pub(crate) trait KeyedBatch<T, U>: KeyedLogic<T, U> {
     ) -> Result<()>;
 }
 
-/// Has the operator `name` register its states with nothing behind them, to find out what would become of those that are `stored`.
-pub(crate) fn plan_states<T, U>(
+/// Has the operator register its states with nothing behind them, to find out what would become of those that are stored.
+pub(crate) fn plan_keyed<T, U>(
     mut logic: impl KeyedLogic<T, U>,
-    name: &str,
-    uid: &str,
-    stored: &[StateDescription],
-) -> Result<Vec<PlannedState>> {
-    let stored = stored.iter().filter_map(descriptor).collect();
+    planning: &Planning<'_>,
+) -> Result<PlannedStates> {
+    let operator = planning.operator_states(|context| logic.initialize_state(context))?;
+    let stored = planning.stored.iter().flat_map(|stored| &stored.states);
+    let stored = stored.filter_map(descriptor).collect();
     let shape = logic.key_shape();
     let key = CodecId::of_shape(&shape);
-    let opening = Opening::to_plan(name.to_owned(), stored);
+    let opening = Opening::to_plan(planning.name.to_owned(), stored);
     let clock = Arc::new(SystemTtlTime);
-    let mut context = KeyedContext::new(blank(uid)?, key_width(&shape), 1, clock, opening);
+    let mut context = KeyedContext::new(blank(planning.uid)?, key_width(&shape), 1, clock, opening);
     check_keys(&context, &key)?;
     logic.open(&mut StateRegistry::new(&mut context, key))?;
-    Ok(context.opening.take().map(Opening::into_plan).unwrap_or_default())
+    Ok(PlannedStates {
+        keyed: context.opening.take().map(Opening::into_plan).unwrap_or_default(),
+        operator: Some(operator),
+    })
 }
 
 /// What was stored with a state, as far as metadata tells.

@@ -14,12 +14,13 @@ mod two_phase;
 mod watermarks;
 mod windows;
 
-pub(crate) use co_function::{BroadcastProcess, CoElements, CoProcess};
+pub(crate) use co_function::{BroadcastProcess, CoElements, CoLogic, CoProcess};
 pub(crate) use element::ElementStage;
-pub(crate) use function::{FunctionStage, Moment, Process};
-pub(crate) use keyed::{KeySelector, KeyedStage, hash_keys, plan_states};
+pub(crate) use function::{FunctionStage, Moment, Process, plan_function};
+pub(crate) use keyed::{KeySelector, KeyedStage, hash_keys, plan_keyed};
 pub(crate) use keyed_pair::{BroadcastPerRecord, CoPerRecord, KeyedPair};
 pub(crate) use keyed_storage::SharedFilesWritten;
+pub(crate) use operator_state::{PlannedStates, Planning};
 pub(crate) use outputs::{Outputs, Side, TypedSide};
 pub(crate) use per_record::PerRecord;
 pub(crate) use sink::SinkStage;

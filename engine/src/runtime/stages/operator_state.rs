@@ -1,9 +1,14 @@
 //! Operator state of a stage: opened with what the subtask restores, written with its snapshots.
 
-use crate::checkpoint::SubtaskSnapshot;
+use crate::checkpoint::{
+    CheckpointId, OperatorMetadata, OperatorStateShare, Redistribution, SubtaskSnapshot,
+};
+use crate::codec::{CodecId, Compatibility};
 use crate::runtime::snapshot::{OperatorName, SnapshotRun};
 use crate::runtime::task::TaskContext;
-use crate::state::{EncodedState, FunctionInitializationContext, OperatorStates};
+use crate::state::{
+    EncodedState, FunctionInitializationContext, OperatorStates, PlannedOperatorState, PlannedState, Verdict,
+};
 use crate::{Error, ErrorKind, Result};
 use std::sync::Arc;
 
@@ -26,6 +31,86 @@ pub(crate) fn open_operator_state(
     })?;
     states.initialized(task.subtask, task.parallelism)?;
     Ok(states)
+}
+
+/// An operator of a job, for which it is to be found out what would become of a snapshot of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Planning<'a> {
+    /// The operator's name, for people.
+    pub(crate) name: &'a str,
+    /// Its uid.
+    pub(crate) uid: &'a str,
+    /// The number of subtasks.
+    pub(crate) parallelism: u32,
+    /// The checkpoint.
+    pub(crate) checkpoint: CheckpointId,
+    /// What that has of the operator.
+    pub(crate) stored: Option<&'a OperatorMetadata>,
+}
+
+/// What would become of the states of an operator.
+#[derive(Default)]
+pub(crate) struct PlannedStates {
+    /// Keyed states that it registers.
+    pub(crate) keyed: Vec<PlannedState>,
+    /// Operator states; none: what it asks for is not known before it runs.
+    pub(crate) operator: Option<Vec<PlannedOperatorState>>,
+}
+
+impl Planning<'_> {
+    /// What is stored of each operator state: a state is stored in the same way by all subtasks.
+    fn stored_operator_states(&self) -> Vec<OperatorStateShare> {
+        let mut shares: Vec<OperatorStateShare> = Vec::new();
+        let subtasks = self.stored.iter().flat_map(|stored| &stored.subtasks);
+        for state in subtasks.flat_map(|subtask| &subtask.operator_state) {
+            if !shares.iter().any(|share| share.name == state.name) {
+                shares.push(OperatorStateShare {
+                    name: state.name.clone(),
+                    redistribution: state.redistribution,
+                    codec: state.codec.clone(),
+                    runs: Vec::new(),
+                });
+            }
+        }
+        shares
+    }
+
+    /// Has a function ask for its operator states, with nothing in them.
+    pub(crate) fn operator_states(
+        &self,
+        initialize: impl FnOnce(&mut FunctionInitializationContext<'_>) -> Result<()>,
+    ) -> Result<Vec<PlannedOperatorState>> {
+        let mut states = OperatorStates::to_plan(self.stored_operator_states());
+        initialize(&mut FunctionInitializationContext {
+            states: &mut states,
+            restored_checkpoint: Some(self.checkpoint),
+            subtask: 0,
+            parallelism: self.parallelism,
+        })?;
+        Ok(states.into_plan())
+    }
+
+    /// What would become of a state that the engine keeps for a source or sink, which is never migrated.
+    pub(crate) fn own_state(
+        &self,
+        name: &str,
+        redistribution: Redistribution,
+        codec: &CodecId,
+    ) -> PlannedOperatorState {
+        let stored = self.stored_operator_states();
+        let verdict = match stored.iter().find(|stored| stored.name == name) {
+            None => Verdict::New,
+            Some(stored) => match CodecId::check(&stored.codec, codec) {
+                Compatibility::Incompatible { reason } => Verdict::Incompatible { reason },
+                _ => Verdict::AsIs,
+            },
+        };
+        PlannedOperatorState {
+            name: name.to_owned(),
+            redistribution,
+            verdict,
+        }
+    }
 }
 
 /// What is stored does not fit what the program has, or is not what was written: the attempt has not begun.
@@ -57,7 +142,7 @@ mod tests {
     use super::*;
     use crate::backend::adapter::CancelFlag;
     use crate::checkpoint::storage::{CheckpointStorage, FileStorage, FileStorageOptions};
-    use crate::checkpoint::{CheckpointId, FileLocation, JobId, OperatorId, Redistribution};
+    use crate::checkpoint::{FileLocation, JobId, OperatorId};
     use crate::runtime::stages::SharedFilesWritten;
     use crate::state::ListStateDescriptor;
 

@@ -3,6 +3,7 @@
 //! Everything that was pre-committed and is not known to be committed goes into every snapshot, so a commit is never forgotten; a commit that
 //! is done twice is the committer's business. Commits run beside the worker, one after the other in the order of the checkpoints.
 
+use super::operator_state::Planning;
 use super::sink::sink_context;
 use crate::api::{Committer, TwoPhaseCommitSink, TwoPhaseCommitWriter};
 use crate::checkpoint::{CheckpointId, OperatorStateSnapshot, Redistribution};
@@ -12,6 +13,7 @@ use crate::runtime::metrics::JobMetrics;
 use crate::runtime::snapshot::{OperatorName, SnapshotContext};
 use crate::runtime::stage::{Stage, StageControl};
 use crate::runtime::task::TaskContext;
+use crate::state::PlannedOperatorState;
 use crate::{Error, ErrorKind, Result, codec};
 use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
@@ -51,6 +53,15 @@ impl<S: TwoPhaseCommitSink> TwoPhaseStage<S> {
             committing: None,
             codecs: (CodecId::of::<S::Committable>(), CodecId::of::<S::WriterState>()),
         }
+    }
+
+    /// What would become of what is stored: what is pending is committed before anything else.
+    pub(crate) fn planned_states(planning: &Planning<'_>) -> Vec<PlannedOperatorState> {
+        let union = |name, codec| planning.own_state(name, Redistribution::Union, &codec);
+        vec![
+            union(PENDING, CodecId::of::<S::Committable>()),
+            union(WRITER, CodecId::of::<S::WriterState>()),
+        ]
     }
 
     /// Takes back a commit that has ended, and starts the next one.

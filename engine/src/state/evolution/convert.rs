@@ -2,11 +2,14 @@
 
 use crate::api::Data;
 use crate::codec::{self, CodecError, CodecId, Compatibility, TypeShape, can_evolve, shape_of};
+use crate::{Error, ErrorKind};
+use millpond_backend_api::export::panic_text;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// Takes one stored value from the beginning of some bytes, and appends what it becomes.
-pub(crate) type Convert = Arc<dyn Fn(&mut &[u8], &mut Vec<u8>) -> Result<(), CodecError> + Send + Sync>;
+/// Takes one stored value from the beginning of some bytes, and appends what it becomes. A panic of the user's function is an error that names both types.
+pub(crate) type Convert = Arc<dyn Fn(&mut &[u8], &mut Vec<u8>) -> crate::Result<()> + Send + Sync>;
 
 /// A function of the user that makes values of one type out of those of another.
 #[derive(Clone)]
@@ -24,15 +27,30 @@ impl fmt::Debug for Migration {
 
 impl Migration {
     pub(crate) fn new<Old: Data, New: Data>(migrate: impl Fn(Old) -> New + Send + Sync + 'static) -> Self {
+        let (from, to) = (shape_of::<Old>(), shape_of::<New>());
+        let names = format!("{from} to {to}");
         Self {
-            from: shape_of::<Old>(),
-            to: shape_of::<New>(),
+            from,
+            to,
             convert: Arc::new(move |stored, to| {
                 let old = codec::decode_prefix(stored)?;
-                codec::encode_into(&migrate(old), to)
+                // What a panic leaves half done is dropped with the value; the function is not called again in this attempt.
+                let new = catch_unwind(AssertUnwindSafe(|| migrate(old)))
+                    .map_err(|payload| panicked(&names, payload.as_ref()))?;
+                Ok(codec::encode_into(&new, to)?)
             }),
         }
     }
+}
+
+fn panicked(names: &str, payload: &(dyn std::any::Any + Send)) -> Error {
+    Error::new(
+        ErrorKind::State,
+        format!(
+            "the migration from {names} (with_migration) panicked: {}; nothing was changed: put the function right, and start the job again",
+            panic_text(payload)
+        ),
+    )
 }
 
 /// What leads from stored values to registered ones.
@@ -56,7 +74,7 @@ pub(crate) fn evolved<T: Data>(stored: &TypeShape) -> Result<Convert, String> {
     let stored = stored.clone();
     Ok(Arc::new(move |bytes, to| {
         let value: T = codec::decode_stored(bytes, &stored)?;
-        codec::encode_into(&value, to)
+        Ok(codec::encode_into(&value, to)?)
     }))
 }
 
@@ -178,6 +196,21 @@ mod tests {
             reason.contains("stored is u8") && reason.contains("struct Named"),
             "{reason}"
         );
+    }
+
+    #[test]
+    fn a_function_that_panics_is_an_error_with_both_types_and_the_text() {
+        let migration = Migration::new(|number: u8| -> String { panic!("no text for {number}") });
+        let registered = CodecId::of::<String>();
+        let way = way(&CodecId::of::<u8>(), &registered, &[migration], evolved::<String>).unwrap();
+        let Way::Convert(convert, _) = way else {
+            panic!("the types differ");
+        };
+        let error = convert(&mut [12].as_slice(), &mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::State);
+        for part in ["from u8 to string", "panicked: no text for 12", "with_migration"] {
+            assert!(error.to_string().contains(part), "{part}: {error}");
+        }
     }
 
     #[test]

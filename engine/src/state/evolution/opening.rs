@@ -235,21 +235,22 @@ fn convert_entry(
                 )
             })?;
             to.extend_from_slice(time);
-            Ok(whole(convert, value, to)?)
+            whole(convert, value, to)
         }
-        (_, false) => Ok(whole(convert, entry.value, to)?),
+        (_, false) => whole(convert, entry.value, to),
     }
 }
 
 /// Converts a value that takes all of `stored`.
-fn whole(convert: &Convert, stored: &[u8], to: &mut Vec<u8>) -> Result<(), CodecError> {
+fn whole(convert: &Convert, stored: &[u8], to: &mut Vec<u8>) -> Result<()> {
     let mut rest = stored;
     convert(&mut rest, to)?;
     if rest.is_empty() {
         return Ok(());
     }
-    Err(CodecError::Trailing {
+    let rest = CodecError::Trailing {
         offset: stored.len() - rest.len(),
         found: rest.len(),
-    })
+    };
+    Err(rest.into())
 }

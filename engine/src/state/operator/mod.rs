@@ -25,4 +25,4 @@ pub use context::{FunctionInitializationContext, FunctionSnapshotContext};
 pub(crate) use descriptor::ErasedDescriptor;
 pub use descriptor::{BroadcastStateDescriptor, ListStateDescriptor, MapStateDescriptor};
 pub use list::{ListStates, OperatorListState};
-pub(crate) use store::{EncodedState, OperatorStates};
+pub(crate) use store::{EncodedState, OperatorStates, PlannedOperatorState};

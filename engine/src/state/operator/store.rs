@@ -10,7 +10,7 @@ use crate::checkpoint::{
     CheckpointId, ElementOffsets, FileRef, OperatorStateShare, OperatorStateSnapshot, Redistribution,
 };
 use crate::codec::CodecId;
-use crate::state::evolution::{Evolve, Migration, Way, evolved, way};
+use crate::state::evolution::{Evolve, Migration, Verdict, Way, evolved, way};
 use crate::{Error, ErrorKind, Result, codec};
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +21,20 @@ struct Restored {
     storage: Arc<dyn CheckpointStorage>,
 }
 
+/// What would become of an operator state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PlannedOperatorState {
+    pub(crate) name: String,
+    pub(crate) redistribution: Redistribution,
+    pub(crate) verdict: Verdict,
+}
+
+/// What is stored, where nothing is to be done but to find out what would become of it.
+struct Planning {
+    stored: Vec<OperatorStateShare>,
+    planned: Vec<PlannedOperatorState>,
+}
+
 /// All operator state of one subtask.
 #[derive(Default)]
 pub(crate) struct OperatorStates {
@@ -29,6 +43,7 @@ pub(crate) struct OperatorStates {
     restored: Option<Restored>,
     /// What was restored and the program did not ask for: kept as it is.
     carried: Vec<EncodedState>,
+    planning: Option<Planning>,
 }
 
 impl fmt::Debug for OperatorStates {
@@ -47,6 +62,22 @@ impl OperatorStates {
             restored: Some(Restored { shares, storage }),
             ..Self::default()
         }
+    }
+
+    /// To find out what would become of `stored`: states are registered, and get nothing of it.
+    pub(crate) fn to_plan(stored: Vec<OperatorStateShare>) -> Self {
+        Self {
+            planning: Some(Planning {
+                stored,
+                planned: Vec::new(),
+            }),
+            ..Self::default()
+        }
+    }
+
+    /// What was found out.
+    pub(crate) fn into_plan(self) -> Vec<PlannedOperatorState> {
+        self.planning.map(|planning| planning.planned).unwrap_or_default()
     }
 
     pub(crate) fn list_state<T: Data>(
@@ -145,7 +176,10 @@ impl OperatorStates {
         accepts: &Accepts<'_>,
         mut take: impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
-        let redistribution = accepts.redistribution;
+        if let Some(planning) = &mut self.planning {
+            planning.note(name, accepts);
+            return Ok(());
+        }
         let Some(restored) = &mut self.restored else {
             return Ok(());
         };
@@ -153,23 +187,10 @@ impl OperatorStates {
             return Ok(());
         };
         let share = restored.shares.remove(at);
-        if share.redistribution != redistribution {
-            return Err(Error::new(
-                ErrorKind::State,
-                format!(
-                    "operator state '{name}' is stored as {} and registered as {redistribution}: a state keeps its kind; register it as {}, or under another name",
-                    share.redistribution, share.redistribution
-                ),
-            ));
-        }
-        let way = way(&share.codec, accepts.codec, accepts.migrations, accepts.evolve).map_err(|reason| {
+        let way = accepts.judge(&share).map_err(|reason| {
             Error::new(
                 ErrorKind::State,
-                format!(
-                    "operator state '{name}' cannot be used: its elements are stored as {} and registered as {}; {reason}; give a function that makes the new element of the old \
-                     one (with_migration of the state's descriptor), or register the state as it is stored, or under another name",
-                    share.codec, accepts.codec
-                ),
+                format!("operator state '{name}' cannot be used: {reason}"),
             )
         })?;
         let Way::Convert(convert, how) = way else {
@@ -180,7 +201,8 @@ impl OperatorStates {
         share.read(restored.storage.as_ref(), &mut |element| {
             let mut rest = element;
             converted.clear();
-            convert(&mut rest, &mut converted)?;
+            convert(&mut rest, &mut converted)
+                .map_err(|error| error.context(format_args!("operator state '{name}' cannot be migrated")))?;
             if !rest.is_empty() {
                 return Err(Error::new(
                     ErrorKind::State,
@@ -263,6 +285,40 @@ impl<'a> Accepts<'a> {
             migrations,
             evolve: evolved::<T>,
         }
+    }
+
+    /// What leads from what is stored to what the state takes, or why nothing does, as a sentence without its full stop.
+    fn judge(&self, stored: &OperatorStateShare) -> Result<Way, String> {
+        if stored.redistribution != self.redistribution {
+            return Err(format!(
+                "it is stored as {} and registered as {}: a state keeps its kind; register it as {}, or under another name",
+                stored.redistribution, self.redistribution, stored.redistribution
+            ));
+        }
+        way(&stored.codec, self.codec, self.migrations, self.evolve).map_err(|reason| {
+            format!(
+                "its elements are stored as {} and registered as {}; {reason}; give a function that makes the new element of the old one (with_migration of the state's \
+                 descriptor), or register the state as it is stored, or under another name",
+                stored.codec, self.codec
+            )
+        })
+    }
+}
+
+impl Planning {
+    fn note(&mut self, name: &str, accepts: &Accepts<'_>) {
+        let stored = self.stored.iter().find(|stored| stored.name == name);
+        let verdict = match stored.map(|stored| accepts.judge(stored)) {
+            None => Verdict::New,
+            Some(Ok(Way::AsIs)) => Verdict::AsIs,
+            Some(Ok(Way::Convert(_, how))) => Verdict::AfterMigration { how },
+            Some(Err(reason)) => Verdict::Incompatible { reason },
+        };
+        self.planned.push(PlannedOperatorState {
+            name: name.to_owned(),
+            redistribution: accepts.redistribution,
+            verdict,
+        });
     }
 }
 

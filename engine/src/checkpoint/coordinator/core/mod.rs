@@ -270,6 +270,15 @@ impl Coordinator {
             .map(Action::DiscardCheckpoint)
     }
 
+    /// The checkpoints that outlive a job that ends in this way.
+    #[must_use]
+    pub fn kept_after(&self, end: JobEnd) -> Vec<CheckpointId> {
+        match self.settings.retention.keeps(end) {
+            true => self.store.retained(),
+            false => Vec::new(),
+        }
+    }
+
     /// The job has ended: says what can be deleted.
     #[must_use]
     pub fn finish(&mut self, end: JobEnd) -> Vec<Action> {

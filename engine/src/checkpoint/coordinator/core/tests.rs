@@ -105,6 +105,7 @@ fn event(text: &str) -> Event {
                 name: "A".into(),
                 parallelism: 1,
                 max_parallelism: 128,
+                sources: Vec::new(),
             }],
             first_delay: words.get(2).map_or(1.0, |delay| delay.parse().unwrap()),
         },

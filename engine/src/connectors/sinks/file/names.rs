@@ -31,7 +31,12 @@ impl Writing {
     /// Whether nobody writes files of `other` any more when `self` has begun. Those of a higher attempt are written: then it is `self` that is out of
     /// date.
     pub(super) fn comes_after(&self, other: &Self) -> bool {
-        self.run != other.run || self.attempt > other.attempt
+        self.run != other.run || self.is_later_attempt_than(other)
+    }
+
+    /// The same for files of the same run: of another one it is not known which came first.
+    pub(super) fn is_later_attempt_than(&self, other: &Self) -> bool {
+        self.run == other.run && self.attempt > other.attempt
     }
 }
 

@@ -6,6 +6,7 @@ use crate::Result;
 use crate::api::{Data, PreCommit, SinkContext, TwoPhaseCommitWriter};
 use crate::checkpoint::CheckpointKey;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -28,7 +29,10 @@ pub struct FileWriter<T> {
     recorded_folder: Option<String>,
     names: Names,
     subtask: u32,
+    parallelism: u32,
     writing: Writing,
+    /// The unfinished files that were in the checkpoint, of all subtasks, which may not all have been committed yet.
+    restored: HashSet<String>,
     encode: Arc<EncodeRows<T>>,
     roll_bytes: u64,
     next_sequence: u64,
@@ -74,6 +78,11 @@ impl<T: Data> FileWriter<T> {
             recorded_folder: absolute.to_str().map(str::to_owned),
             names: sink.names.clone(),
             subtask: context.subtask,
+            parallelism: context.parallelism,
+            restored: pending
+                .iter()
+                .map(|pending| pending.temporary_name.clone())
+                .collect(),
             writing: Writing::new(&context.job_id, context.attempt),
             encode: Arc::clone(&sink.encode),
             roll_bytes: sink.roll_bytes,
@@ -115,6 +124,25 @@ impl<T: Data> FileWriter<T> {
             self.full.extend(self.current.take());
         }
         Ok(())
+    }
+}
+
+/// What was not pre-committed is in no checkpoint, so nobody needs it: the next attempt writes it again. And a former leader that had not noticed yet may have written beside
+/// this one, after this one was opened. Best effort; what is left is for the next writer.
+impl<T> Drop for FileWriter<T> {
+    fn drop(&mut self) {
+        for open in self.current.iter().chain(&self.full) {
+            let _ = fs::remove_file(self.folder.join(&open.temporary_name));
+        }
+        for name in list(&self.folder).unwrap_or_default() {
+            let Some((subtask, left_by)) = self.names.parse_in_progress(&name) else {
+                continue;
+            };
+            let is_mine = subtask % self.parallelism.max(1) == self.subtask;
+            if is_mine && self.writing.is_later_attempt_than(&left_by) && !self.restored.contains(&name) {
+                let _ = fs::remove_file(self.folder.join(name));
+            }
+        }
     }
 }
 

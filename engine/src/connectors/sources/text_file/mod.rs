@@ -11,8 +11,8 @@ pub use line::Line;
 pub use reader::{LINE_BYTES_MAX, TextFileReader};
 pub use split::TextFileSplit;
 
-use crate::Result;
 use crate::api::{Boundedness, ReaderContext, Source};
+use crate::{Error, ErrorKind, Result};
 use std::marker::PhantomData;
 use std::path::PathBuf;
 
@@ -108,6 +108,28 @@ impl<L: Line> Source for TextFileSource<L> {
             .iter()
             .flat_map(|file| split::cut(&file.path, file.len, split_bytes))
             .collect())
+    }
+
+    fn check_restored(&self, restored: &[TextFileSplit]) -> Result<()> {
+        let absolute = self
+            .paths
+            .iter()
+            .filter_map(|path| std::path::absolute(path).ok());
+        let paths: Vec<PathBuf> = absolute.collect();
+        let is_asked_for = |split: &&TextFileSplit| paths.iter().any(|path| split.path.starts_with(path));
+        let Some(other) = restored.iter().find(|split| !is_asked_for(split)) else {
+            return Ok(());
+        };
+        let asked: Vec<_> = paths.iter().map(|path| format!("'{}'", path.display())).collect();
+        Err(Error::new(
+            ErrorKind::Configuration,
+            format!(
+                "its checkpoint has input of which a part is not read yet, '{}', and the program is to read {}: a checkpoint is gone on from with the input that it was taken with. Give \
+                 that again; or give the source another uid, and it reads the new input from its beginning",
+                other.path.display(),
+                asked.join(", ")
+            ),
+        ))
     }
 
     fn reader(&self, _: ReaderContext, splits: Vec<TextFileSplit>) -> Result<TextFileReader<L>> {

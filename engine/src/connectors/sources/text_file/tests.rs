@@ -19,6 +19,27 @@ fn lines_of<L: Line>(source: &TextFileSource<L>) -> Vec<L> {
 }
 
 #[test]
+fn what_a_checkpoint_has_is_gone_on_with_only_if_it_is_still_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, other) = (folder.path().join("in/one"), folder.path().join("other"));
+    fs::create_dir(folder.path().join("in")).unwrap();
+    for path in [&one, &other] {
+        fs::write(path, "line\n").unwrap();
+    }
+    let restored = TextFileSource::new(&one).splits(1).unwrap();
+    for paths in [vec![one.clone()], vec![other.clone(), folder.path().join("in")]] {
+        TextFileSource::paths(paths).check_restored(&restored).unwrap();
+    }
+    let source = TextFileSource::new(&other);
+    source.check_restored(&[]).unwrap();
+    let error = source.check_restored(&restored).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    for part in [one.to_str().unwrap(), other.to_str().unwrap(), "another uid"] {
+        assert!(error.to_string().contains(part), "{part}: {error}");
+    }
+}
+
+#[test]
 fn every_line_is_in_exactly_one_split_wherever_files_are_cut() {
     let folder = tempfile::tempdir().unwrap();
     let texts = [

@@ -1,21 +1,17 @@
-//! What the job does with state that belongs to operators and not to keys: broadcast, list and union list state.
+//! What the job does with state that all subtasks have.
 
 use super::{Event, Row};
 use crate::say;
 use millpond_engine::Result;
 use millpond_engine::api::{
-    Collector, FunctionContext, KeyedBroadcastContext, KeyedBroadcastProcessFunction, KeyedReadOnlyContext,
-    ProcessFunction, Timer,
+    Collector, KeyedBroadcastContext, KeyedBroadcastProcessFunction, KeyedReadOnlyContext, Timer,
 };
 use millpond_engine::state::{
-    BroadcastState, FunctionInitializationContext, FunctionSnapshotContext, ListStateDescriptor, MapState,
-    MapStateDescriptor, OperatorListState, StateRegistry,
+    BroadcastState, FunctionInitializationContext, MapState, MapStateDescriptor, StateRegistry,
 };
 
 /// How many kinds of rules there are; that of a key is its remainder.
 const KINDS: u64 = 5;
-/// How many rows a subtask holds back.
-const BATCH: usize = 24;
 
 /// Rules by their kinds and event times.
 pub(super) fn rules_state() -> MapStateDescriptor<(u64, i64), u64> {
@@ -96,87 +92,6 @@ impl KeyedBroadcastProcessFunction<u64, Row, Event, Row> for ApplyRules {
             out.collect((key, time, format!("{row} {rule:?}")));
         }
         waiting.remove(context, &time)?;
-        Ok(())
-    }
-}
-
-/// Holds rows back in a list of the subtask, and hands on so many at once.
-#[derive(Clone, Default)]
-pub(super) struct HoldBack {
-    rows: Option<OperatorListState<Row>>,
-}
-
-impl ProcessFunction<Row, Row> for HoldBack {
-    fn initialize_state(&mut self, context: &mut FunctionInitializationContext<'_>) -> Result<()> {
-        self.rows = Some(context.get_list_state(&ListStateDescriptor::new("rows"))?);
-        Ok(())
-    }
-
-    fn process_element(
-        &mut self,
-        row: Row,
-        context: &mut FunctionContext<'_>,
-        out: &mut Collector<Row>,
-    ) -> Result<()> {
-        let Some(rows) = self.rows else { return Ok(()) };
-        rows.add(context.list_states(), row)?;
-        if rows.get(context.list_states())?.len() >= BATCH {
-            self.end_input(context, out)?;
-        }
-        Ok(())
-    }
-
-    fn end_input(&mut self, context: &mut FunctionContext<'_>, out: &mut Collector<Row>) -> Result<()> {
-        let Some(rows) = self.rows else { return Ok(()) };
-        for row in rows.take(context.list_states())? {
-            out.collect(row);
-        }
-        Ok(())
-    }
-}
-
-/// Holds rows back in a field, which is copied into a union list for each checkpoint; at a restore each subtask takes those of its keys.
-#[derive(Clone, Default)]
-pub(super) struct HoldBackInAField {
-    rows: Vec<Row>,
-    stored: Option<OperatorListState<Row>>,
-}
-
-impl ProcessFunction<Row, Row> for HoldBackInAField {
-    fn initialize_state(&mut self, context: &mut FunctionInitializationContext<'_>) -> Result<()> {
-        let stored = context.get_union_list_state(&ListStateDescriptor::<Row>::new("rows"))?;
-        let (subtask, parallelism) = (u64::from(context.subtask()), u64::from(context.parallelism()));
-        let all = stored.take(context.list_states())?;
-        self.rows = all
-            .into_iter()
-            .filter(|(key, ..)| key % parallelism == subtask)
-            .collect();
-        self.stored = Some(stored);
-        Ok(())
-    }
-
-    fn process_element(
-        &mut self,
-        row: Row,
-        context: &mut FunctionContext<'_>,
-        out: &mut Collector<Row>,
-    ) -> Result<()> {
-        self.rows.push(row);
-        if self.rows.len() >= BATCH {
-            self.end_input(context, out)?;
-        }
-        Ok(())
-    }
-
-    fn snapshot_state(&mut self, context: &mut FunctionSnapshotContext<'_>) -> Result<()> {
-        let Some(stored) = self.stored else { return Ok(()) };
-        stored.update(context.list_states(), self.rows.clone())
-    }
-
-    fn end_input(&mut self, _: &mut FunctionContext<'_>, out: &mut Collector<Row>) -> Result<()> {
-        for row in self.rows.drain(..) {
-            out.collect(row);
-        }
         Ok(())
     }
 }

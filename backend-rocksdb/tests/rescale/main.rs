@@ -5,6 +5,8 @@
     reason = "a test fails where it panics"
 )]
 
+mod damage;
+
 use millpond_backend_api::contract::{Address, Model, Opened, Random, Shape, Storage, Suite};
 use millpond_backend_api::{CheckpointEvent, SnapshotHandle, StateDescriptor, StateId, StateKind};
 use std::collections::BTreeSet;
