@@ -12,7 +12,6 @@
 use super::class::class_of;
 use super::entry::{EPOCH, FIXED_HEAD, FLAGS, KEY_LEN, Layout, PRESENT, REVIVED, STORED, same};
 use super::group::GroupTable;
-use super::index::tag;
 use super::page::Location;
 use super::parts::Parts;
 use millpond_backend_api::{KeyBatch, KeyGroup, Slot};
@@ -22,11 +21,11 @@ pub const SMALL_TABLE_BYTES: usize = 1 << 20;
 
 /// How many keys ahead the entry is fetched.
 const NEAR: usize = 12;
-/// How many keys ahead the index line is fetched; at most `NEAR` more than that, see `candidates`.
+/// How many keys ahead the index line is fetched.
 const FAR: usize = 24;
 /// A line of the cache.
 pub(super) const LINE: usize = 64;
-/// Places for the words found ahead; a power of two above `NEAR`.
+/// Places for the entries found ahead; a power of two above `NEAR`.
 const AHEAD: usize = 16;
 
 /// What [`fixed_slots`] does with a key that is not there.
@@ -164,6 +163,7 @@ pub fn fixed_slots(
         missing: how.missing,
         no_value,
         absent: 0,
+        ahead: [std::ptr::null_mut(); AHEAD],
     };
     let (eight, rest) = keys.bytes.as_slice().as_chunks::<8>();
     if keys.width == 8 && rest.is_empty() && eight.len() == keys.len() {
@@ -208,36 +208,26 @@ impl<'a> Columns<'a> {
 /// Fetches the line of the index where probing for `hash` starts.
 #[inline(always)]
 fn fetch_index(group: &GroupTable, hash: u64) {
-    fetch(group.index.words.as_ptr().wrapping_add(group.index.home(hash)));
+    if let Some(line) = group.index.line(hash) {
+        fetch(line);
+    }
 }
 
-/// Finds the first word with the tag of `hash` near its home, fetches the first `len` bytes of the entry that it leads to, and what keeping the entry
-/// for a snapshot would need, and returns the word, or 0.
+/// Fetches the first `len` bytes of the entry that `hash` leads to at once, and what keeping the entry for a snapshot would need, and returns where the entry is, as far
+/// as the index tells, if so many bytes are in use there.
 #[inline(always)]
-fn fetch_entry(group: &GroupTable, hash: u64, len: usize) -> u64 {
-    let home = group.index.home(hash);
-    for step in 0..8 {
-        let at = (home + step) & group.index.mask();
-        let word = group.index.words.get(at).copied().unwrap_or(0);
-        if word == 0 {
-            return 0;
-        }
-        if tag(word) == tag(hash) {
-            let location = Location::from_word(word);
-            if let Some(page) = group.arena.pages.get(location.page()) {
-                // Pages are aligned to lines.
-                let first = location.offset();
-                for line in (first - first % LINE..first + len).step_by(LINE) {
-                    fetch(page.address(line));
-                }
-                if page.epoch != group.arena.epoch {
-                    group.arena.fetch_kept(location.page());
-                }
-            }
-            return word;
-        }
+fn fetch_entry(group: &GroupTable, hash: u64, len: usize) -> Option<*mut u8> {
+    let location = group.index.hint(hash)?;
+    let page = group.arena.pages.get(location.page())?;
+    // Pages are aligned to lines.
+    let first = location.offset();
+    for line in (first - first % LINE..first + len).step_by(LINE) {
+        fetch(page.address(line));
     }
-    0
+    if page.epoch != group.arena.epoch {
+        group.arena.fetch_kept(location.page());
+    }
+    page.place(first, len)
 }
 
 struct Batch<'a, F> {
@@ -247,6 +237,8 @@ struct Batch<'a, F> {
     missing: Missing,
     no_value: F,
     absent: u64,
+    /// Of keys up to `NEAR` ahead, where the entry may be that each has, or null. So many bytes as an entry with the key has are in use there.
+    ahead: [*mut u8; AHEAD],
 }
 
 impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
@@ -255,31 +247,27 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
         let len = slots.len();
         if small {
             for (index, slot) in slots.iter_mut().enumerate() {
-                *slot = self.slot(keys, index, 0);
+                *slot = self.look_up(keys, index);
             }
             return;
         }
-        // The word of the index that has the tag of a key that is up to `NEAR` ahead; locations in it stay good, since nothing is removed.
-        let mut candidates = [0_u64; AHEAD];
         for index in 0..len.min(FAR) {
             self.fetch_index(index);
         }
         for index in 0..len.min(NEAR) {
-            if let Some(candidate) = candidates.get_mut(index % AHEAD) {
-                *candidate = self.fetch_entry(keys, index);
-            }
+            self.fetch_entry(keys, index);
         }
         for (index, slot) in slots.iter_mut().enumerate() {
             if index + FAR < len {
                 self.fetch_index(index + FAR);
             }
-            if index + NEAR < len
-                && let Some(candidate) = candidates.get_mut((index + NEAR) % AHEAD)
-            {
-                *candidate = self.fetch_entry(keys, index + NEAR);
+            if index + NEAR < len {
+                self.fetch_entry(keys, index + NEAR);
             }
-            let candidate = candidates.get(index % AHEAD).copied().unwrap_or(0);
-            *slot = self.slot(keys, index, candidate);
+            *slot = match self.fetched_slot(keys, index) {
+                Some(slot) => slot,
+                None => self.look_up_again(keys, index),
+            };
         }
     }
 
@@ -291,16 +279,42 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
     }
 
     #[inline(always)]
-    fn fetch_entry<K: Keys>(&self, keys: &K, index: usize) -> u64 {
-        match self.columns.find(self.groups, index) {
-            Some((group, hash)) => fetch_entry(group, hash, FIXED_HEAD + self.width + keys.key(index).len()),
-            None => 0,
+    fn fetch_entry<K: Keys>(&mut self, keys: &K, index: usize) {
+        let entry = self.columns.find(self.groups, index).and_then(|(group, hash)| {
+            fetch_entry(group, hash, FIXED_HEAD + self.width + keys.key(index).len())
+        });
+        if let Some(ahead) = self.ahead.get_mut(index % AHEAD) {
+            *ahead = entry.unwrap_or_default();
         }
     }
 
-    /// The slot of key `index`. `candidate` is a word of its group's index, or 0.
+    /// The slot of key `index` if its entry is the one that was fetched, and was changed in this epoch: that lies on no page that a snapshot reads.
     #[inline(always)]
-    fn slot<K: Keys>(&mut self, keys: &K, index: usize, candidate: u64) -> Slot {
+    fn fetched_slot<K: Keys>(&mut self, keys: &K, index: usize) -> Option<Slot> {
+        let entry = self
+            .ahead
+            .get(index % AHEAD)
+            .copied()
+            .filter(|entry| !entry.is_null())?;
+        let (group, _) = self.columns.find(self.groups, index)?;
+        // SAFETY: as many bytes are in use there as an entry with the key has; what was fetched is forgotten when a page is replaced.
+        let is_it = unsafe { K::is(keys.key(index), entry, self.width) };
+        // SAFETY: as above.
+        if !is_it || unsafe { epoch_of(entry) } != group.arena.epoch {
+            return None;
+        }
+        let found = FoundSlot::of(entry);
+        self.needs_no_revival(found.flags).then_some(found.slot)
+    }
+
+    #[inline(never)]
+    fn look_up_again<K: Keys>(&mut self, keys: &K, index: usize) -> Slot {
+        self.look_up(keys, index)
+    }
+
+    /// The slot of key `index`.
+    #[inline(always)]
+    fn look_up<K: Keys>(&mut self, keys: &K, index: usize) -> Slot {
         let Some((number, hash)) = self.columns.at(index) else {
             return Slot::NULL;
         };
@@ -308,35 +322,47 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
             return Slot::NULL;
         };
         let (key, width) = (keys.key(index), self.width);
-        if candidate != 0
-            && let Some(found) = slot_if::<K>(group, Location::from_word(candidate), key, width)
-        {
-            return self.found(number, hash, key, found);
-        }
-        let mut at = group.index.home(hash);
-        while let Some(word) = group.index.words.get(at).copied()
-            && word != 0
-        {
-            if tag(word) == tag(hash)
-                && let Some(found) = slot_if::<K>(group, Location::from_word(word), key, width)
-            {
-                return self.found(number, hash, key, found);
+        let mut entry = std::ptr::null_mut();
+        let found = group.index.find(hash, |location| {
+            let page = group.arena.pages.get(location.page());
+            let Some(place) =
+                page.and_then(|page| page.place(location.offset(), FIXED_HEAD + width + key.len()))
+            else {
+                return false;
+            };
+            entry = place;
+            // SAFETY: as many bytes are in use there as an entry with the key has.
+            unsafe { K::is(key, place, width) }
+        });
+        let Some((_, location)) = found else {
+            return match self.missing {
+                Missing::Skip => Slot::NULL,
+                Missing::Insert => self.insert(number, hash, key),
+            };
+        };
+        // SAFETY: an entry is there.
+        if unsafe { epoch_of(entry) } != group.arena.epoch {
+            match renew(group, location, entry, FIXED_HEAD + width + key.len()) {
+                Some(renewed) if renewed == entry => {}
+                Some(renewed) => {
+                    entry = renewed;
+                    self.ahead = [std::ptr::null_mut(); AHEAD];
+                }
+                None => return Slot::NULL,
             }
-            at = (at + 1) & group.index.mask();
         }
-        if self.missing == Missing::Skip {
-            return Slot::NULL;
-        }
-        self.insert(number, hash, key)
-    }
-
-    #[inline(always)]
-    fn found(&mut self, number: usize, hash: u64, key: &[u8], found: FoundSlot) -> Slot {
-        // A deletion that is found counts as a cell from now on; an absent entry of this batch does already.
-        if found.flags & (PRESENT | STORED | REVIVED) == STORED && self.missing == Missing::Insert {
+        let found = FoundSlot::of(entry);
+        if !self.needs_no_revival(found.flags) {
             self.revive(number, hash, key, &found);
         }
         found.slot
+    }
+
+    /// Whether an entry that has these flags stays as it is when its slot is given out. A deletion counts as a cell from then on; an absent entry of this
+    /// batch does already.
+    #[inline(always)]
+    fn needs_no_revival(&self, flags: u8) -> bool {
+        flags & (PRESENT | STORED | REVIVED) != STORED || self.missing == Missing::Skip
     }
 
     #[cold]
@@ -356,7 +382,11 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
         };
         let parts = parts_of(hash, key);
         let layout = Layout::Fixed(super::len32(self.width));
+        let copied = group.arena.figures().pages_copied;
         let location = group.insert(layout, &parts, 0);
+        if group.arena.figures().pages_copied != copied {
+            self.ahead = [std::ptr::null_mut(); AHEAD];
+        }
         // The entry is new: its place is nobody else's already, and what was just written is not read back.
         let Some(page) = group.arena.pages.get_mut(location.page()) else {
             return Slot::NULL;
@@ -370,7 +400,7 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
             self.absent += 1;
         }
         match page.place(location.offset(), FIXED_HEAD + self.width) {
-            // SAFETY: as in `slot_if`.
+            // SAFETY: as in `FoundSlot::of`.
             Some(entry) => unsafe { Slot::new(entry.wrapping_add(FIXED_HEAD)) },
             None => Slot::NULL,
         }
@@ -394,56 +424,60 @@ struct FoundSlot {
     flags_at: *mut u8,
 }
 
-/// The slot of the entry at a location, if it has this key; no snapshot looks at its place then.
-#[inline(always)]
-fn slot_if<K: Keys>(
-    group: &mut GroupTable,
-    location: Location,
-    key: &[u8],
-    width: usize,
-) -> Option<FoundSlot> {
-    let len = FIXED_HEAD + width + key.len();
-    let page = group.arena.pages.get(location.page())?;
-    let mut entry = page.place(location.offset(), len)?;
-    // SAFETY: the bytes of an entry with this key are in use on the page.
-    if !unsafe { K::is(key, entry, width) } {
-        return None;
+impl FoundSlot {
+    /// That of an entry that was changed in this epoch.
+    #[inline(always)]
+    fn of(entry: *mut u8) -> Self {
+        let flags_at = entry.wrapping_add(FLAGS);
+        // SAFETY: flags at 15 and value from 16 on are in use on the page, which is not shared, or from which snapshots read other places only. They
+        // stay where they are and nobody else accesses them until the batch ends: the state refuses all other calls meanwhile, and entries do not
+        // move within the call. Kept slots are no longer used once a snapshot was taken.
+        let slot = unsafe { Slot::new(entry.wrapping_add(FIXED_HEAD)) };
+        // SAFETY: as above.
+        let flags = unsafe { flags_at.read() };
+        Self {
+            slot,
+            flags,
+            flags_at,
+        }
     }
+}
+
+/// The epoch in which an entry was last changed.
+///
+/// # Safety
+/// The header's bytes are readable.
+#[inline(always)]
+unsafe fn epoch_of(entry: *const u8) -> u32 {
+    // SAFETY: as the caller promises.
+    u32::from_le_bytes(unsafe { entry.wrapping_add(EPOCH).cast::<[u8; 4]>().read() })
+}
+
+/// Marks an entry of `len` bytes that was changed in an earlier epoch as one that is changed in this one, and that snapshots have; none looks at its place then. Returns
+/// where the entry is, which is elsewhere if its page had to be copied.
+#[inline(always)]
+fn renew(group: &mut GroupTable, location: Location, mut entry: *mut u8, len: usize) -> Option<*mut u8> {
     let epoch = group.arena.epoch;
-    // SAFETY: the header's bytes are in use on the page.
-    let changed = unsafe { entry.wrapping_add(EPOCH).cast::<[u8; 4]>().read() };
-    let is_old = changed != epoch.to_le_bytes();
     // Of a page that is changed in place, entries of the current epoch are kept already.
-    if is_old && page.epoch != epoch {
+    if group.arena.pages.get(location.page())?.epoch != epoch {
         group.arena.own(location, class_of(len));
         let page = group.arena.pages.get(location.page())?;
         entry = page.place(location.offset(), len)?;
     }
-    let flags_at = entry.wrapping_add(FLAGS);
-    // SAFETY: the header's bytes are in use on the page, and `group` is borrowed for writing, so there are no references to them.
-    let mut flags = unsafe { flags_at.read() };
-    if is_old {
-        // A snapshot was taken since the last change, and may have it.
-        flags |= STORED;
-        // SAFETY: as above, and what a snapshot needs of the entry is kept.
-        unsafe {
-            entry
-                .wrapping_add(EPOCH)
-                .cast::<[u8; 4]>()
-                .write(epoch.to_le_bytes())
-        };
-        // SAFETY: as above.
-        unsafe { flags_at.write(flags) };
+    // SAFETY: the header's bytes are in use on the page, `group` is borrowed for writing, so there are no references to them, and what a snapshot
+    // needs of the entry is kept.
+    unsafe {
+        entry
+            .wrapping_add(EPOCH)
+            .cast::<[u8; 4]>()
+            .write(epoch.to_le_bytes());
     }
-    // SAFETY: flags at 15 and value from 16 on are in use on the page, which is not shared, or from which snapshots read other places only. They
-    // stay where they are and nobody else accesses them until the batch ends: the state refuses all other calls meanwhile, and entries do not
-    // move within the call. Kept slots are no longer used once a snapshot was taken.
-    let slot = unsafe { Slot::new(entry.wrapping_add(FIXED_HEAD)) };
-    Some(FoundSlot {
-        slot,
-        flags,
-        flags_at,
-    })
+    let flags_at = entry.wrapping_add(FLAGS);
+    // SAFETY: as above.
+    let flags = unsafe { flags_at.read() };
+    // SAFETY: as above. A snapshot was taken since the last change, and may have the entry.
+    unsafe { flags_at.write(flags | STORED) };
+    Some(entry)
 }
 
 /// Whether a slot that [`fixed_slots`] has just given out has a value. The caller has changed nothing since.

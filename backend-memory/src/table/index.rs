@@ -1,16 +1,29 @@
 //! The index: from a hash to the locations of entries.
 //!
-//! Open addressing with linear probing over words of 16 bits tag (the hash's upper bits) and 48 bits [`Location`]; at most three quarters
-//! are in use. A removed word is filled by moving later ones of its run up, so there are no tombstones. The words hold too little of
-//! the hash to be placed anew, so growing and removing ask for the low half of an entry's hash.
+//! Words of 27 bits of the hash, its low ones, and 37 bits for the [`Location`], in an open-addressing table; at most three quarters are in use.
+//! Probing goes around the line of the cache that the hash leads to, and on to the next line only where all of that one is in use. So nearly
+//! every look-up costs one line, which can be fetched ahead, also if there is nothing to be found.
+//!
+//! Words are placed anew by the bits of the hash that they hold, when the index grows and when one before them is removed, so there are no tombstones.
+//! Only an index with more words than those bits can number asks the entries for the low half of their hash.
 
 use super::page::Location;
-use super::words::Words;
+use super::words::{LINE_WORDS, Line, Words};
 
-const FIRST_WORDS: usize = 8;
+/// How many lines are gone through at once when an index grows, whose entries are fetched together.
+const FETCH_LINES: usize = 4;
 
-/// How many words are gone through at once when an index grows, whose entries are fetched together.
-const FETCH_STEP: usize = 32;
+/// The low bits of a word, which say where the entry lies.
+const LOCATION_BITS: u32 = 64 - HASH_BITS;
+
+/// The bits of the hash in a word.
+const HASH_BITS: u32 = 27;
+
+/// How many of the bits of the hash are used to place words. Fewer in tests, which cannot have very large indexes.
+const PLACE_BITS: u32 = if cfg!(test) { 10 } else { HASH_BITS };
+
+// The locations of a group fit: entries lie at multiples of 8, in at most 2^24 pages of 64 KiB or more.
+const _: () = assert!(LOCATION_BITS >= 24 + 16 - Location::ZERO_BITS);
 
 /// What an index asks of the entries that it leads to.
 pub(super) trait Entries {
@@ -24,23 +37,48 @@ pub(super) trait Entries {
 /// An index of one group.
 #[derive(Debug)]
 pub(super) struct Index {
-    pub(super) words: Words,
+    words: Words,
     used: usize,
 }
 
 impl Default for Index {
     fn default() -> Self {
         Self {
-            words: Words::new(FIRST_WORDS),
+            words: Words::new(1),
             used: 0,
         }
     }
 }
 
-/// The tag of a hash, where a word has it.
-#[inline]
-pub(super) fn tag(hash: u64) -> u64 {
-    hash & !Location::MASK
+/// The word for an entry with this hash.
+#[inline(always)]
+fn word_of(hash: u64, location: Location) -> u64 {
+    let place = location.number() >> Location::ZERO_BITS;
+    debug_assert!(
+        place >> LOCATION_BITS == 0,
+        "a group has less than a tebibyte of pages"
+    );
+    hash << LOCATION_BITS | place
+}
+
+/// Whether a word is one of an entry with this hash, as far as words tell.
+#[inline(always)]
+fn may_be(word: u64, hash: u64) -> bool {
+    (word ^ hash << LOCATION_BITS) >> LOCATION_BITS == 0
+}
+
+/// Where the entry of a word lies.
+#[inline(always)]
+fn location_of(word: u64) -> Location {
+    Location::from_word(word << HASH_BITS >> (HASH_BITS - Location::ZERO_BITS))
+}
+
+/// The number of the word that is looked at in step `step`, where `hash` leads: around the line, then around the next one.
+#[inline(always)]
+fn probe(hash: u32, step: usize) -> usize {
+    let hash = hash as usize;
+    let line = hash / LINE_WORDS + step / LINE_WORDS;
+    line * LINE_WORDS + (hash + step) % LINE_WORDS
 }
 
 impl Index {
@@ -55,115 +93,235 @@ impl Index {
         self.used == 0
     }
 
+    /// How many words there are.
+    fn words(&self) -> usize {
+        self.words.len() * LINE_WORDS
+    }
+
     /// The bytes of the index.
     pub(super) fn bytes(&self) -> usize {
-        self.words.len() * 8
+        size_of_val::<[Line]>(&self.words)
     }
 
-    #[inline]
-    pub(super) fn mask(&self) -> usize {
-        self.words.len() - 1
-    }
-
-    /// The number of the word where probing for `hash` starts.
-    #[inline]
-    pub(super) fn home(&self, hash: u64) -> usize {
-        super::index_of(hash) & self.mask()
-    }
-
-    #[inline]
+    /// The word `at`, modulo how many there are.
+    #[inline(always)]
     fn word(&self, at: usize) -> u64 {
-        self.words.get(at & self.mask()).copied().unwrap_or(0)
+        let line = self.words.get((at / LINE_WORDS) & (self.words.len() - 1));
+        line.and_then(|line| line.get(at % LINE_WORDS))
+            .copied()
+            .unwrap_or(0)
     }
 
-    /// The first location with the tag of `hash` that `matches`, and the number of its word.
-    #[inline]
-    pub(super) fn find(&self, hash: u64, matches: impl Fn(Location) -> bool) -> Option<(usize, Location)> {
-        let mut at = self.home(hash);
+    #[inline(always)]
+    fn set(&mut self, at: usize, word: u64) {
+        let last = self.words.len() - 1;
+        if let Some(line) = self.words.get_mut((at / LINE_WORDS) & last)
+            && let Some(place) = line.get_mut(at % LINE_WORDS)
+        {
+            *place = word;
+        }
+    }
+
+    /// The line where probing for `hash` starts.
+    #[inline(always)]
+    pub(super) fn line(&self, hash: u64) -> Option<&Line> {
+        self.words
+            .get((super::low32(hash) as usize / LINE_WORDS) & (self.words.len() - 1))
+    }
+
+    /// A location that may have an entry with `hash`, from the line where probing for it starts. Only a hint: the entry may be another one, or
+    /// lie further on.
+    #[inline(always)]
+    pub(super) fn hint(&self, hash: u64) -> Option<Location> {
+        // All words are compared, which costs less than to foresee where to stop.
+        let (mut found, line) = (0, self.line(hash)?);
+        for word in line {
+            found = if may_be(*word, hash) { *word } else { found };
+        }
+        (found != 0).then(|| location_of(found))
+    }
+
+    /// The first location that may have an entry with `hash` and `matches`, and the number of its word.
+    #[inline(always)]
+    pub(super) fn find(
+        &self,
+        hash: u64,
+        mut matches: impl FnMut(Location) -> bool,
+    ) -> Option<(usize, Location)> {
+        let start = super::low32(hash);
+        let mut step = 0;
         loop {
+            let at = probe(start, step);
             let word = self.word(at);
             if word == 0 {
                 return None;
             }
-            let location = Location::from_word(word);
-            if tag(word) == tag(hash) && matches(location) {
-                return Some((at & self.mask(), location));
+            if may_be(word, hash) && matches(location_of(word)) {
+                return Some((at, location_of(word)));
             }
-            at += 1;
+            step += 1;
         }
     }
 
     /// Adds an entry that is not there. `entries` are needed when the index grows.
     pub(super) fn insert(&mut self, hash: u64, location: Location, entries: &impl Entries) {
-        if (self.used + 1) * 4 > self.words.len() * 3 {
+        if (self.used + 1) * 4 > self.words() * 3 {
             self.grow(self.words.len() * 2, entries);
         }
         self.used += 1;
-        self.place(super::low32(hash), tag(hash) | location.number());
+        self.place(super::low32(hash), word_of(hash, location));
     }
 
     /// Makes room for `count` in all.
     pub(super) fn reserve(&mut self, count: usize, entries: &impl Entries) {
-        let words = (count.saturating_mul(4) / 3 + 1)
-            .next_power_of_two()
-            .max(FIRST_WORDS);
-        if words > self.words.len() {
-            self.grow(words, entries);
+        let words = (count.saturating_mul(4) / 3 + 1).next_power_of_two();
+        let lines = words.div_ceil(LINE_WORDS);
+        if lines > self.words.len() {
+            self.grow(lines, entries);
         }
     }
 
+    /// Puts a word into the first free place that probing for `hash` comes to.
+    #[inline(always)]
     fn place(&mut self, hash: u32, word: u64) {
-        let mut at = hash as usize;
-        while self.word(at) != 0 {
-            at += 1;
+        let mut step = 0;
+        while self.word(probe(hash, step)) != 0 {
+            step += 1;
         }
-        self.set(at, word);
+        self.set(probe(hash, step), word);
     }
 
-    fn set(&mut self, at: usize, word: u64) {
-        let mask = self.mask();
-        if let Some(place) = self.words.get_mut(at & mask) {
-            *place = word;
-        }
+    /// Whether words hold as much of the hash as is needed to place them.
+    fn can_place_words(&self) -> bool {
+        (self.words() - 1) >> PLACE_BITS == 0
     }
 
-    fn grow(&mut self, words: usize, entries: &impl Entries) {
-        let old = std::mem::replace(&mut self.words, Words::new(words));
-        for step in old.chunks(FETCH_STEP) {
-            for word in step.iter().filter(|word| **word != 0) {
-                entries.fetch(Location::from_word(*word));
-            }
-            for word in step.iter().filter(|word| **word != 0) {
-                self.place(entries.hash(Location::from_word(*word)), *word);
-            }
+    /// Places words that are not in the index.
+    fn place_all<'a>(&mut self, words: impl Iterator<Item = &'a u64> + Clone, entries: &impl Entries) {
+        let words = words.filter(|word| **word != 0);
+        if self.can_place_words() {
+            words.for_each(|word| self.place(super::low32(*word >> LOCATION_BITS), *word));
+            return;
+        }
+        words.clone().for_each(|word| entries.fetch(location_of(*word)));
+        words.for_each(|word| self.place(entries.hash(location_of(*word)), *word));
+    }
+
+    fn grow(&mut self, lines: usize, entries: &impl Entries) {
+        let old = std::mem::replace(&mut self.words, Words::new(lines));
+        for lines in old.chunks(FETCH_LINES) {
+            self.place_all(lines.iter().flatten(), entries);
         }
     }
 
     /// Lets the word `at` lead to another location of the same entry.
     pub(super) fn move_to(&mut self, at: usize, location: Location) {
-        let word = tag(self.word(at)) | location.number();
-        self.set(at, word);
+        let hash = self.word(at) >> LOCATION_BITS;
+        self.set(at, word_of(hash, location));
     }
 
     /// Removes the word `at`.
     pub(super) fn remove(&mut self, at: usize, entries: &impl Entries) {
-        let mask = self.mask();
-        let mut hole = at & mask;
-        let mut next = hole;
-        loop {
-            next = (next + 1) & mask;
-            let word = self.word(next);
-            if word == 0 {
-                break;
-            }
-            let home = entries.hash(Location::from_word(word)) as usize & mask;
-            // The word may move up only if its home is not between the hole and itself.
-            if (next.wrapping_sub(home) & mask) >= (next.wrapping_sub(hole) & mask) {
-                self.set(hole, word);
-                hole = next;
+        self.set(at, 0);
+        self.used -= 1;
+        // Whatever probing came past this word to lies in its line, or, if all of that was in use, in those that follow until one was not.
+        let last = self.words.len() - 1;
+        let mut number = (at / LINE_WORDS) & last;
+        let Some(line) = self.words.get_mut(number) else {
+            return;
+        };
+        let line = std::mem::take(line);
+        let mut taken = Vec::new();
+        let mut was_full = line.iter().filter(|word| **word == 0).count() == 1;
+        while was_full {
+            number = (number + 1) & last;
+            let Some(next) = self.words.get_mut(number) else {
+                return;
+            };
+            was_full = !next.contains(&0);
+            taken.extend(std::mem::take(next));
+        }
+        self.place_all(line.iter(), entries);
+        self.place_all(taken.iter(), entries);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    /// Entries that are nowhere but here: the hash of each by its location.
+    #[derive(Default)]
+    struct Hashes(HashMap<Location, u64>);
+
+    impl Entries for Hashes {
+        fn hash(&self, location: Location) -> u32 {
+            crate::table::low32(self.0[&location])
+        }
+
+        fn fetch(&self, _location: Location) {}
+    }
+
+    fn check(places: usize, hash_of: impl Fn(usize) -> u64) {
+        let mut index = Index::default();
+        let mut entries = Hashes::default();
+        for number in 0..places {
+            let location = Location::new(number * 7, 65_528 - number % 100 * 8);
+            entries.0.insert(location, hash_of(number));
+            index.insert(hash_of(number), location, &entries);
+        }
+        assert_eq!(index.len(), places);
+        let find = |index: &Index, number: usize, page: usize| {
+            index.find(hash_of(number), |location| location.page() == page)
+        };
+        let moved = |number: usize| (1 << 24) - 1 - number;
+        for number in 0..places {
+            let (at, location) = find(&index, number, number * 7).unwrap();
+            assert_eq!(entries.0[&location], hash_of(number));
+            if number % 3 == 0 {
+                index.remove(at, &entries);
+            } else if number % 3 == 1 {
+                let other = Location::new(moved(number), 8);
+                entries.0.insert(other, hash_of(number));
+                index.move_to(at, other);
             }
         }
-        self.set(hole, 0);
-        self.used -= 1;
+        assert_eq!(index.len(), places - places.div_ceil(3));
+        for number in 0..places {
+            assert_eq!(
+                find(&index, number, number * 7).is_some(),
+                number % 3 == 2,
+                "{number}"
+            );
+            assert_eq!(
+                find(&index, number, moved(number)).is_some(),
+                number % 3 == 1,
+                "{number}"
+            );
+        }
+    }
+
+    fn scattered(number: usize) -> u64 {
+        (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    #[test]
+    fn entries_are_found_where_the_index_has_grown_and_others_were_removed() {
+        for places in [1, 6, 7, 100, 700] {
+            check(places, scattered);
+        }
+    }
+
+    #[test]
+    fn an_index_with_more_words_than_they_hold_of_a_hash_asks_the_entries() {
+        check(5 << PLACE_BITS, scattered);
+    }
+
+    #[test]
+    fn hashes_that_are_all_the_same_or_nearly_cost_time_and_nothing_else() {
+        check(300, |_| u64::MAX);
+        check(300, |number| number as u64 % 3 + (1 << 40));
+        check(300, |number| (number as u64) << 3);
     }
 }

@@ -30,7 +30,7 @@ pub fn pages_in_use_bytes() -> usize {
     BYTES_IN_USE.load(Ordering::Relaxed)
 }
 
-/// Where an entry lies: number of the page (32 bits) and offset in it (16 bits).
+/// Where an entry lies: number of the page (32 bits) and offset in it (16 bits, a multiple of 8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Location(u64);
 
@@ -38,7 +38,9 @@ impl Location {
     /// No entry: a page begins with its header, so no entry has this location.
     pub const NONE: Self = Self(0);
     /// The bits that a location takes.
-    pub(crate) const MASK: u64 = (1 << 48) - 1;
+    const MASK: u64 = (1 << 48) - 1;
+    /// The low bits that are 0 in each.
+    pub(super) const ZERO_BITS: u32 = 3;
 
     pub(crate) fn new(page: usize, offset: usize) -> Self {
         Self(((page as u64) << 16 | offset as u64) & Self::MASK)

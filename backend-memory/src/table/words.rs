@@ -1,4 +1,4 @@
-//! The memory of an index: a power of two of words, in huge pages where there are many.
+//! The memory of an index: a power of two of words, in lines of the cache, and in huge pages where there are many.
 //!
 //! Probing goes all over an index. Where it is larger than the cache, a miss of the translation buffer would come on top of nearly every miss of the cache,
 //! unless it lies in huge pages, as it does in blocks of the [pool](super::pool). Small ones come from the allocator.
@@ -12,12 +12,18 @@ use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-/// Words that begin as 0.
+/// The words that share a line of the cache.
+pub(super) type Line = [u64; LINE_WORDS];
+
+/// How many words a line has.
+pub(super) const LINE_WORDS: usize = super::batch::LINE / 8;
+
+/// Lines of words that begin as 0.
 ///
-/// Invariant: `start` is an allocation of this module for `len` words, all initialised, which this value owns alone.
+/// Invariant: `start` is an allocation of this module for `lines` lines, all initialised, which this value owns alone.
 pub(super) struct Words {
-    start: NonNull<u64>,
-    len: usize,
+    start: NonNull<Line>,
+    lines: usize,
 }
 
 // SAFETY: the words are owned like those of a box.
@@ -26,10 +32,10 @@ unsafe impl Send for Words {}
 unsafe impl Sync for Words {}
 
 impl Words {
-    /// `len` words, a power of two, all 0.
-    pub(super) fn new(len: usize) -> Self {
-        debug_assert!(len.is_power_of_two(), "the pool has blocks of powers of two");
-        let Ok(layout) = Layout::array::<u64>(len) else {
+    /// `lines` lines, a power of two, all 0.
+    pub(super) fn new(lines: usize) -> Self {
+        debug_assert!(lines.is_power_of_two(), "the pool has blocks of powers of two");
+        let Some(layout) = layout(lines) else {
             // More than the address space: as if there was no memory for it.
             handle_alloc_error(Layout::new::<u64>())
         };
@@ -43,37 +49,45 @@ impl Words {
             NonNull::new(unsafe { alloc_zeroed(layout) })
         };
         match block {
-            // Blocks of both sources are aligned to at least 8 bytes.
+            // Blocks of both sources are aligned to lines.
             Some(block) => Self {
                 start: block.cast(),
-                len,
+                lines,
             },
             None => handle_alloc_error(layout),
         }
     }
 }
 
+/// The layout of `lines` lines, if they fit the address space.
+fn layout(lines: usize) -> Option<Layout> {
+    Layout::array::<Line>(lines)
+        .ok()?
+        .align_to(size_of::<Line>())
+        .ok()
+}
+
 impl Deref for Words {
-    type Target = [u64];
+    type Target = [Line];
 
     #[inline(always)]
-    fn deref(&self) -> &[u64] {
-        // SAFETY: by the invariant there are `len` initialised words, which are written only through `&mut self`.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast_const(), self.len) }
+    fn deref(&self) -> &[Line] {
+        // SAFETY: by the invariant there are `lines` initialised lines, which are written only through `&mut self`.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast_const(), self.lines) }
     }
 }
 
 impl DerefMut for Words {
     #[inline(always)]
-    fn deref_mut(&mut self) -> &mut [u64] {
-        // SAFETY: by the invariant there are `len` initialised words, and nobody else has them.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    fn deref_mut(&mut self) -> &mut [Line] {
+        // SAFETY: by the invariant there are `lines` initialised lines, and nobody else has them.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.lines) }
     }
 }
 
 impl Drop for Words {
     fn drop(&mut self) {
-        let Ok(layout) = Layout::array::<u64>(self.len) else {
+        let Some(layout) = layout(self.lines) else {
             return;
         };
         if layout.size() >= BLOCK_BYTES_MIN {
@@ -88,7 +102,7 @@ impl Drop for Words {
 
 impl std::fmt::Debug for Words {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Words").field("len", &self.len).finish()
+        f.debug_struct("Words").field("lines", &self.lines).finish()
     }
 }
 
@@ -98,13 +112,15 @@ mod tests {
 
     #[test]
     fn words_begin_as_zero_also_where_they_were_used_before() {
-        for len in [8, 4096, BLOCK_BYTES_MIN / 8, BLOCK_BYTES_MIN] {
+        let line = size_of::<Line>();
+        for lines in [1, 512, BLOCK_BYTES_MIN / line, 4 * BLOCK_BYTES_MIN / line] {
             for round in 0..3 {
-                let mut words = Words::new(len);
-                assert_eq!(words.len(), len);
-                assert!(words.iter().all(|word| *word == 0), "{len} {round}");
-                words.fill(u64::MAX);
-                assert_eq!(words.last(), Some(&u64::MAX));
+                let mut words = Words::new(lines);
+                assert_eq!(words.len(), lines);
+                assert_eq!(words.as_ptr().addr() % line, 0, "lines of the cache");
+                assert!(words.iter().flatten().all(|word| *word == 0), "{lines} {round}");
+                words.fill([u64::MAX; LINE_WORDS]);
+                assert_eq!(words.last(), Some(&[u64::MAX; LINE_WORDS]));
             }
         }
     }
