@@ -4,8 +4,9 @@
 //! the system's allocator each such round would give the memory back and fault it in again, page by page of the kernel. A pool takes memory in regions,
 //! asks for huge pages, which also makes random access cheaper, and hands freed blocks out again, those of the lowest region first. Of free
 //! blocks the memory of as many is kept as is worth a quarter of what is in use, and a little; the system gets back that of the others. A
-//! region without blocks in use is given back once there are more free blocks than blocks in use. Of a pool that has grown, the system is asked for a new region's memory beside the thread that needs it, which would
-//! otherwise wait for it at each first touch: it is cleared, and in a virtual machine fetched from the host. There is a pool for each power of two from [`BLOCK_BYTES_MIN`] on, the first of them for pages.
+//! region without blocks in use is given back once there are more free blocks than blocks in use. The system is asked for the memory that
+//! will be needed next beside the thread that needs it, an eighth of what is in use ahead: that thread would otherwise wait for it at each first touch, while it is
+//! cleared, and in a virtual machine fetched from the host. There is a pool for each power of two from [`BLOCK_BYTES_MIN`] on, the first of them for pages.
 #![expect(
     unsafe_code,
     reason = "takes blocks back by their address, and hands memory out that may move between threads"
@@ -24,8 +25,8 @@ pub(super) const BLOCK_BYTES_MIN: usize = PAGE_BYTES;
 /// The bytes of a region, unless a single block has more.
 const REGION_BYTES: usize = 32 << 20;
 
-/// From how many regions on those that follow are made ready ahead: less memory than that is soon there, and might stay unused.
-const REGIONS_GROWN: usize = 8;
+/// Memory for one part of so many of what is in use is made ready ahead.
+const READY_SHARE: usize = 8;
 
 /// Free pages of so many bytes keep their memory however little is in use. Larger blocks come and go more rarely.
 const KEPT_BYTES: usize = 8 << 20;
@@ -43,7 +44,7 @@ pub fn free_bytes_kept() -> usize {
     BYTES_KEPT.load(Ordering::Relaxed)
 }
 
-/// How much of a region is made ready in one call, during which the process maps nothing else: a huge page.
+/// How much of a region is made ready in one call, during which the process maps nothing else, and the least that is worth a thread: a huge page.
 const READY_BYTES: usize = 2 << 20;
 
 /// Pools of blocks of [`BLOCK_BYTES_MIN`], twice as many bytes, and so on; the last one's are larger than any memory.
@@ -78,6 +79,8 @@ struct Region {
     kept: Vec<u16>,
     /// The indexes of the blocks that are not handed out and get their memory when they are touched, all 0.
     bare: Vec<u16>,
+    /// How far the memory is ready, or is being made so.
+    ready_to: usize,
 }
 
 /// The pool of blocks of `bytes`, if there is one.
@@ -146,9 +149,6 @@ impl Pool {
     fn take(&mut self) -> Option<NonNull<u8>> {
         if self.free == 0 {
             let region = Region::map(self.region_blocks, self.block_bytes)?;
-            if self.regions.len() >= REGIONS_GROWN {
-                region.make_ready();
-            }
             let start = region.memory.as_ptr().addr();
             self.free += self.region_blocks;
             self.unused += 1;
@@ -165,12 +165,15 @@ impl Pool {
             self.full_below = *start;
         }
         self.unused -= usize::from(region.free() == self.region_blocks);
+        let ahead = self.in_use * self.block_bytes / READY_SHARE / READY_BYTES * READY_BYTES;
         let index = if wants_kept {
             self.kept -= 1;
             BYTES_KEPT.fetch_sub(self.block_bytes, Ordering::Relaxed);
             region.kept.pop()
         } else {
-            region.bare.pop()
+            let index = region.bare.pop();
+            region.stay_ahead(usize::from(index?) * self.block_bytes, ahead);
+            index
         };
         let index = usize::from(index?);
         self.free -= 1;
@@ -220,6 +223,7 @@ impl Region {
             memory: Arc::new(memory.into()),
             kept: Vec::new(),
             bare: (0..u16::try_from(blocks).ok()?).rev().collect(),
+            ready_to: 0,
         })
     }
 
@@ -246,15 +250,27 @@ impl Region {
         }
     }
 
-    /// Has the system provide the region's memory, in a thread of its own. Without one, or on an older kernel, each part comes when it is touched.
-    fn make_ready(&self) {
+    /// Notes that the block at `position` is touched now, and sees to it that about `ahead` bytes behind it, a multiple of [`READY_BYTES`], are ready.
+    fn stay_ahead(&mut self, position: usize, ahead: usize) {
+        let len = self.memory.len();
+        if ahead == 0 || self.ready_to >= len || position + ahead / 2 < self.ready_to {
+            return;
+        }
+        // The block itself is touched before a thread could come to it.
+        let from = self.ready_to.max((position / READY_BYTES + 1) * READY_BYTES);
+        self.ready_to = (from + ahead).min(len);
+        self.make_ready(from, self.ready_to);
+    }
+
+    /// Has the system provide the memory of a part, in a thread of its own. Without one, or on an older kernel, it comes when it is touched.
+    fn make_ready(&self, from: usize, to: usize) {
         #[cfg(target_os = "linux")]
         {
             let memory = Arc::clone(&self.memory);
             let ready = move || {
-                // The first part is in use already. Who is alone with the region needs no more of it.
-                for from in (READY_BYTES..memory.len()).step_by(READY_BYTES) {
-                    let len = READY_BYTES.min(memory.len() - from);
+                for from in (from..to).step_by(READY_BYTES) {
+                    let len = READY_BYTES.min(to - from);
+                    // Who is alone with the region needs no more of it.
                     if Arc::strong_count(&memory) == 1
                         || memory
                             .advise_range(memmap2::Advice::PopulateWrite, from, len)
@@ -267,6 +283,8 @@ impl Region {
             let thread = std::thread::Builder::new().name("millpond-memory".to_owned());
             drop(thread.spawn(ready));
         }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (from, to);
     }
 }
 
@@ -295,6 +313,24 @@ mod tests {
             assert!(!blocks[700..].contains(&block));
         }
         assert_eq!(pool.regions.len(), 3);
+    }
+
+    #[test]
+    fn memory_is_ready_an_eighth_ahead_of_what_is_in_use_and_no_further() {
+        let mut pool = Pool::new(PAGE_BYTES);
+        let mut ready_ahead = 0;
+        for taken in 1..=3000 {
+            let block = pool.take().unwrap();
+            let (start, region) = pool.regions.range(..=block.as_ptr().addr()).next_back().unwrap();
+            let position = block.as_ptr().addr() - start;
+            let ahead = region.ready_to.saturating_sub(position);
+            let most = taken * PAGE_BYTES / READY_SHARE * 3 / 2 + READY_BYTES;
+            assert!(ahead <= most, "{taken}: {ahead}");
+            assert!(region.ready_to <= region.memory.len());
+            ready_ahead += usize::from(ahead > PAGE_BYTES);
+        }
+        // The first 16 MiB are not worth it.
+        assert!(ready_ahead > 2000, "{ready_ahead}");
     }
 
     #[test]
