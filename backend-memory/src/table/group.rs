@@ -36,7 +36,7 @@ impl Entries for Arena {
 
     fn fetch(&self, location: Location) {
         if let Some(page) = self.pages.get(location.page()) {
-            super::batch::fetch(page.address(location.offset()));
+            super::fetch::fetch(page.address(location.offset()));
         }
     }
 }
@@ -510,7 +510,7 @@ fn entries_of(layout: Layout, page: &[u8]) -> impl Iterator<Item = EntryView<'_>
         let entry = EntryView::new(layout, rest);
         let size = entry.size();
         // Most entries of a state are about as large as the one before.
-        super::batch::fetch(rest.as_ptr().wrapping_add(FETCHED_AHEAD * size));
+        super::fetch::fetch(rest.as_ptr().wrapping_add(FETCHED_AHEAD * size));
         rest = rest.get(size..).unwrap_or_default();
         Some(entry)
     })

@@ -13,6 +13,7 @@ mod arena;
 mod batch;
 mod class;
 mod entry;
+mod fetch;
 mod frozen;
 mod group;
 mod index;

@@ -384,6 +384,6 @@ impl Chunk {
     /// Fetches the line at `offset`, for what will be written there.
     #[inline]
     pub(super) fn fetch(&self, offset: usize) {
-        super::batch::fetch_to_write(self.0.address(offset));
+        super::fetch::fetch_to_write(self.0.address(offset));
     }
 }

@@ -16,8 +16,8 @@
     reason = "copies parts of a page while its owner changes other parts of it"
 )]
 
-use super::batch::{LINE, fetch_to_write};
 use super::entry::{EPOCH, u32_at};
+use super::fetch::{LINE, fetch_to_write};
 use super::page::{Chunk, FrozenPage, PAGE_BYTES, PAGE_HEADER_BYTES, Page};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

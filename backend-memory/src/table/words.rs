@@ -16,7 +16,7 @@ use std::ptr::NonNull;
 pub(super) type Line = [u64; LINE_WORDS];
 
 /// How many words a line has.
-pub(super) const LINE_WORDS: usize = super::batch::LINE / 8;
+pub(super) const LINE_WORDS: usize = super::fetch::LINE / 8;
 
 /// Lines of words that begin as 0.
 ///

@@ -9,11 +9,15 @@
     reason = "slots are raw by contract, and a copy of each key would cost more than the comparison"
 )]
 
+mod keys;
+
 use super::class::class_of;
-use super::entry::{EPOCH, FIXED_HEAD, FLAGS, KEY_LEN, Layout, PRESENT, REVIVED, STORED, same};
+use super::entry::{EPOCH, FIXED_HEAD, FLAGS, Layout, PRESENT, REVIVED, STORED};
+use super::fetch::{LINE, fetch};
 use super::group::GroupTable;
 use super::page::Location;
 use super::parts::Parts;
+use keys::{AnyKeys, EightByteKeys, Keys};
 use millpond_backend_api::{KeyBatch, KeyGroup, Slot};
 
 /// Below this size a table is taken to be in the cache, and nothing is prefetched.
@@ -23,8 +27,6 @@ pub const SMALL_TABLE_BYTES: usize = 1 << 20;
 const NEAR: usize = 12;
 /// How many keys ahead the index line is fetched.
 const FAR: usize = 24;
-/// A line of the cache.
-pub(super) const LINE: usize = 64;
 /// Places for the entries found ahead; a power of two above `NEAR`.
 const AHEAD: usize = 16;
 
@@ -44,92 +46,6 @@ pub enum NoValue<'a> {
     Inserted(&'a mut [u8]),
     /// It was noted as deleted.
     Deleted,
-}
-
-/// The keys of a batch, and how one is compared with an entry's.
-trait Keys {
-    fn key(&self, index: usize) -> &[u8];
-
-    /// Whether the fixed-width entry at `entry`, with values of `width` bytes, has `key` and no namespace.
-    ///
-    /// # Safety
-    /// From `entry` on, the bytes of an entry with that key are readable.
-    unsafe fn is(key: &[u8], entry: *const u8, width: usize) -> bool;
-}
-
-/// The lengths of key and namespace as one number, without the flags.
-///
-/// # Safety
-/// From `entry` on, 16 bytes are readable.
-#[inline(always)]
-unsafe fn lengths(entry: *const u8) -> u64 {
-    // SAFETY: the lengths are the second 8 bytes.
-    let bytes = unsafe { entry.wrapping_add(KEY_LEN).cast::<[u8; 8]>().read() };
-    u64::from_le_bytes(bytes) & 0x00ff_ffff_ffff_ffff
-}
-
-/// Keys of 8 bytes, by far the commonest: one comparison.
-struct EightByteKeys<'a>(&'a [[u8; 8]]);
-
-impl Keys for EightByteKeys<'_> {
-    #[inline(always)]
-    fn key(&self, index: usize) -> &[u8] {
-        self.0.get(index).unwrap_or(&[0; 8])
-    }
-
-    #[inline(always)]
-    unsafe fn is(key: &[u8], entry: *const u8, width: usize) -> bool {
-        // SAFETY: as the caller promises.
-        let found_lengths = unsafe { lengths(entry) };
-        let at = entry.wrapping_add(FIXED_HEAD + width);
-        // SAFETY: as the caller promises; whatever these bytes are, they are readable.
-        let found = unsafe { at.cast::<[u8; 8]>().read() };
-        found_lengths == 8 && key.first_chunk() == Some(&found)
-    }
-}
-
-/// Keys of any length.
-struct AnyKeys<'a>(&'a KeyBatch<'a>);
-
-impl Keys for AnyKeys<'_> {
-    #[inline(always)]
-    fn key(&self, index: usize) -> &[u8] {
-        self.0.key(index)
-    }
-
-    #[inline(always)]
-    unsafe fn is(key: &[u8], entry: *const u8, width: usize) -> bool {
-        // SAFETY: as the caller promises.
-        if unsafe { lengths(entry) } != key.len() as u64 {
-            return false;
-        }
-        // SAFETY: as the caller promises.
-        let found = unsafe { std::slice::from_raw_parts(entry.wrapping_add(FIXED_HEAD + width), key.len()) };
-        same(found, key)
-    }
-}
-
-#[inline(always)]
-pub(super) fn fetch<T>(address: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch of any address is allowed and has no effect that a program can see; SSE is part of x86-64.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
-}
-
-/// Fetches the line at `address` to be written.
-#[inline(always)]
-pub(super) fn fetch_to_write<T>(address: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: as for `fetch`.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_ET0 }>(address.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
 }
 
 /// Which tables a batch is for, and how it is looked up.
