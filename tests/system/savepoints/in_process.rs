@@ -476,15 +476,12 @@ fn a_savepoint_without_a_place_or_of_a_job_that_has_ended_is_refused() {
     // What is in the target stays.
     let target = folder.path().join("target");
     std::fs::create_dir(&target).unwrap();
-    std::fs::write(target.join("_metadata"), "of somebody else").unwrap();
+    std::fs::write(target.join("notes"), "of somebody else").unwrap();
     let savepoint = running
         .trigger_savepoint(target.to_str(), SavepointFormat::Canonical)
         .unwrap();
     assert_eq!(savepoint.parent(), Some(&*target));
-    assert_eq!(
-        std::fs::read(target.join("_metadata")).unwrap(),
-        b"of somebody else"
-    );
+    assert_eq!(std::fs::read(target.join("notes")).unwrap(), b"of somebody else");
     running.cancel();
     while !running.is_finished() {
         std::thread::sleep(Duration::from_millis(1));

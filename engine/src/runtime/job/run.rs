@@ -112,9 +112,10 @@ pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExec
                 let give_up = match give_up {
                     Next::Attempt => continue,
                     Next::End(error) => Some(error),
-                    // A disk that refuses the number of the attempt now may take it in a while.
+                    // A disk that refuses the number of the attempt now may take it in a while. In the other processes it is what the first has given up with.
                     Next::Failure(error)
-                        if matches!(error.kind(), ErrorKind::Storage | ErrorKind::Damaged) =>
+                        if lead.is_some()
+                            && matches!(error.kind(), ErrorKind::Storage | ErrorKind::Damaged) =>
                     {
                         decide(&mut strategy, None, &error, started, shared)
                     }
