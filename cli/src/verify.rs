@@ -46,7 +46,12 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<Outcome, Failure>
         }
     }
     let metadata = &checkpoint.metadata;
-    let what = format!("checkpoint {} of job '{}'", metadata.id, metadata.job_name);
+    let kind = if metadata.is_savepoint {
+        "savepoint"
+    } else {
+        "checkpoint"
+    };
+    let what = format!("{kind} {} of job '{}'", metadata.id, metadata.job_name);
     if damaged > 0 {
         writeln!(out, "{what}: {damaged} of {files} files cannot be restored")?;
         return Ok(Outcome::NotWell);

@@ -24,6 +24,7 @@ fn program(folder: &Path, settings: Settings, random: &mut Random) -> Program {
         .option("parallelism", 2)
         .set_all(settings)
         .durable(folder, 50)
+        .set("control.dir", folder.join("control").display())
 }
 
 /// Former leaders may leave unfinished files, so only the finished ones are looked at.

@@ -67,8 +67,10 @@ impl<const N: usize> Format<N> {
                 "header",
                 MAGIC_OFFSET,
                 &format!(
-                    "it does not begin like {}: expected {:02x?}, found {magic:02x?}",
-                    self.what, self.magic
+                    "it does not begin like {}: expected the letters '{}', found '{}'",
+                    self.what,
+                    self.magic.escape_ascii(),
+                    magic.escape_ascii()
                 ),
             ));
         }

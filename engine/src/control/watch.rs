@@ -6,6 +6,7 @@ use crate::checkpoint::storage::durable::{self, create_dirs, storage_error};
 use crate::runtime::job::{Savepoints, Wanted};
 use crate::{Error, ErrorKind, Result};
 use std::fs::{self, File, TryLockError};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
@@ -35,11 +36,17 @@ impl Drop for Watch {
 }
 
 impl Watch {
-    /// Takes hold of `folder`, which is made if it is missing, and starts looking.
+    /// Takes hold of `folder`, which is made if it is missing, and starts looking. With `take_over`, a program that watches it for the same job is none to
+    /// stand back for: it does not look any more from then on.
     ///
     /// # Errors
-    /// [`ErrorKind::Configuration`] when it cannot be used, or another job watches it.
-    pub(crate) fn start(folder: PathBuf, savepoints: Savepoints) -> Result<Self> {
+    /// [`ErrorKind::Configuration`] when it cannot be used, or somebody else watches it.
+    pub(crate) fn start(
+        folder: PathBuf,
+        savepoints: Savepoints,
+        job_name: &str,
+        take_over: bool,
+    ) -> Result<Self> {
         let unusable = |error: Error| {
             Error::new(
                 ErrorKind::Configuration,
@@ -49,30 +56,30 @@ impl Watch {
         };
         create_dirs(&folder).map_err(unusable)?;
         let lock = folder.join(LOCK);
-        let file = loop {
-            let file = File::create(&lock).map_err(|error| unusable(storage_error("open", &lock, error)))?;
-            match file.try_lock() {
-                // Unless the job that had it has deleted it since it was opened.
-                Ok(()) if is_at(&file, &lock) => break file,
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    return Err(Error::new(
-                        ErrorKind::Configuration,
-                        format!(
-                            "control.dir: '{}' is watched by another job that runs; give each job a folder of its own",
-                            folder.display()
-                        ),
-                    ));
-                }
-                Err(TryLockError::Error(error)) => return Err(unusable(storage_error("lock", &lock, error))),
-            }
+        let Some(file) = hold(&lock, job_name, take_over).map_err(unusable)? else {
+            let of_this_job = fs::read_to_string(&lock).is_ok_and(|holder| holder == job_name);
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                if of_this_job {
+                    format!(
+                        "control.dir: '{}' is watched by another program that runs job '{job_name}'; wait until it has ended",
+                        folder.display()
+                    )
+                } else {
+                    format!(
+                        "control.dir: '{}' is watched by another job that runs; give each job a folder of its own",
+                        folder.display()
+                    )
+                },
+            ));
         };
         let (end, ended) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("millpond-control".to_owned())
             .spawn(move || {
                 let wait = || ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout);
-                while wait() {
+                // Unless somebody has taken the job over, and looks now.
+                while wait() && is_at(&file, &lock) {
                     look(&folder, &savepoints, &wait);
                 }
                 // While it is locked, so that it is not the next job's.
@@ -95,6 +102,45 @@ impl Watch {
             end: Some(end),
             thread: Some(thread),
         })
+    }
+}
+
+/// Locks the file at `lock`, which names the job; `None` if another program has it, and it is not to be taken from one that has it for the same job.
+fn hold(lock: &Path, job_name: &str, take_over: bool) -> Result<Option<File>> {
+    let open = |path: &Path| {
+        let opened = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path);
+        opened.map_err(|error| storage_error("open", path, error))
+    };
+    let named = |mut file: File| {
+        file.set_len(0)
+            .and_then(|()| file.write_all(job_name.as_bytes()))
+            .map_err(|error| storage_error("write", lock, error))?;
+        Ok(Some(file))
+    };
+    loop {
+        let file = open(lock)?;
+        match file.try_lock() {
+            // Unless the job that had it has deleted it since it was opened.
+            Ok(()) if is_at(&file, lock) => return named(file),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                if !take_over || !fs::read_to_string(lock).is_ok_and(|holder| holder == job_name) {
+                    return Ok(None);
+                }
+                let ours = lock.with_extension(format!("lock-{}", std::process::id()));
+                let file = open(&ours)?;
+                file.try_lock()
+                    .map_err(|error| storage_error("lock", &ours, error.into()))?;
+                let file = named(file)?;
+                fs::rename(&ours, lock).map_err(|error| storage_error("replace", lock, error))?;
+                return Ok(file);
+            }
+            Err(TryLockError::Error(error)) => return Err(storage_error("lock", lock, error)),
+        }
     }
 }
 

@@ -37,6 +37,14 @@ pub enum HaSettings {
     },
 }
 
+impl HaSettings {
+    /// Whether to go on with the job although another program holds it.
+    #[must_use]
+    pub fn takes_over(&self) -> bool {
+        matches!(self, Self::Filesystem { take_over: true, .. })
+    }
+}
+
 /// Takes hold of a job. `on_damage` says what becomes of a checkpoint of it that cannot be read.
 ///
 /// # Errors

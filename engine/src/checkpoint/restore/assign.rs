@@ -117,6 +117,18 @@ pub fn assign(
         };
         operators.insert(plan.id.clone(), restore);
     }
+    if ignore_unclaimed && operators.is_empty() && !metadata.operators.is_empty() {
+        tracing::warn!(
+            "none of the state of {} {} of job '{}' is restored: this job has no operator with the uid of one there",
+            if metadata.is_savepoint {
+                "savepoint"
+            } else {
+                "checkpoint"
+            },
+            metadata.id,
+            metadata.job_name
+        );
+    }
     Ok(RestorePlan { operators })
 }
 

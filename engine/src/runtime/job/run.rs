@@ -75,7 +75,12 @@ pub(super) fn run(prepared: Prepared, shared: &Arc<JobShared>) -> Result<JobExec
         let new = Lead::new(&prepared, session, &runtime, shared)?;
         let savepoints = Savepoints::new(new.coordinator.clone(), prepared.savepoint_dir.clone());
         if let Some(folder) = &prepared.control_dir {
-            _watch = Some(Watch::start(folder.clone(), savepoints.clone())?);
+            _watch = Some(Watch::start(
+                folder.clone(),
+                savepoints.clone(),
+                &prepared.job_name,
+                prepared.ha.takes_over(),
+            )?);
         }
         shared.set_savepoints(Some(savepoints));
         lead = Some(new);
