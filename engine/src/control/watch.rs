@@ -2,11 +2,12 @@
 
 use super::files::{Paths, REQUEST, Request, answer_text, appear, is_abandoned};
 use crate::checkpoint::hold::is_at;
+use crate::checkpoint::storage::CheckpointPaths;
 use crate::checkpoint::storage::durable::{self, create_dirs, storage_error};
 use crate::runtime::job::{Savepoints, Wanted};
 use crate::{Error, ErrorKind, Result};
 use std::fs::{self, File, TryLockError};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
@@ -105,41 +106,55 @@ impl Watch {
     }
 }
 
-/// Locks the file at `lock`, which names the job; `None` if another program has it, and it is not to be taken from one that has it for the same job.
+/// Puts a file that names the job at `lock`, locked from the first moment on; `None` if another program's is there, and it is not to be taken from one that
+/// has it for the same job.
 fn hold(lock: &Path, job_name: &str, take_over: bool) -> Result<Option<File>> {
-    let open = |path: &Path| {
-        let opened = File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path);
-        opened.map_err(|error| storage_error("open", path, error))
+    let ours = lock.with_file_name(format!(".{}.tmp", CheckpointPaths::unique_name()));
+    let put = || {
+        let mut file = File::create_new(&ours).map_err(|error| storage_error("create", &ours, error))?;
+        file.try_lock()
+            .map_err(|error| storage_error("lock", &ours, error.into()))?;
+        file.write_all(job_name.as_bytes())
+            .map_err(|error| storage_error("write", &ours, error))?;
+        Ok(put_at(lock, &ours, job_name, take_over)?.then_some(file))
     };
-    let named = |mut file: File| {
-        file.set_len(0)
-            .and_then(|()| file.write_all(job_name.as_bytes()))
-            .map_err(|error| storage_error("write", lock, error))?;
-        Ok(Some(file))
-    };
+    let held = put();
+    if !matches!(held, Ok(Some(_))) {
+        // It may not be there, and what is wrong is known.
+        let _ = fs::remove_file(&ours);
+    }
+    held
+}
+
+/// Moves the lock `ours` to `lock`, unless there is one of a program that runs and keeps it.
+fn put_at(lock: &Path, ours: &Path, job_name: &str, take_over: bool) -> Result<bool> {
     loop {
-        let file = open(lock)?;
-        match file.try_lock() {
-            // Unless the job that had it has deleted it since it was opened.
-            Ok(()) if is_at(&file, lock) => return named(file),
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                if !take_over || !fs::read_to_string(lock).is_ok_and(|holder| holder == job_name) {
-                    return Ok(None);
+        match File::open(lock) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::hard_link(ours, lock) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                linked => {
+                    linked.map_err(|error| storage_error("create", lock, error))?;
+                    // The other name is of no use any more, and none to anybody else.
+                    let _ = fs::remove_file(ours);
+                    return Ok(true);
                 }
-                let ours = lock.with_extension(format!("lock-{}", std::process::id()));
-                let file = open(&ours)?;
-                file.try_lock()
-                    .map_err(|error| storage_error("lock", &ours, error.into()))?;
-                let file = named(file)?;
-                fs::rename(&ours, lock).map_err(|error| storage_error("replace", lock, error))?;
-                return Ok(file);
+            },
+            Err(error) => return Err(storage_error("open", lock, error)),
+            Ok(theirs) => {
+                match theirs.try_lock() {
+                    // Who had it is gone. It stays locked until ours is in its place.
+                    Ok(()) if is_at(&theirs, lock) => {}
+                    Ok(()) => continue,
+                    Err(TryLockError::WouldBlock) => {
+                        if !take_over || !fs::read_to_string(lock).is_ok_and(|holder| holder == job_name) {
+                            return Ok(false);
+                        }
+                    }
+                    Err(TryLockError::Error(error)) => return Err(storage_error("lock", lock, error)),
+                }
+                fs::rename(ours, lock).map_err(|error| storage_error("replace", lock, error))?;
+                return Ok(true);
             }
-            Err(TryLockError::Error(error)) => return Err(storage_error("lock", lock, error)),
         }
     }
 }
