@@ -1,11 +1,11 @@
 //! Built-in folds as nodes of a plan.
 
 use super::data::Data;
-use super::nodes::{any, outputs};
+use super::nodes::keyed_stage;
 use crate::Result;
 use crate::runtime::plan::types::AnyStage;
 use crate::runtime::plan::{OperatorNode, StageBuild, TypeOps, type_ops};
-use crate::runtime::stages::{Folding, KeySelector, KeyedStage, PlannedStates, Planning, plan_keyed};
+use crate::runtime::stages::{Folding, KeySelector, PlannedStates, Planning, plan_keyed};
 use crate::state::RunningFold;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -101,13 +101,6 @@ where
     }
 
     fn stage(&self, build: StageBuild) -> Result<AnyStage> {
-        let (name, max_parallelism, outputs) = outputs::<U>(build)?;
-        let logic = self.logic();
-        Ok(any::<T>(KeyedStage::<T, U, _>::new(
-            name,
-            max_parallelism,
-            logic,
-            outputs,
-        )))
+        keyed_stage::<T, U>(self.logic(), build)
     }
 }

@@ -9,7 +9,7 @@ use super::source::Source;
 use crate::runtime::plan::types::{AnyStage, Schedule};
 use crate::runtime::plan::{OperatorNode, PairOps, SourceNode, StageBuild, TypeOps, pair_ops, type_ops};
 use crate::runtime::stages::{
-    CoLogic, ElementStage, FunctionStage, KeySelector, KeyedPair, KeyedStage, Outputs, PerRecord,
+    CoLogic, ElementStage, FunctionStage, KeySelector, KeyedBatch, KeyedPair, KeyedStage, Outputs, PerRecord,
     PlannedStates, Planning, Process, SinkStage, TwoPhaseStage, WatermarkStage, WatermarkStrategy,
     plan_function, plan_keyed,
 };
@@ -223,15 +223,22 @@ impl<T: Data, K: Data, U: Data, S: KeySelector<T, K>, F: KeyedProcessFunction<K,
     }
 
     fn stage(&self, build: StageBuild) -> Result<AnyStage> {
-        let (name, max_parallelism, outputs) = outputs::<U>(build)?;
-        let logic = self.logic();
-        Ok(any::<T>(KeyedStage::<T, U, _>::new(
-            name,
-            max_parallelism,
-            logic,
-            outputs,
-        )))
+        keyed_stage::<T, U>(self.logic(), build)
     }
+}
+
+/// The stage of a keyed operator of one input that does `logic`.
+pub(super) fn keyed_stage<T: Data, U: Data>(
+    logic: impl KeyedBatch<T, U>,
+    build: StageBuild,
+) -> Result<AnyStage> {
+    let (name, max_parallelism, outputs) = outputs::<U>(build)?;
+    Ok(any::<T>(KeyedStage::<T, U, _>::new(
+        name,
+        max_parallelism,
+        logic,
+        outputs,
+    )))
 }
 
 /// An operator of two inputs; `M` makes what one subtask does.

@@ -2,14 +2,12 @@
 
 use super::collector::{Collector, OutputTag};
 use super::data::Data;
-use super::nodes::{any, outputs};
+use super::nodes::keyed_stage;
 use super::windows::{TimeWindow, TumblingEventTimeWindows};
 use crate::Result;
 use crate::runtime::plan::types::AnyStage;
 use crate::runtime::plan::{OperatorNode, StageBuild, TypeOps, type_ops};
-use crate::runtime::stages::{
-    KeySelector, KeyedStage, PlannedStates, Planning, WindowFold, Windowing, plan_keyed,
-};
+use crate::runtime::stages::{KeySelector, PlannedStates, Planning, WindowFold, Windowing, plan_keyed};
 use crate::state::AggregateFunction;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -112,13 +110,6 @@ where
     }
 
     fn stage(&self, build: StageBuild) -> Result<AnyStage> {
-        let (name, max_parallelism, outputs) = outputs::<U>(build)?;
-        let logic = self.logic();
-        Ok(any::<T>(KeyedStage::<T, U, _>::new(
-            name,
-            max_parallelism,
-            logic,
-            outputs,
-        )))
+        keyed_stage::<T, U>(self.logic(), build)
     }
 }

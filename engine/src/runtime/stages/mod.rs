@@ -19,7 +19,7 @@ pub(crate) use co_function::{BroadcastProcess, CoElements, CoLogic, CoProcess};
 pub(crate) use element::ElementStage;
 pub(crate) use folding::Folding;
 pub(crate) use function::{FunctionStage, Moment, Process, plan_function};
-pub(crate) use keyed::{KeySelector, KeyedStage, hash_keys, plan_keyed};
+pub(crate) use keyed::{KeySelector, KeyedBatch, KeyedStage, hash_keys, plan_keyed};
 pub(crate) use keyed_pair::{BroadcastPerRecord, CoPerRecord, KeyedPair};
 pub(crate) use keyed_storage::SharedFilesWritten;
 pub(crate) use operator_state::{PlannedStates, Planning};
