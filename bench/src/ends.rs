@@ -1,7 +1,8 @@
 //! The two ends of a measured job: a source that tells when it begins, and a sink that sums up what comes out.
 
-use crate::generate::{Tally, fnv1a};
+use crate::generate::Tally;
 use crate::probe::Probe;
+use crate::words::fnv1a;
 use compact_str::CompactString;
 use millpond_engine::Result;
 use millpond_engine::api::{

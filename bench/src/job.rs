@@ -2,9 +2,10 @@
 
 use crate::args::RunArgs;
 use crate::ends::{TallySink, TimedSource};
-use crate::generate::{key_of, words};
+use crate::generate::key_of;
 use crate::probe::Probe;
 use crate::stamped::StampedSource;
+use crate::words::each_word;
 use crate::work::Work;
 use compact_str::CompactString;
 use millpond_engine::Result;
@@ -88,9 +89,8 @@ pub(crate) fn run(
             let lines = TextFileSource::new(text);
             env.from_source(TimedSource::new(lines, probe()), "Source: Text")
                 .flat_map(|line: String, out| {
-                    let words = words(line.as_bytes()).filter_map(|range| line.get(range));
                     // Compact strings have up to 24 bytes in place.
-                    words.for_each(|word| out.collect(CompactString::new(word)));
+                    each_word(&line, |word| out.collect(CompactString::new(word)));
                 })
                 .key_by(CompactString::clone)
                 .count()

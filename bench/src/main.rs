@@ -20,6 +20,7 @@ mod scratch;
 mod stamped;
 mod state_micro;
 mod text;
+mod words;
 mod work;
 
 use crate::args::{Command, CountArgs, Workload};

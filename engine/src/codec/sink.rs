@@ -26,7 +26,7 @@ pub(super) struct Tail<'a> {
 impl Sink for Tail<'_> {
     #[inline]
     fn put(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
-        self.out.extend_from_slice(bytes);
+        append(self.out, bytes);
         Ok(())
     }
 
@@ -39,6 +39,38 @@ impl Sink for Tail<'_> {
     fn patch(&mut self, position: usize, bytes: [u8; 4]) {
         patch(self.out, self.start + position, bytes);
     }
+}
+
+/// Appends `bytes`. Most strings are short, and to copy so few bytes costs less than the call of a function that copies any number of them.
+#[inline]
+fn append(out: &mut Vec<u8>, bytes: &[u8]) {
+    let len = bytes.len();
+    if !(4..=16).contains(&len) {
+        out.extend_from_slice(bytes);
+        return;
+    }
+    let end = out.len() + len;
+    let rest = match bytes.split_first_chunk::<8>() {
+        Some((first, rest)) if rest.is_empty() => {
+            out.extend_from_slice(first);
+            return;
+        }
+        // The last eight bytes, those that `first` has shifted out.
+        Some((first, rest)) => {
+            out.extend_from_slice(first);
+            let last = bytes.last_chunk().map_or(0, |last| u64::from_le_bytes(*last));
+            last >> (8 * (8 - rest.len()))
+        }
+        None => match (bytes.first_chunk(), bytes.last_chunk()) {
+            // The bytes that both have fall on themselves.
+            (Some(first), Some(last)) => {
+                u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << (8 * (len - 4))
+            }
+            _ => 0,
+        },
+    };
+    out.extend_from_slice(&rest.to_le_bytes());
+    out.truncate(end);
 }
 
 /// A place of fixed width.
@@ -100,5 +132,23 @@ fn patch(out: &mut [u8], position: usize, bytes: [u8; 4]) {
     debug_assert!(place.is_some(), "a patched length was put before");
     if let Some(place) = place {
         *place = bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn appended_bytes_are_the_same_at_any_length() {
+        let bytes: Vec<u8> = (1..=40).collect();
+        for from in 0..3 {
+            for to in from..=bytes.len() {
+                let mut out = vec![9; from];
+                append(&mut out, &bytes[from..to]);
+                append(&mut out, &[200]);
+                assert_eq!(out, [&vec![9; from][..], &bytes[from..to], &[200]].concat());
+            }
+        }
     }
 }

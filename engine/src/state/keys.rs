@@ -54,7 +54,7 @@ impl KeyColumn {
     pub(crate) fn set<T, K: Data>(
         &mut self,
         records: &[T],
-        mut select: impl FnMut(&T) -> K,
+        select: impl FnMut(&T) -> K,
         hashes: &mut Vec<u64>,
     ) -> Result<()> {
         match self.width {
@@ -62,12 +62,7 @@ impl KeyColumn {
                 self.bytes.resize(records.len() * width, 0);
                 encode_all(records, select, &mut self.bytes, width)?;
             }
-            None => {
-                for record in records {
-                    codec::encode_into(&select(record), &mut self.bytes)?;
-                    self.end_key();
-                }
-            }
+            None => encode_varying(records, select, &mut self.bytes, &mut self.ends)?,
         }
         self.len = records.len();
         std::mem::swap(&mut self.hashes, hashes);
@@ -109,8 +104,7 @@ impl KeyColumn {
     }
 
     fn end_key(&mut self) {
-        self.ends
-            .push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
+        self.ends.push(end_of(&self.bytes));
     }
 
     /// Appends an encoded key.
@@ -187,6 +181,7 @@ impl KeyColumn {
             hashes.clear();
             match self.bytes.as_chunks::<8>().0.get(..self.len) {
                 Some(keys) if self.width == Some(8) => hash_eight_byte_keys(keys, &mut hashes),
+                _ if self.width.is_none() => hash_varying(&self.bytes, &self.ends, &mut hashes),
                 _ => hashes.extend((0..self.len).map(|index| key_hash(self.key(index)))),
             }
             self.hashes = hashes;
@@ -267,10 +262,42 @@ fn encode_all<T, K: Data>(
     Ok(())
 }
 
+/// Appends the keys of `records` to `bytes`, and where each ends to `ends`.
+fn encode_varying<T, K: Data>(
+    records: &[T],
+    mut select: impl FnMut(&T) -> K,
+    bytes: &mut Vec<u8>,
+    ends: &mut Vec<u32>,
+) -> Result<()> {
+    ends.reserve(records.len());
+    for record in records {
+        codec::encode_into(&select(record), bytes)?;
+        ends.push(end_of(bytes));
+    }
+    Ok(())
+}
+
+/// Appends the hashes of the keys in `bytes`, each of which ends where `ends` says.
+fn hash_varying(bytes: &[u8], ends: &[u32], hashes: &mut Vec<u64>) {
+    let mut from = 0;
+    hashes.extend(ends.iter().map(|end| {
+        let key = from..*end as usize;
+        from = key.end;
+        key_hash(bytes.get(key).unwrap_or_default())
+    }));
+}
+
+#[inline]
+fn end_of(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
+}
+
 /// Computes the hashes of keys.
 pub(crate) struct Hasher {
     width: Option<usize>,
     scratch: Vec<u8>,
+    /// Where each key in `scratch` ends.
+    ends: Vec<u32>,
 }
 
 impl Hasher {
@@ -278,6 +305,7 @@ impl Hasher {
         Self {
             width,
             scratch: Vec::new(),
+            ends: Vec::new(),
         }
     }
 
@@ -294,12 +322,11 @@ impl Hasher {
             hash_eight_byte_keys(self.scratch.as_chunks::<8>().0, hashes);
             return Ok(());
         }
-        hashes.reserve(records.len());
-        for record in records {
-            self.scratch.clear();
-            codec::encode_into(&select(record), &mut self.scratch)?;
-            hashes.push(key_hash(&self.scratch));
-        }
+        // All keys first: one that was written just now would be read while its bytes are still on their way to the cache.
+        self.scratch.clear();
+        self.ends.clear();
+        encode_varying(records, select, &mut self.scratch, &mut self.ends)?;
+        hash_varying(&self.scratch, &self.ends, hashes);
         Ok(())
     }
 }
