@@ -84,6 +84,10 @@ const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0100_0000_01b3;
 
 /// What takes back the steps for so many bytes of zero: the powers of the prime's inverse.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "constant: an index beyond the powers would not compile"
+)]
 const TAKEN_BACK: [u64; 9] = {
     let mut inverse = FNV_PRIME;
     let mut round = 0;

@@ -71,7 +71,8 @@ pub trait SourceReader: 'static {
     type Split;
 
     /// Emits at most `max_records` records (at least 1 is asked for) and says how it goes on. Must not block: a reader that has to wait
-    /// says [`ReaderStatus::Idle`] and wakes the subtask by its [`ReaderContext::waker`].
+    /// says [`ReaderStatus::Idle`] and wakes the subtask by its [`ReaderContext::waker`]. One whose input blocks may be a
+    /// [`FetchingReader`](crate::connectors::sources::FetchingReader), which has a thread for that.
     ///
     /// # Errors
     /// When the input cannot be read; the attempt fails.

@@ -184,8 +184,8 @@ impl<'a, 's, S: Sink> ser::Serializer for &'a mut Encoder<'s, S> {
 
     #[inline]
     fn serialize_bytes(self, value: &[u8]) -> Result<(), CodecError> {
-        self.put_len(value.len())?;
-        self.put(value)
+        let len = len32(value.len(), self.offset())?;
+        self.sink.put_behind(len.to_le_bytes(), value)
     }
 
     #[inline]

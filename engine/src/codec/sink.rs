@@ -10,6 +10,16 @@ pub trait Sink {
     /// [`CodecError::WrongWidth`] if there is no room for them.
     fn put(&mut self, bytes: &[u8]) -> Result<(), CodecError>;
 
+    /// Appends `front`, the length of `bytes`, and `bytes`.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    #[inline]
+    fn put_behind(&mut self, front: [u8; 4], bytes: &[u8]) -> Result<(), CodecError> {
+        self.put(&front)?;
+        self.put(bytes)
+    }
+
     /// Number of bytes put so far.
     fn position(&self) -> usize;
 
@@ -26,7 +36,13 @@ pub(super) struct Tail<'a> {
 impl Sink for Tail<'_> {
     #[inline]
     fn put(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
-        append(self.out, bytes);
+        self.out.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    #[inline]
+    fn put_behind(&mut self, front: [u8; 4], bytes: &[u8]) -> Result<(), CodecError> {
+        append(self.out, front, bytes);
         Ok(())
     }
 
@@ -41,35 +57,24 @@ impl Sink for Tail<'_> {
     }
 }
 
-/// Appends `bytes`. Most strings are short, and to copy so few bytes costs less than the call of a function that copies any number of them.
+/// Appends `front` and `bytes`. Most strings are short, and a few bytes too much that are taken off again cost less than the call of a function that copies any number of them.
 #[inline]
-fn append(out: &mut Vec<u8>, bytes: &[u8]) {
-    let len = bytes.len();
-    if !(4..=16).contains(&len) {
+fn append(out: &mut Vec<u8>, front: [u8; 4], bytes: &[u8]) {
+    let ends = match bytes.len() {
+        4..=8 => bytes.first_chunk::<4>().zip(bytes.last_chunk::<4>()),
+        _ => None,
+    };
+    let Some((first, last)) = ends else {
+        out.extend_from_slice(&front);
         out.extend_from_slice(bytes);
         return;
-    }
-    let end = out.len() + len;
-    let rest = match bytes.split_first_chunk::<8>() {
-        Some((first, rest)) if rest.is_empty() => {
-            out.extend_from_slice(first);
-            return;
-        }
-        // The last eight bytes, those that `first` has shifted out.
-        Some((first, rest)) => {
-            out.extend_from_slice(first);
-            let last = bytes.last_chunk().map_or(0, |last| u64::from_le_bytes(*last));
-            last >> (8 * (8 - rest.len()))
-        }
-        None => match (bytes.first_chunk(), bytes.last_chunk()) {
-            // The bytes that both have fall on themselves.
-            (Some(first), Some(last)) => {
-                u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << (8 * (len - 4))
-            }
-            _ => 0,
-        },
     };
-    out.extend_from_slice(&rest.to_le_bytes());
+    // The bytes that both have fall on themselves.
+    let few = u64::from(u32::from_le_bytes(*first))
+        | u64::from(u32::from_le_bytes(*last)) << (8 * (bytes.len() - 4));
+    let all = u128::from(u32::from_le_bytes(front)) | u128::from(few) << 32;
+    let end = out.len() + front.len() + bytes.len();
+    out.extend_from_slice(&all.to_le_bytes());
     out.truncate(end);
 }
 
@@ -145,9 +150,15 @@ mod tests {
         for from in 0..3 {
             for to in from..=bytes.len() {
                 let mut out = vec![9; from];
-                append(&mut out, &bytes[from..to]);
-                append(&mut out, &[200]);
-                assert_eq!(out, [&vec![9; from][..], &bytes[from..to], &[200]].concat());
+                append(&mut out, [7, 8, 0, 255], &bytes[from..to]);
+                append(&mut out, [1, 2, 3, 4], &[200]);
+                let all = [
+                    &vec![9; from][..],
+                    &[7, 8, 0, 255],
+                    &bytes[from..to],
+                    &[1, 2, 3, 4, 200],
+                ];
+                assert_eq!(out, all.concat());
             }
         }
     }

@@ -364,8 +364,7 @@ impl<S: Source> SourceTask<S> {
             let status = self.poll(asked)?;
             let records = self.emit(now)?;
             emitted += records;
-            // Less than was asked for is all that there is for now.
-            if status != ReaderStatus::More || records < asked || emitted >= most {
+            if status != ReaderStatus::More || records == 0 || emitted >= most {
                 break status;
             }
         };

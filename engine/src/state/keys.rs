@@ -279,12 +279,14 @@ fn encode_varying<T, K: Data>(
 
 /// Appends the hashes of the keys in `bytes`, each of which ends where `ends` says.
 fn hash_varying(bytes: &[u8], ends: &[u32], hashes: &mut Vec<u64>) {
+    let before = hashes.len();
+    hashes.resize(before + ends.len(), 0);
     let mut from = 0;
-    hashes.extend(ends.iter().map(|end| {
-        let key = from..*end as usize;
-        from = key.end;
-        key_hash(bytes.get(key).unwrap_or_default())
-    }));
+    for (place, end) in hashes.iter_mut().skip(before).zip(ends) {
+        let end = *end as usize;
+        *place = key_hash(bytes.get(from..end).unwrap_or_default());
+        from = end;
+    }
 }
 
 #[inline]

@@ -1,5 +1,7 @@
 //! A source of lines of text files.
 
+mod block;
+mod fetcher;
 mod line;
 mod listing;
 mod reader;
@@ -7,8 +9,9 @@ mod split;
 #[cfg(test)]
 mod tests;
 
+pub use fetcher::LINE_BYTES_MAX;
 pub use line::Line;
-pub use reader::{LINE_BYTES_MAX, TextFileReader};
+pub use reader::TextFileReader;
 pub use split::TextFileSplit;
 
 use crate::api::{Boundedness, ReaderContext, Source};
@@ -132,7 +135,7 @@ impl<L: Line> Source for TextFileSource<L> {
         ))
     }
 
-    fn reader(&self, _: ReaderContext, splits: Vec<TextFileSplit>) -> Result<TextFileReader<L>> {
-        Ok(TextFileReader::new(splits))
+    fn reader(&self, context: ReaderContext, splits: Vec<TextFileSplit>) -> Result<TextFileReader<L>> {
+        Ok(TextFileReader::new(splits, context.waker))
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::ErrorKind;
 use crate::api::{ReaderStatus, SourceOutput, SourceReader};
-use crate::connectors::sources::testing::{context, read_all, read_some};
+use crate::connectors::sources::testing::{context, read_all, read_some, read_until_end};
 use std::fs;
 use std::path::Path;
 
@@ -175,14 +175,66 @@ fn bytes_are_taken_as_they_are_and_strings_must_be_utf8() {
         lines_of(&source.clone().bytes()),
         [b"fine\r".to_vec(), b"not \xff fine\r".to_vec()]
     );
-    let mut reader = source.reader(context(0), source.splits(1).unwrap()).unwrap();
-    let error = reader.poll(10, &mut SourceOutput::new()).unwrap_err();
+    let reader = source.reader(context(0), source.splits(1).unwrap()).unwrap();
+    let (lines, end) = read_until_end(reader);
+    let error = end.unwrap_err();
+    assert_eq!(lines, ["fine"]);
     assert!(
         error
             .message()
             .contains("not UTF-8 at offset 10, in the line that begins at offset 6"),
         "{error}"
     );
+}
+
+#[test]
+fn lines_before_one_that_is_not_utf8_are_emitted_wherever_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines: Vec<String> = (0..60_000).map(|line| format!("line {line} \u{e9}")).collect();
+    let text = lines.join("\n").into_bytes();
+    for at in [0, 9, text.len() / 2, text.len() - 1] {
+        let mut text = text.clone();
+        let begin = memchr::memrchr(b'\n', &text[..at]).map_or(0, |end| end + 1);
+        let before = text[..begin].iter().filter(|byte| **byte == b'\n').count();
+        text[at] = 0xff;
+        // An accented letter that lost its second byte is wrong from its first one on.
+        let offset = if at == text.len() - 1 { at - 1 } else { at };
+        let source = TextFileSource::new(file(folder.path(), "text", text));
+        for split_bytes in [1 << 30, 100_000] {
+            let source = source.clone().split_bytes(split_bytes);
+            let reader = source.reader(context(0), source.splits(1).unwrap()).unwrap();
+            let (found, end) = read_until_end(reader);
+            assert!(found == lines[..before], "{} lines before {at}", found.len());
+            let expected =
+                format!("not UTF-8 at offset {offset}, in the line that begins at offset {begin};");
+            let error = end.unwrap_err();
+            assert!(error.message().contains(&expected), "{error}, not {expected}");
+        }
+    }
+}
+
+#[test]
+fn positions_are_those_of_what_was_emitted_however_far_was_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines: Vec<String> = (0..100_000).map(|line| format!("{line}")).collect();
+    for part in 0..3 {
+        file(folder.path(), &format!("{part}"), lines.join("\n") + "\n");
+    }
+    let expected: Vec<String> = lines.iter().cycle().take(3 * lines.len()).cloned().collect();
+    for split_bytes in [1 << 30, 70_000, 5_000] {
+        let source = TextFileSource::new(folder.path()).split_bytes(split_bytes);
+        for count in [1, 49_999, 100_000, 212_345, 300_000] {
+            let mut reader = source.reader(context(0), source.splits(1).unwrap()).unwrap();
+            let mut seen = read_some(&mut reader, count);
+            let left = reader.snapshot().unwrap();
+            drop(reader);
+            seen.extend(read_all(source.reader(context(0), left).unwrap()));
+            assert!(
+                seen == expected,
+                "restored behind {count} lines, cut by {split_bytes}"
+            );
+        }
+    }
 }
 
 #[test]
