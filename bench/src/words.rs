@@ -188,7 +188,9 @@ mod tests {
 
     #[test]
     fn hashes_are_those_of_the_plain_loop_at_any_length() {
-        let bytes: Vec<u8> = (0..40).map(|index| index * 7 + 190).collect();
+        let bytes: Vec<u8> = (0..40_u8)
+            .map(|index| index.wrapping_mul(7).wrapping_add(190))
+            .collect();
         for from in 0..bytes.len() {
             for to in from..=bytes.len() {
                 let word = &bytes[from..to];
