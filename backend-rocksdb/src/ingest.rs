@@ -2,6 +2,7 @@
 //!
 //! Sorted files that are brought in whole spare RocksDB the skip list that each write would go through otherwise, and a log.
 
+use crate::abreast::side_by_side;
 use crate::error::failed;
 use crate::keys::put_entry;
 use crate::store::Part;
@@ -11,6 +12,9 @@ use millpond_backend_memory::snapshot::FrozenState;
 use rocksdb::SstFileWriter;
 use std::path::{Path, PathBuf};
 
+/// Gives a path that nothing has.
+pub(crate) type NewPath<'p> = dyn Fn() -> PathBuf + Sync + 'p;
+
 /// What of one state was changed since an epoch.
 #[derive(Debug)]
 pub(crate) struct Ingestion<'a> {
@@ -18,7 +22,6 @@ pub(crate) struct Ingestion<'a> {
     range: KeyGroupRange,
     since: u32,
     to: u32,
-    changes: Sorted,
 }
 
 /// Entries of one state on their way into a sorted file: names and values in one block, and where each lies.
@@ -142,13 +145,12 @@ impl<'a> Ingestion<'a> {
             range,
             since,
             to,
-            changes: Sorted::default(),
         }
     }
 
     /// Brings the changes in the groups of `part` into its database, by files at paths that `path` gives. All or nothing of them is in it then, and it
     /// knows which: what is appended must not come twice. To be called once for a part.
-    pub(crate) fn run(&mut self, part: &Part, path: &dyn Fn() -> PathBuf) -> BackendResult<()> {
+    pub(crate) fn run(&mut self, part: &Part, path: &NewPath<'_>) -> BackendResult<()> {
         let name = self.state.descriptor.name.as_str();
         let contents = part.database.contents(name);
         // Where something else went wrong after this state was done, it is there.
@@ -157,24 +159,28 @@ impl<'a> Ingestion<'a> {
             return Ok(());
         }
         let groups = self.range.iter().zip(&mut self.state.groups);
-        let groups = groups.filter(|(group, _)| part.groups.contains(*group));
-        let mut files = NewFiles {
-            state: name,
-            options: part.database.options_of_new_files(),
-            file_bytes: part.database.setup().options.target_file_bytes(),
-            path,
-            open: None,
-            written: Vec::new(),
-        };
-        for (group, frozen) in groups {
-            // The tables go on changing what the group holds; nothing of that is needed beyond this.
-            let frozen = std::mem::replace(frozen, FrozenGroup::Below);
-            self.changes.read(group, &frozen, since)?;
-            drop(frozen);
-            files.append(&self.changes)?;
-        }
-        files.end()?;
-        let paths: Vec<_> = files.written.iter().map(|file| file.0.as_path()).collect();
+        let groups: Vec<_> = groups.filter(|(group, _)| part.groups.contains(*group)).collect();
+        let written = side_by_side(groups, |groups| {
+            let mut files = NewFiles {
+                state: name,
+                options: part.database.options_of_new_files(),
+                file_bytes: part.database.setup().options.target_file_bytes(),
+                path,
+                open: None,
+                written: Vec::new(),
+            };
+            let mut changes = Sorted::default();
+            for (group, frozen) in groups {
+                // The tables go on changing what the group holds; nothing of that is needed beyond this.
+                let frozen = std::mem::replace(frozen, FrozenGroup::Below);
+                changes.read(group, &frozen, since)?;
+                drop(frozen);
+                files.append(&changes)?;
+            }
+            files.end()?;
+            Ok(files.written)
+        })?;
+        let paths: Vec<_> = written.iter().flatten().map(|file| file.0.as_path()).collect();
         contents.advance(self.to, || {
             // Most states of most jobs are changed all the time, but an idle one must not make a file a checkpoint.
             if paths.is_empty() {
@@ -191,7 +197,7 @@ struct NewFiles<'p> {
     options: &'p rocksdb::Options,
     /// The length at which a file ends.
     file_bytes: u64,
-    path: &'p dyn Fn() -> PathBuf,
+    path: &'p NewPath<'p>,
     open: Option<(SstFileWriter<'p>, Leftover)>,
     /// Removed, unless they were moved into the database.
     written: Vec<Leftover>,

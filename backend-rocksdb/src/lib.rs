@@ -6,7 +6,8 @@
 //!
 //! - `keys`: how cells are named; `database`: one database, a column family a state; `below`: a state of it below the tables; `contents`: up to which
 //!   moment a database has a state; `lists`: how what is appended comes together.
-//! - `store`: the databases of a subtask, and the order in which changes come into them; `ingest`: changes as sorted files.
+//! - `store`: the databases of a subtask, and the order in which changes come into them; `ingest`: changes as sorted files;
+//!   `abreast`: by several threads where there is much to look through.
 //! - `snapshots`, `writer`, `upload`, `transfers`, `payload`: what is done at a checkpoint, on the worker and beside it, and how a handle tells of it.
 //! - `canonical`: the form of snapshots that all backends share, out of a database and into one.
 //! - `restore`, `sweep`, `origins`: from handles to databases, the verification of their files, and what these are in the snapshot.
@@ -16,6 +17,7 @@
 //! - [`mod@options`]: what the configuration says, the memory of the process, folders, figures.
 //! - [`RocksDbStateBackendFactory`]: the backend that the engine finds under `rocksdb`.
 
+mod abreast;
 mod backend;
 mod below;
 mod canonical;

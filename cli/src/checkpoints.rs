@@ -1,6 +1,6 @@
 //! `millpond checkpoints`: all that is in a folder of checkpoints, and what nobody needs of it.
 
-use crate::output::{Bytes, Moment, written};
+use crate::output::{Bytes, Moment, Sizes};
 use crate::{Failure, Outcome};
 use clap::Subcommand;
 use millpond_engine::checkpoint::ha::HaSettings;
@@ -162,12 +162,14 @@ fn write_line(path: &Path, out: &mut impl Write) -> Result<(), Failure> {
                 true => "savepoint",
                 false => "checkpoint",
             };
+            let sizes = Sizes::of(&metadata);
             writeln!(
                 out,
-                "  {name}  {kind} {}, {}, state of {}, job '{}', lineage {}",
+                "  {name}  {kind} {}, {}, state of {}, stored {}, job '{}', lineage {}",
                 metadata.id,
                 Moment(metadata.timestamp_ms),
-                written(metadata.state_bytes(), metadata.new_bytes()),
+                Bytes(sizes.state_bytes),
+                sizes.stored(),
                 metadata.job_name,
                 metadata.lineage.id()
             )?;

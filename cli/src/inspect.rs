@@ -2,7 +2,7 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::checkpoints::list;
-use crate::output::{Bytes, Moment, written};
+use crate::output::{Bytes, Moment, Sizes};
 use crate::{Failure, Outcome};
 use millpond_engine::checkpoint::storage::{CheckpointPaths, parse_location};
 use millpond_engine::checkpoint::{KeyedHandle, OperatorMetadata, SubtaskSnapshot};
@@ -46,11 +46,13 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<Outcome, Failure>
     writeln!(out, "  mode        {}", metadata.mode)?;
     writeln!(out, "  epoch       {}", metadata.epoch)?;
     writeln!(out, "  triggered   {}", Moment(metadata.timestamp_ms))?;
+    let sizes = Sizes::of(metadata);
     writeln!(
         out,
-        "  state       {}",
-        written(metadata.state_bytes(), metadata.new_bytes())
+        "  state       {} of keys and values",
+        Bytes(sizes.state_bytes)
     )?;
+    writeln!(out, "  stored      {}", sizes.stored())?;
     for operator in &metadata.operators {
         write_operator(out, operator, args.files)?;
     }
@@ -62,7 +64,7 @@ fn write_operator(out: &mut impl Write, operator: &OperatorMetadata, files: bool
     writeln!(out, "\noperator '{}' (uid '{}')", operator.name, operator.id)?;
     writeln!(
         out,
-        "  parallelism {} of at most {}, {}",
+        "  parallelism {} of at most {}, state of {}",
         operator.parallelism,
         operator.max_parallelism,
         Bytes(bytes)
@@ -117,7 +119,7 @@ fn write_operator(out: &mut impl Write, operator: &OperatorMetadata, files: bool
 fn write_subtask(out: &mut impl Write, subtask: &SubtaskSnapshot) -> std::io::Result<()> {
     writeln!(
         out,
-        "  subtask {}: {}, sync {:.1} ms, async {:.1} ms, alignment {:.1} ms{}",
+        "  subtask {}: state of {}, sync {:.1} ms, async {:.1} ms, alignment {:.1} ms{}",
         subtask.subtask,
         Bytes(subtask.state_bytes()),
         subtask.sync_ms,
@@ -134,7 +136,7 @@ fn write_subtask(out: &mut impl Write, subtask: &SubtaskSnapshot) -> std::io::Re
         } = handle;
         writeln!(
             out,
-            "    key groups {first}..={last}: {kind} by {backend}, {}",
+            "    key groups {first}..={last}: {kind} by {backend}, state of {}",
             Bytes(handle.state_bytes)
         )?;
         for file in &handle.files {

@@ -1,5 +1,8 @@
 //! How numbers and moments are shown.
 
+use millpond_engine::checkpoint::metadata::CheckpointMetadata;
+use millpond_engine::checkpoint::{FileLocation, SubtaskSnapshot};
+use std::collections::HashSet;
 use std::fmt;
 
 /// A number of bytes: `512 B`, `5.0 MiB`.
@@ -26,16 +29,52 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// How much of a snapshot was written for it, and how much it has from earlier ones.
-pub(crate) fn written(state_bytes: u64, new_bytes: u64) -> String {
-    match state_bytes.checked_sub(new_bytes) {
-        None | Some(0) => format!("{}, all written for it", Bytes(state_bytes)),
-        Some(shared) => format!(
-            "{}: {} written for it, {} in files of earlier ones",
-            Bytes(state_bytes),
-            Bytes(new_bytes),
-            Bytes(shared)
-        ),
+/// The bytes of a checkpoint's state, and what lies in storage for them. They differ: state is counted as keys and values, files have
+/// what else the backend needs, and may be compressed or hold entries that were changed since.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    /// The bytes of keys and values.
+    pub(crate) state_bytes: u64,
+    /// Files, those that lie in the metadata among them. Several subtasks may name one; it counts once.
+    pub(crate) files: usize,
+    /// Their bytes.
+    pub(crate) stored_bytes: u64,
+    /// The bytes that were written for this checkpoint.
+    new_bytes: u64,
+}
+
+impl Sizes {
+    /// Those of the checkpoint with `metadata`.
+    pub(crate) fn of(metadata: &CheckpointMetadata) -> Self {
+        let mut seen = HashSet::new();
+        let files = metadata.subtasks().flat_map(SubtaskSnapshot::files);
+        let once = files.filter(|file| match &file.location {
+            FileLocation::File(path) => seen.insert(path),
+            _ => true,
+        });
+        let (files, stored_bytes) = once.fold((0, 0), |(count, bytes), file| (count + 1, bytes + file.size));
+        Self {
+            state_bytes: metadata.state_bytes(),
+            files,
+            stored_bytes,
+            new_bytes: metadata.new_bytes(),
+        }
+    }
+
+    /// What is stored, and how much of it was written for this checkpoint.
+    pub(crate) fn stored(&self) -> String {
+        let Self {
+            files, stored_bytes, ..
+        } = self;
+        let all = Bytes(*stored_bytes);
+        match stored_bytes.checked_sub(self.new_bytes) {
+            None | Some(0) => format!("{all} in {files} files, all written for it"),
+            Some(earlier) => format!(
+                "{all} in {files} files: {} written for it, {} in files of earlier ones",
+                Bytes(self.new_bytes),
+                Bytes(earlier)
+            ),
+        }
     }
 }
 

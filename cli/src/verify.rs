@@ -1,7 +1,7 @@
 //! `millpond verify`: whether a checkpoint can be read.
 
 use crate::checkpoint::Checkpoint;
-use crate::output::Bytes;
+use crate::output::{Bytes, Sizes};
 use crate::{Failure, Outcome};
 use millpond_engine::checkpoint::storage::CheckpointStorage;
 use millpond_engine::checkpoint::{FileLocation, FileRef};
@@ -58,8 +58,9 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<Outcome, Failure>
     }
     writeln!(
         out,
-        "{what}: its metadata and {files} files with {} are whole",
-        Bytes(bytes)
+        "{what}: its metadata and {files} files with {} (state of {}) are whole",
+        Bytes(bytes),
+        Bytes(Sizes::of(metadata).state_bytes)
     )?;
     Ok(Outcome::Well)
 }

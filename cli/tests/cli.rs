@@ -126,7 +126,7 @@ fn verify_names_each_file_that_is_missing_or_damaged() {
     let (code, out, _) = millpond(&["verify", &url]);
     assert_eq!(code, 0, "{out}");
     assert!(
-        out.contains("its metadata and 1 files with 9.8 KiB are whole"),
+        out.contains("its metadata and 1 files with 9.8 KiB (state of 9.8 KiB) are whole"),
         "{out}"
     );
 
@@ -348,6 +348,42 @@ fn inspect_lists_the_checkpoints_of_a_jobs_folder_and_of_all_jobs() {
 }
 
 #[test]
+fn what_is_stored_is_told_from_the_state_that_it_is_stored_for() {
+    let root = tempfile::tempdir().unwrap();
+    let (folder, _) = checkpoint(root.path());
+    let file = folder.join("_metadata");
+    let mut metadata = metadata::read_file(&file).unwrap();
+    let handle = &mut metadata.operators[0].subtasks[0].keyed[0];
+    (handle.state_bytes, handle.new_bytes) = (5 << 10, 4 << 10);
+    // A file that two handles name is there once.
+    let again = handle.files[0].clone();
+    handle.files.push(again);
+    std::fs::write(&file, metadata::encode(&metadata).unwrap()).unwrap();
+    let stored = "9.8 KiB in 1 files: 4.0 KiB written for it, 5.8 KiB in files of earlier ones";
+    let (code, out, _) = millpond(&["inspect", "--files", folder.to_str().unwrap()]);
+    assert_eq!(code, 0, "{out}");
+    for text in [
+        "state       5.0 KiB of keys and values",
+        &format!("stored      {stored}"),
+        "parallelism 1 of at most 128, state of 5.0 KiB",
+        "subtask 0: state of 5.0 KiB",
+        "by acme::Factory, state of 5.0 KiB",
+    ] {
+        assert!(out.contains(text), "no '{text}' in: {out}");
+    }
+    let (_, out, _) = millpond(&["inspect", folder.parent().unwrap().to_str().unwrap()]);
+    assert!(
+        out.contains(&format!("state of 5.0 KiB, stored {stored}")),
+        "{out}"
+    );
+    let (_, out, _) = millpond(&["verify", folder.to_str().unwrap()]);
+    assert!(
+        out.contains("1 files with 9.8 KiB (state of 5.0 KiB) are whole"),
+        "{out}"
+    );
+}
+
+#[test]
 fn verify_reads_a_file_once_however_many_subtasks_name_it() {
     let root = tempfile::tempdir().unwrap();
     let (folder, _) = checkpoint(root.path());
@@ -359,7 +395,7 @@ fn verify_reads_a_file_once_however_many_subtasks_name_it() {
     let (code, out, _) = millpond(&["verify", folder.to_str().unwrap()]);
     assert_eq!(code, 0, "{out}");
     assert!(
-        out.contains("its metadata and 1 files with 9.8 KiB are whole"),
+        out.contains("its metadata and 1 files with 9.8 KiB (state of 19.5 KiB) are whole"),
         "{out}"
     );
 }

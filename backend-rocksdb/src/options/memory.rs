@@ -12,8 +12,8 @@
 
 use super::predefined::Values;
 use super::share::{Shares, TableShare};
-use super::{machine, option, values};
-use millpond_backend_api::{BackendConfig, BackendResult};
+use super::{PREFIX, machine, option, values};
+use millpond_backend_api::{BackendConfig, BackendError, BackendErrorKind, BackendResult};
 use rocksdb::{Cache, LruCacheOptions, WriteBufferManager};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,6 +55,10 @@ impl MemoryOptions {
     /// Reads the options, with what they are in a predefined set.
     ///
     /// A size fixed for each slot wins over managed memory, and that over a size fixed for the process, as in Flink.
+    ///
+    /// # Errors
+    /// [`Configuration`](millpond_backend_api::BackendErrorKind::Configuration) for a value that is not valid, and for shares that come to more
+    /// than all of the memory, also where they share none: as in Flink, a configuration is valid or not by itself.
     pub(super) fn read(config: &BackendConfig, set: &Values) -> BackendResult<Self> {
         let is_managed = option(config, "memory.managed", values::flag)?.unwrap_or(true);
         let per_slot = option(config, "memory.fixed-per-slot", values::positive_size)?;
@@ -70,11 +74,17 @@ impl MemoryOptions {
             (None, false, Some(bytes)) => Budget::Process(bytes),
             (None, false, None) => Budget::Unmanaged,
         };
+        let write_buffer_ratio = option(config, "memory.write-buffer-ratio", values::share)?.unwrap_or(0.5);
+        let high_prio_pool_ratio =
+            option(config, "memory.high-prio-pool-ratio", values::share)?.unwrap_or(0.1);
+        // Decimal fractions are not exact: 0.1 and 0.9 are all of it.
+        if write_buffer_ratio + high_prio_pool_ratio > 1.0 + 1e-9 {
+            return Err(more_than_all(write_buffer_ratio, high_prio_pool_ratio));
+        }
         Ok(Self {
             budget,
-            write_buffer_ratio: option(config, "memory.write-buffer-ratio", values::share)?.unwrap_or(0.5),
-            high_prio_pool_ratio: option(config, "memory.high-prio-pool-ratio", values::share)?
-                .unwrap_or(0.1),
+            write_buffer_ratio,
+            high_prio_pool_ratio,
             write_buffer_bytes: option(config, "writebuffer.size", values::positive_size)?
                 .unwrap_or(set.write_buffer_bytes),
             write_buffers: option(config, "writebuffer.count", values::count)?.unwrap_or(set.write_buffers),
@@ -103,6 +113,18 @@ impl MemoryOptions {
         let buffers = u64::try_from(self.write_buffers).unwrap_or(1);
         self.write_buffer_bytes.saturating_mul(buffers)
     }
+}
+
+/// The error for shares of the memory that come to more than all of it.
+#[cold]
+fn more_than_all(write_buffer_ratio: f64, high_prio_pool_ratio: f64) -> BackendError {
+    BackendError::new(
+        BackendErrorKind::Configuration,
+        format!(
+            "{PREFIX}memory.write-buffer-ratio ({write_buffer_ratio}) and {PREFIX}memory.high-prio-pool-ratio ({high_prio_pool_ratio}) come to more \
+             than 1, expected shares of the same memory: lower one of them (they are 0.5 and 0.1 where they are not set)"
+        ),
+    )
 }
 
 #[expect(

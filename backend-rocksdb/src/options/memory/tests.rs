@@ -64,6 +64,34 @@ fn the_cache_has_what_the_write_buffer_ratio_leaves_and_write_buffers_are_charge
 }
 
 #[test]
+fn shares_that_come_to_more_than_all_of_the_memory_are_refused() {
+    let read = |ratios: &[(&str, &str)]| {
+        let pairs = ratios.iter().map(|(name, value)| {
+            let key = format!("state.backend.rocksdb.memory.{name}");
+            (key, (*value).to_owned())
+        });
+        Options::read(&pairs.collect())
+    };
+    for (write_buffers, high_prio) in [
+        (Some("0.6"), Some("0.5")),
+        (Some("0.95"), None),
+        (None, Some("0.6")),
+    ] {
+        let write_buffers = write_buffers.map(|value| ("write-buffer-ratio", value));
+        let high_prio = high_prio.map(|value| ("high-prio-pool-ratio", value));
+        let set: Vec<_> = write_buffers.into_iter().chain(high_prio).collect();
+        let error = read(&set).unwrap_err();
+        assert_eq!(error.kind(), BackendErrorKind::Configuration);
+        let text = error.to_string();
+        let names = ["write-buffer-ratio", "high-prio-pool-ratio"];
+        assert!(names.iter().all(|name| text.contains(name)), "{text}");
+        assert!(set.iter().all(|(_, value)| text.contains(value)), "{text}");
+    }
+    read(&[("write-buffer-ratio", "0.5"), ("high-prio-pool-ratio", "0.5")]).unwrap();
+    read(&[("write-buffer-ratio", "1"), ("high-prio-pool-ratio", "0")]).unwrap();
+}
+
+#[test]
 fn backends_with_the_same_budget_share_cache_and_write_buffers() {
     let same = [("memory.fixed-per-slot", "123 mb")];
     let one = Memory::of(&options(&same));

@@ -50,7 +50,7 @@ options! {
         .accepting(is_positive, POSITIVE_SIZE);
 
     /// Share of the memory, but for a sixth, that is kept for what is written: the tables in front of the databases. Blocks and write buffers have the rest, and
-    /// what they leave of it goes to the tables as well.
+    /// what they leave of it goes to the tables as well. With the share of index and filter blocks (`high-prio-pool-ratio`) it must not come to more than 1.
     MEMORY_WRITE_BUFFER_RATIO: f64 = "state.backend.rocksdb.memory.write-buffer-ratio"
         .with_default("0.5")
         .accepting(is_share, SHARE);

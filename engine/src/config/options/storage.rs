@@ -36,7 +36,8 @@ options! {
         .with_default("true")
         .with_old_keys(&["state.checkpoint.cleaner.parallel-mode"]);
 
-    /// Snapshots smaller than this are written into the metadata instead of a file of their own.
+    /// Snapshots smaller than this are written into the metadata instead of a file of their own. So are small files of an incremental checkpoint, again in each one that has them, as in
+    /// Flink; for jobs of very many small states, `0` has them written once, as files that later checkpoints name.
     DATA_INLINE_THRESHOLD: MemorySize = "execution.checkpointing.data-inline-threshold"
         .with_default("20 kb")
         .with_old_keys(&["state.storage.fs.memory-threshold", "state.backend.fs.memory-threshold"])
