@@ -27,14 +27,20 @@ pub(super) fn machine() -> String {
     )
 }
 
-/// What a plain write to the disk of the runs gives.
-pub(super) fn disk(folder: &Path) -> Result<String> {
-    const BYTES: u64 = 1_000_000_000;
-    let took = plain_write(folder, BYTES)?;
-    Ok(format!(
-        "a plain write of 1000 MB with fsync, 1 MiB at a time, to where checkpoints go: {:.0} MB/s",
-        1000.0 / took.as_secs_f64().max(1e-9)
-    ))
+/// What a plain write to the disk of the runs gives; `None` if there is nothing to write.
+///
+/// # Errors
+/// When the file cannot be written.
+#[expect(clippy::cast_precision_loss, reason = "nobody writes 2^53 bytes")]
+pub(super) fn disk(folder: &Path, megabytes: u64) -> Result<Option<String>> {
+    if megabytes == 0 {
+        return Ok(None);
+    }
+    let took = plain_write(folder, megabytes * 1_000_000)?;
+    Ok(Some(format!(
+        "a plain write of {megabytes} MB with fsync, 1 MiB at a time, to where checkpoints go: {:.0} MB/s",
+        megabytes as f64 / took.as_secs_f64().max(1e-9)
+    )))
 }
 
 /// The version of this program and of its compiler.

@@ -63,6 +63,10 @@ pub(crate) struct CompareArgs {
     #[arg(long, default_value_t = 2048)]
     pub(crate) touch_mb: usize,
 
+    /// Megabytes (10^6 bytes) to write plainly at first, for what the disk gives; 0: none
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(..=1_000_000))]
+    pub(crate) write_mb: u64,
+
     /// Folder for state on disk and checkpoints, each run in a folder of its own below it that is removed; the system's folder for temporary files if not given
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
@@ -138,7 +142,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<bool> {
     }
     let setup = Setup {
         machine: machine::machine(),
-        disk: machine::disk(scratch.path())?,
+        disk: machine::disk(scratch.path(), args.write_mb)?,
         millpond: machine::millpond(),
         commit: machine::commit(),
         command: std::env::args().skip(1).collect::<Vec<_>>().join(" "),

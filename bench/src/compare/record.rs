@@ -21,7 +21,7 @@ pub(super) struct Record {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Setup {
     pub(super) machine: String,
-    pub(super) disk: String,
+    pub(super) disk: Option<String>,
     pub(super) millpond: String,
     pub(super) commit: String,
     /// The arguments of this program.
@@ -112,7 +112,7 @@ pub(super) mod tests {
             name: name.to_owned(),
             setup: Setup {
                 machine: "a machine".to_owned(),
-                disk: "a disk".to_owned(),
+                disk: Some("a disk".to_owned()),
                 millpond: "Millpond 1".to_owned(),
                 commit: commit.to_owned(),
                 command: format!("compare --rows {name}"),

@@ -45,7 +45,7 @@ fn facts(recorded: &Recorded) -> Vec<String> {
     };
     facts.extend(distinct(&|setup| Some(setup.machine.clone())));
     // One measurement of many.
-    facts.extend(distinct(&|setup| Some(setup.disk.clone())).pop());
+    facts.extend(distinct(&|setup| setup.disk.clone()).pop());
     facts.extend(distinct(&|setup| Some(setup.millpond.clone())));
     facts.extend(distinct(&|setup| setup.flink.clone()));
     facts.extend(distinct(&|setup| {

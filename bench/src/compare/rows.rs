@@ -204,10 +204,11 @@ fn against_ourselves() -> Vec<Row> {
             "checkpoints-heap",
             "keyed-count",
             1_000_000,
-            150_000_000,
+            200_000_000,
             0.9,
         )),
-        checkpoints(rocksdb("checkpoints-rocksdb", 1_000_000, 60_000_000, 0.8)),
+        // At least ten checkpoints, so that what compaction takes behind them is among it.
+        checkpoints(rocksdb("checkpoints-rocksdb", 1_000_000, 200_000_000, 0.8)),
         library(files("so-files-1k", 1_000, 100_000_000)),
         library(files("so-files-1m", 1_000_000, 60_000_000)),
         library(rocksdb("so-rocksdb-1m", 1_000_000, 60_000_000, 0.9)),

@@ -144,6 +144,11 @@ impl Sides<'_> {
                 .arg(format!("-Dstate.backend.rocksdb.localdir={}", folder.display()))
                 .arg(format!("-Dtaskmanager.memory.managed.size={}m", row.managed_mb));
         }
+        if row.backend == "filesystem" {
+            // It does not begin without one, though nothing is written there.
+            let folder = self.scratch.join("checkpoints");
+            command.arg(format!("-Dexecution.checkpointing.dir={}", folder.display()));
+        }
         for setting in &self.args.settings {
             command.arg(format!("-D{setting}"));
         }
