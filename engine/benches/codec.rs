@@ -57,7 +57,7 @@ impl Sample for Order {
             id: number,
             customer: format!("customer {number}"),
             items: (0..4).map(|item| (item, 1.5)).collect(),
-            note: (number % 2 == 0).then(|| "fragile".to_owned()),
+            note: number.is_multiple_of(2).then(|| "fragile".to_owned()),
         }
     }
 }
