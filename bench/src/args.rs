@@ -37,6 +37,8 @@ pub(crate) enum Workload {
     StateMicro(StateMicroArgs),
     /// What the machine gives without an engine: keyed-count and exchange by hand on timely, keyed-count in a loop over RocksDB (with the cargo feature rocksdb), a plain write
     Limit(LimitArgs),
+    /// Count the records of each key for some minutes, with checkpoints, and tell whether speed or memory drifts
+    Drift(DriftArgs),
     /// Fill a large state, change it with and without checkpoints, and tell what the checkpoints cost
     BigState(BigStateArgs),
     /// Fill a state, take a checkpoint, and restore it in a new process: the time to the first record and to all keys
@@ -186,7 +188,48 @@ pub(crate) struct GenTextArgs {
 }
 
 #[derive(Clone, Debug, Args)]
+pub(crate) struct DriftArgs {
+    /// How long a run is, such as 10m or 30s
+    #[arg(long = "for", value_name = "TIME", value_parser = duration, default_value = "10m")]
+    pub(crate) duration: Duration,
+
+    /// How long an interval is, of which each has a line; at most a third of the run
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10s")]
+    pub(crate) report_every: Duration,
+
+    /// Different keys, at least 1
+    #[arg(long, value_parser = at_least_one, default_value = "1M")]
+    pub(crate) keys: u64,
+
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+/// What the machine gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Limit {
+    /// exchange by hand on timely
+    Exchange,
+    /// keyed-count by hand on timely
+    KeyedCount,
+    /// keyed-count in a loop over RocksDB
+    Rocksdb,
+    /// A plain write of a file
+    Write,
+}
+
+#[derive(Clone, Debug, Args)]
 pub(crate) struct LimitArgs {
+    /// Which limits, separated by commas; all if not given
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "exchange,keyed-count,rocksdb,write",
+        hide_default_value = true
+    )]
+    pub(crate) only: Vec<Limit>,
+
     /// Records of a run on timely, at least 1
     #[arg(long, value_parser = at_least_one, default_value = "20M")]
     pub(crate) records: u64,
@@ -349,12 +392,15 @@ fn value_bytes(text: &str) -> Result<u32, String> {
     })
 }
 
-/// A number of milliseconds or seconds, at least 10 ms.
-fn duration(text: &str) -> Result<Duration, String> {
+/// A number of milliseconds, seconds or minutes, at least 10 ms.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const SHORTEST: Duration = Duration::from_millis(10);
     let (digits, ms) = match text.strip_suffix("ms") {
         Some(digits) => (digits, 1),
-        None => (text.strip_suffix('s').unwrap_or_default(), 1000),
+        None => match text.strip_suffix('m') {
+            Some(digits) => (digits, 60_000),
+            None => (text.strip_suffix('s').unwrap_or_default(), 1000),
+        },
     };
     let number = digits.trim().parse::<u64>().ok();
     let duration = number
@@ -362,7 +408,7 @@ fn duration(text: &str) -> Result<Duration, String> {
         .map(Duration::from_millis);
     duration
         .filter(|duration| *duration >= SHORTEST)
-        .ok_or_else(|| "expected a time of at least 10ms, such as 500ms or 2s".to_owned())
+        .ok_or_else(|| "expected a time of at least 10ms, such as 500ms, 2s or 10m".to_owned())
 }
 
 /// A number with an optional suffix k, M or G.
@@ -411,7 +457,8 @@ mod tests {
     fn a_duration_has_a_unit_and_is_not_too_short() {
         assert_eq!(duration("2s"), Ok(Duration::from_secs(2)));
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        for text in ["", "s", "2", "9ms", "0s", "-1s", "1.5s", "1h"] {
+        assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
+        for text in ["", "s", "2", "9ms", "0s", "-1s", "1.5s", "1h", "0m", "m"] {
             assert!(duration(text).is_err(), "{text}");
         }
     }

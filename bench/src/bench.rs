@@ -171,14 +171,14 @@ pub(crate) fn print(line: &impl serde::Serialize) -> Result<()> {
 
 /// Where checkpoints go.
 #[derive(Debug)]
-enum Scratch {
+pub(crate) enum Scratch {
     Given(PathBuf),
     Temporary(tempfile::TempDir),
 }
 
 impl Scratch {
     /// A folder, if the run takes checkpoints.
-    fn for_checkpoints(args: &RunArgs) -> Result<Option<Self>> {
+    pub(crate) fn for_checkpoints(args: &RunArgs) -> Result<Option<Self>> {
         if args.interval_ms == 0 {
             return Ok(None);
         }
@@ -188,7 +188,7 @@ impl Scratch {
         }))
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         match self {
             Self::Given(path) => path,
             Self::Temporary(dir) => dir.path(),

@@ -95,16 +95,36 @@ const KEYS_MAX: u64 = 200_000_000;
 
 /// What `keyed-count` must come to, by a plain loop; `None` when the counts would not fit into memory.
 pub(crate) fn expected_counts(records: u64, keys: u64) -> Option<Tally> {
+    let all = Part {
+        first: 0,
+        step: 1,
+        count: records,
+    };
+    expected_counts_of(&[all], keys)
+}
+
+/// Some of the records: those with the numbers `first`, `first + step`, and so on, `count` of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) first: u64,
+    pub(crate) step: u64,
+    pub(crate) count: u64,
+}
+
+/// As [`expected_counts`], of the records of `parts` only.
+pub(crate) fn expected_counts_of(parts: &[Part], keys: u64) -> Option<Tally> {
     if keys > KEYS_MAX {
         return None;
     }
     let mut counts = vec![0_u32; usize::try_from(keys).ok()?];
     let mut tally = Tally::default();
-    for index in 0..records {
-        let key = key_of(index, keys);
-        let count = counts.get_mut(usize::try_from(key).ok()?)?;
-        *count = count.checked_add(1)?;
-        tally.add(key, u64::from(*count));
+    for part in parts {
+        for nth in 0..part.count {
+            let key = key_of(part.first + nth * part.step, keys);
+            let count = counts.get_mut(usize::try_from(key).ok()?)?;
+            *count = count.checked_add(1)?;
+            tally.add(key, u64::from(*count));
+        }
     }
     Some(tally)
 }
@@ -177,6 +197,18 @@ mod tests {
         }
         assert_eq!(tally, by_hand);
         assert_eq!(tally.sum_counts, 6);
+    }
+
+    #[test]
+    fn parts_that_make_up_all_records_come_to_the_same() {
+        let part = |first, count| Part {
+            first,
+            step: 3,
+            count,
+        };
+        let parts = [part(0, 34), part(1, 33), part(2, 33)];
+        assert_eq!(expected_counts_of(&parts, 7), expected_counts(100, 7));
+        assert_ne!(expected_counts_of(&parts[..2], 7), expected_counts(100, 7));
     }
 
     #[test]

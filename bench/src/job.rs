@@ -4,13 +4,16 @@ use crate::args::RunArgs;
 use crate::ends::{TallySink, TimedSource};
 use crate::generate::key_of;
 use crate::probe::Probe;
+use crate::report::round;
 use crate::stamped::StampedSource;
 use crate::words::each_word;
 use crate::work::Work;
 use compact_str::CompactString;
 use millpond_engine::Result;
-use millpond_engine::api::{JobClient, StreamExecutionEnvironment, TumblingEventTimeWindows};
-use millpond_engine::checkpoint::CheckpointingMode;
+use millpond_engine::api::{
+    JobClient, JobExecutionResult, JobProgress, StreamExecutionEnvironment, TumblingEventTimeWindows,
+};
+use millpond_engine::checkpoint::{CheckpointId, CheckpointingMode, metadata};
 use millpond_engine::config::options::checkpointing;
 use millpond_engine::connectors::sources::{SequenceSource, TextFileSource};
 use millpond_engine::state::AggregateFunction;
@@ -29,18 +32,18 @@ pub(crate) struct Checkpoints {
     pub(crate) state_bytes: Vec<u64>,
     /// What was written, of each that was seen to complete.
     pub(crate) new_bytes: Vec<u64>,
+    /// The longest synchronous part of a subtask, of each that was seen to complete and whose metadata was still there.
+    pub(crate) sync_ms: Vec<f64>,
 }
 
-/// Runs the workload on the engine, with checkpoints if `checkpoint_dir` is given.
+/// What jobs are made from, with checkpoints if `checkpoint_dir` is given.
 ///
 /// # Errors
-/// The engine's.
-pub(crate) fn run(
+/// When a setting is wrong.
+pub(crate) fn environment(
     args: &RunArgs,
-    work: &Work,
     checkpoint_dir: Option<&Path>,
-    probe: &Arc<Probe>,
-) -> Result<Checkpoints> {
+) -> Result<StreamExecutionEnvironment> {
     let env = StreamExecutionEnvironment::from_args(&args.common)?;
     env.set_parallelism(args.parallelism as usize);
     if let Some(backend) = &args.backend {
@@ -53,7 +56,20 @@ pub(crate) fn run(
                 config.set_string(checkpointing::DIR.key(), dir.display().to_string());
             });
     }
+    Ok(env)
+}
 
+/// Runs the workload on the engine, with checkpoints if `checkpoint_dir` is given.
+///
+/// # Errors
+/// The engine's.
+pub(crate) fn run(
+    args: &RunArgs,
+    work: &Work,
+    checkpoint_dir: Option<&Path>,
+    probe: &Arc<Probe>,
+) -> Result<Checkpoints> {
+    let env = environment(args, checkpoint_dir)?;
     let probe = || Arc::clone(probe);
     match *work {
         Work::KeyedCount { records, keys } => {
@@ -104,27 +120,54 @@ pub(crate) fn run(
 fn follow(job: JobClient) -> Result<Checkpoints> {
     /// Shorter than a checkpoint and the pause behind it, so that few are missed, and long enough to cost nothing.
     const LOOK_EVERY: Duration = Duration::from_millis(10);
-    let mut seen = Checkpoints::default();
-    let mut last = None;
+    let mut watch = CheckpointWatch::default();
     let progress = job.progress();
     loop {
         let finished = job.is_finished();
-        let stats = progress.checkpoints();
-        if stats.last_completed_id != last {
-            last = stats.last_completed_id;
-            seen.duration_ms.push(stats.last_duration_ms);
-            seen.state_bytes.push(stats.last_full_size_bytes);
-            seen.new_bytes.push(stats.last_size_bytes);
-        }
+        watch.look(&progress);
         if finished {
             break;
         }
         std::thread::sleep(LOOK_EVERY);
     }
     let result = job.wait()?;
-    seen.completed = result.checkpoints.completed;
-    seen.failed = result.checkpoints.failed;
-    Ok(seen)
+    watch.end(&result);
+    Ok(watch.seen)
+}
+
+/// Notes checkpoints as they complete.
+#[derive(Debug, Default)]
+pub(crate) struct CheckpointWatch {
+    pub(crate) seen: Checkpoints,
+    last: Option<CheckpointId>,
+}
+
+impl CheckpointWatch {
+    /// Looks whether there is a new one.
+    pub(crate) fn look(&mut self, progress: &JobProgress) {
+        let stats = progress.checkpoints();
+        if stats.last_completed_id == self.last {
+            return;
+        }
+        self.last = stats.last_completed_id;
+        self.seen.duration_ms.push(stats.last_duration_ms);
+        self.seen.state_bytes.push(stats.last_full_size_bytes);
+        self.seen.new_bytes.push(stats.last_size_bytes);
+        let metadata = stats
+            .last_path
+            .and_then(|path| metadata::read_file(Path::new(&path)).ok());
+        if let Some(metadata) = metadata {
+            let subtasks = metadata.operators.iter().flat_map(|operator| &operator.subtasks);
+            let longest = subtasks.map(|subtask| subtask.sync_ms).fold(0.0, f64::max);
+            self.seen.sync_ms.push(round(longest, 1e3));
+        }
+    }
+
+    /// Takes what the job says at its end.
+    pub(crate) fn end(&mut self, result: &JobExecutionResult) {
+        self.seen.completed = result.checkpoints.completed;
+        self.seen.failed = result.checkpoints.failed;
+    }
 }
 
 /// Sums values.

@@ -1,6 +1,6 @@
 //! What the machine gives without an engine: the limits that workloads are held against.
 
-use crate::args::LimitArgs;
+use crate::args::{Limit, LimitArgs};
 use crate::bench::{Bench, print};
 use crate::disk::plain_write;
 use crate::report::{progress, round};
@@ -14,19 +14,26 @@ use millpond_engine::Result;
 pub(crate) fn run(args: &LimitArgs) -> Result<bool> {
     let (records, keys) = (args.records, args.keys);
     let mut all_right = true;
-    for work in [
-        Work::Exchange { records, keys },
-        Work::KeyedCount { records, keys },
+    let is_wanted = |limit| args.only.contains(&limit);
+    for (limit, work) in [
+        (Limit::Exchange, Work::Exchange { records, keys }),
+        (Limit::KeyedCount, Work::KeyedCount { records, keys }),
     ] {
+        if !is_wanted(limit) {
+            continue;
+        }
         let bench = Bench::new(args.run.clone(), work).warmed_up_by(records / 10);
         all_right &= bench.only_limit().run()?;
     }
     let folder = crate::scratch::new_folder(args.dir.as_deref())?;
     for run in 1..=args.run.runs {
         #[cfg(feature = "rocksdb")]
-        {
+        if is_wanted(Limit::Rocksdb) {
             progress(&format!("bare RocksDB: run {run} of {}", args.run.runs));
             all_right &= bare_rocksdb::run(args, run, &folder.path().join("rocksdb"))?;
+        }
+        if !is_wanted(Limit::Write) {
+            continue;
         }
         progress(&format!("plain write: run {run} of {}", args.run.runs));
         let bytes = args.write_mb * 1_000_000;
@@ -55,6 +62,7 @@ mod bare_rocksdb {
     use crate::args::LimitArgs;
     use crate::generate::{Tally, key_of};
     use crate::probe::Probe;
+    use crate::process;
     use crate::report::{Cost, ResultFields};
     use crate::work::Work;
     use millpond_engine::{Error, ErrorKind, Result};
@@ -81,6 +89,7 @@ mod bare_rocksdb {
         write.disable_wal(true);
         let db = DB::open(&options, folder).map_err(failed)?;
         let probe = Probe::new();
+        process::reset_peak();
         probe.started();
         let mut tally = Tally::default();
         for index in 0..args.rocksdb_records {
@@ -94,6 +103,7 @@ mod bare_rocksdb {
         }
         probe.wrote(tally);
         let measured = probe.measured();
+        let vm_hwm_mb = process::peak_mb();
         drop(db);
         let work = Work::KeyedCount {
             records: args.rocksdb_records,
@@ -112,6 +122,7 @@ mod bare_rocksdb {
             keys: args.keys,
             records: args.rocksdb_records,
             cost: Cost::of(&measured, args.rocksdb_records),
+            vm_hwm_mb,
             result,
         })?;
         Ok(is_right)
@@ -127,6 +138,7 @@ mod bare_rocksdb {
         records: u64,
         #[serde(flatten)]
         cost: Cost,
+        vm_hwm_mb: u64,
         #[serde(flatten)]
         result: ResultFields,
     }

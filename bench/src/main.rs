@@ -5,6 +5,7 @@ mod bench;
 mod big_state;
 mod compare;
 mod disk;
+mod drift;
 mod ends;
 mod generate;
 mod job;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         Workload::Compare(args) => compare::run(&args),
         Workload::StateMicro(args) => state_micro::run(&args),
         Workload::Limit(args) => limits::run(&args),
+        Workload::Drift(args) => drift::run(&args),
         Workload::BigState(args) => big_state::run(&args),
         Workload::Restore(args) => restore::run(&args),
         Workload::RestoreStep(args) => restore::run_step(&args),

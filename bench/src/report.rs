@@ -78,6 +78,7 @@ pub(crate) struct CheckpointFields {
     checkpoint_ms: Vec<u64>,
     checkpoint_state_bytes: Vec<u64>,
     checkpoint_new_bytes: Vec<u64>,
+    sync_ms: Vec<f64>,
 }
 
 impl From<Checkpoints> for CheckpointFields {
@@ -88,6 +89,7 @@ impl From<Checkpoints> for CheckpointFields {
             checkpoint_ms: seen.duration_ms,
             checkpoint_state_bytes: seen.state_bytes,
             checkpoint_new_bytes: seen.new_bytes,
+            sync_ms: seen.sync_ms,
         }
     }
 }
@@ -95,8 +97,8 @@ impl From<Checkpoints> for CheckpointFields {
 /// What came out, where it was looked at.
 #[derive(Debug, Serialize)]
 pub(crate) struct ResultFields {
-    sum_counts: u64,
-    checksum: String,
+    pub(crate) sum_counts: u64,
+    pub(crate) checksum: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) verified: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]

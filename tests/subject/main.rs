@@ -19,6 +19,7 @@ mod numbered_events;
 mod picky_files;
 mod pipeline;
 mod rationed;
+mod rulebook;
 mod rules;
 mod slow_sink;
 mod soak;

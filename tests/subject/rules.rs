@@ -1,6 +1,7 @@
 //! Two streams joined by key and event time, broadcast rules, and batches that are held back in operator state: what comes out depends on nothing but the numbers.
 
 use crate::held_back::{HoldBack, HoldBackInAField};
+use crate::rulebook::Rulebook;
 use crate::{environment, say_how_it_went};
 use millpond_engine::Result;
 use millpond_engine::api::{
@@ -10,9 +11,7 @@ use millpond_engine::api::{
 use millpond_engine::config::CommonArgs;
 use millpond_engine::connectors::sinks::FileSink;
 use millpond_engine::connectors::sources::SequenceSource;
-use millpond_engine::state::{
-    BroadcastState, FunctionInitializationContext, MapState, MapStateDescriptor, StateRegistry, ValueState,
-};
+use millpond_engine::state::{FunctionInitializationContext, MapState, StateRegistry, ValueState};
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -87,7 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         |i| (i % KINDS, (i * RULE_EVERY).cast_signed(), i * 7 + 1),
         |rule: &Rule| rule.1,
     );
-    let rules = rules.broadcast_with(&[&rules_state()]);
+    let rules = rules.broadcast_with(&[&Rulebook::descriptor()]);
     events
         .key_by(|event: &Event| event.0)
         .connect(&marks.key_by(|mark: &Event| mark.0))
@@ -129,10 +128,6 @@ fn timed<T: millpond_engine::api::Data>(
         .rate_limit(rate)
         .assign_timestamps_and_watermarks(WatermarkStrategy::bounded_out_of_orderness(Duration::ZERO), time)
         .set_parallelism(1)
-}
-
-fn rules_state() -> MapStateDescriptor<(u64, i64), u64> {
-    MapStateDescriptor::new("rules")
 }
 
 /// Waits until both streams have passed a moment, by timers that they share, and then counts marks before events.
@@ -196,13 +191,13 @@ impl KeyedCoProcessFunction<u64, Event, Event, (u64, i64, u64)> for CountMarks {
 /// Waits until all rules up to an event's time are there, and says which one it falls under.
 #[derive(Clone, Default)]
 struct ApplyRules {
-    rules: Option<BroadcastState<(u64, i64), u64>>,
+    rules: Option<Rulebook>,
     waiting: Option<MapState<i64, u64>>,
 }
 
 impl KeyedBroadcastProcessFunction<u64, (u64, i64, u64), Rule, Row> for ApplyRules {
     fn initialize_state(&mut self, context: &mut FunctionInitializationContext<'_>) -> Result<()> {
-        self.rules = Some(context.get_broadcast_state(&rules_state())?);
+        self.rules = Some(Rulebook::open(context)?);
         Ok(())
     }
 
@@ -231,8 +226,7 @@ impl KeyedBroadcastProcessFunction<u64, (u64, i64, u64), Rule, Row> for ApplyRul
         _: &mut Collector<Row>,
     ) -> Result<()> {
         let Some(rules) = self.rules else { return Ok(()) };
-        rules.put(context.broadcast_states(), (kind, time), value)?;
-        Ok(())
+        rules.add(context.broadcast_states(), (kind, time), value)
     }
 
     fn on_timer(
@@ -245,11 +239,9 @@ impl KeyedBroadcastProcessFunction<u64, (u64, i64, u64), Rule, Row> for ApplyRul
             return Ok(());
         };
         let (key, time) = (context.current_key()?, timer.timestamp);
-        let kind = key % KINDS;
-        let known = rules.entries(context.broadcast_states())?;
-        let rule = known.range((kind, i64::MIN)..=(kind, time)).next_back();
+        let rule = rules.at(context.broadcast_states(), key % KINDS, time)?;
         if let Some(marks) = waiting.get(context, &time)? {
-            out.collect((key, time, marks, rule.map_or(0, |(_, value)| *value)));
+            out.collect((key, time, marks, rule.unwrap_or(0)));
         }
         waiting.remove(context, &time)?;
         Ok(())

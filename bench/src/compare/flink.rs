@@ -42,6 +42,7 @@ pub(crate) struct Flink {
     build: tempfile::TempDir,
     heap: String,
     jvm_options: Vec<String>,
+    version: String,
 }
 
 impl Flink {
@@ -56,12 +57,15 @@ impl Flink {
             ))
         })?;
         let jars = jars(&home.join("lib"))?;
-        if !jars.iter().any(|jar| name_of(jar).starts_with("flink-dist")) {
+        let names = jars.iter().map(|jar| name_of(jar));
+        let mut versions =
+            names.filter_map(|name| Some(name.strip_prefix("flink-dist-")?.strip_suffix(".jar")?.to_owned()));
+        let Some(version) = versions.next_back() else {
             return Err(missing(&format!(
                 "{} has no lib/flink-dist-*.jar, so {HOME} is not where Flink is; {INSTALL}",
                 home.display()
             )));
-        }
+        };
         let build = tempfile::Builder::new()
             .prefix("millpond-flink-build-")
             .tempdir()
@@ -79,6 +83,7 @@ impl Flink {
                 .split_whitespace()
                 .map(str::to_owned)
                 .collect(),
+            version,
         })
     }
 
@@ -109,18 +114,24 @@ impl Flink {
         command
     }
 
+    /// What it is, for the results.
+    pub(crate) fn description(&self) -> String {
+        let options = self.jvm_options.join(" ");
+        format!(
+            "Flink {}, {}, `-Xms{2} -Xmx{2} {options}`; object reuse, no generic types; RocksDB with bloom filters in managed memory",
+            self.version,
+            self.java_version(),
+            self.heap
+        )
+    }
+
     /// What `java -version` says first.
-    pub(crate) fn java_version(&self) -> String {
+    fn java_version(&self) -> String {
         let output = Command::new(&self.java).arg("-version").output();
         let text = output.map(|output| String::from_utf8_lossy(&output.stderr).into_owned());
         text.ok()
             .and_then(|text| text.lines().next().map(str::to_owned))
             .unwrap_or_else(|| self.java.clone())
-    }
-
-    /// How the JVM is started, for the results.
-    pub(crate) fn jvm(&self) -> String {
-        format!("-Xms{0} -Xmx{0} {1}", self.heap, self.jvm_options.join(" "))
     }
 }
 

@@ -1,11 +1,13 @@
 //! The table, as Markdown.
 
-use super::rows::Row;
+use super::rows::{Judged, Row};
+use crate::drift::DriftLine;
 use crate::report::median;
+use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 
 /// What one run of one side printed.
-#[derive(Clone, Debug, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Line {
     pub(crate) engine: String,
     #[serde(default)]
@@ -20,11 +22,16 @@ pub(crate) struct Line {
     pub(crate) checkpoints_completed: u64,
 }
 
-/// A row with the runs of both sides, in turn, or why there are none.
-#[derive(Debug)]
-pub(crate) struct Measured {
-    pub(crate) row: Row,
-    pub(crate) runs: Result<Vec<(Line, Line)>, String>,
+/// What a row came to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    /// The runs of both sides, in turn.
+    Runs(Vec<(Line, Line)>),
+    /// One long run.
+    Drift(Box<DriftLine>),
+    /// Why it could not be measured.
+    Failed(String),
 }
 
 /// The ratios of a row: medians over the pairs of runs.
@@ -34,10 +41,12 @@ pub(crate) struct Ratios {
     pub(crate) cpu: f64,
 }
 
-impl Measured {
+impl Outcome {
     /// The ratios, if there are runs: above 1 we are faster.
     pub(crate) fn ratios(&self) -> Option<Ratios> {
-        let runs = self.runs.as_ref().ok()?;
+        let Self::Runs(runs) = self else {
+            return None;
+        };
         let wall: Vec<f64> = runs
             .iter()
             .map(|(ours, theirs)| ours.records_per_s / theirs.records_per_s.max(1e-9))
@@ -51,52 +60,66 @@ impl Measured {
             cpu: median(&cpu)?,
         })
     }
+}
 
-    /// Whether both ratios reach the goal.
-    pub(crate) fn is_reached(&self) -> bool {
-        self.ratios()
-            .is_some_and(|ratios| ratios.wall >= self.row.goal && ratios.cpu >= self.row.goal)
+impl Ratios {
+    /// Whether the goal of `row` is reached, by the ratios that it is judged by; `None` if it has none.
+    pub(crate) fn reach(self, row: &Row) -> Option<bool> {
+        let goal = row.goal?;
+        Some(match row.rival.judged() {
+            Judged::Wall => self.wall >= goal,
+            Judged::Both => self.wall >= goal && self.cpu >= goal,
+        })
     }
 }
 
 /// The head of the table.
 pub(crate) const HEAD: &str = "\
-| row | workload, keys | state | P | records | against | M records/s | theirs | ratio | µs CPU a record | theirs | ratio | peak MB | theirs | goal | reached |
-|---|---|---|--:|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|
+| row | workload, keys | state | P | records | against | M records/s | theirs | ratio | µs CPU a record | theirs | ratio | peak MB | theirs | goal | by | reached | runs | commit |
+|---|---|---|--:|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|---|--:|---|
+";
+
+/// The head of the table of long runs.
+pub(crate) const DRIFT_HEAD: &str = "\
+| row | keys | state | P | minutes | records | checkpoints | M records/s: middle | last | ratio | µs CPU a record: middle | last | resident MB: middle | last | ratio | steady | commit |
+|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|---|
 ";
 
 /// The line of one row.
-pub(crate) fn line(measured: &Measured) -> String {
-    let row = &measured.row;
+pub(crate) fn line(row: &Row, outcome: &Outcome, commit: &str) -> String {
+    let why = match outcome {
+        Outcome::Drift(drift) => return drift_line(row, drift, commit),
+        Outcome::Failed(why) => why.as_str(),
+        Outcome::Runs(_) => "no runs",
+    };
     let keys = row
         .keys
         .map(|keys| format!(", {}", short(keys)))
         .unwrap_or_default();
-    let state = match row.backend {
-        "rocksdb" => format!("rocksdb, {} MB", row.managed_mb),
-        backend => backend.to_owned(),
-    };
     let mut text = format!(
-        "| {} | {}{keys} | {state} | {} |",
-        row.name, row.workload, row.parallelism
+        "| {} | {}{keys} | {} | {} |",
+        row.name,
+        row.workload,
+        state(row),
+        row.parallelism
     );
-    let (runs, ratios) = match (&measured.runs, measured.ratios()) {
-        (Ok(runs), Some(ratios)) => (runs, ratios),
-        (runs, _) => {
-            let why = runs.as_ref().err().map_or("no runs", String::as_str);
-            let why: String = why.replace(['\n', '|'], " ").chars().take(300).collect();
-            let _ = writeln!(text, " | {} | failed: {why} |", row.rival.name());
-            return text;
-        }
+    let (Outcome::Runs(runs), Some(ratios)) = (outcome, outcome.ratios()) else {
+        let why: String = why.replace(['\n', '|'], " ").chars().take(300).collect();
+        let _ = writeln!(text, " | {} | failed: {why} |", row.rival.name());
+        return text;
     };
     let of = |side: fn(&(Line, Line)) -> f64| {
         let numbers: Vec<f64> = runs.iter().map(side).collect();
         median(&numbers).unwrap_or(0.0)
     };
     let records = runs.first().map_or(0, |(ours, _)| ours.records);
+    let (goal, judged) = match row.goal {
+        Some(goal) => (goal.to_string(), row.rival.judged().name()),
+        None => ("-".to_owned(), "-"),
+    };
     let _ = writeln!(
         text,
-        " {} | {} | {:.2} | {:.2} | **{:.2}** | {:.3} | {:.3} | **{:.2}** | {:.0} | {:.0} | {} | {} |",
+        " {} | {} | {:.2} | {:.2} | **{:.2}** | {:.3} | {:.3} | **{:.2}** | {:.0} | {:.0} | {goal} | {judged} | {} | {} | {commit} |",
         short(records),
         row.rival.name(),
         of(|(ours, _)| ours.records_per_s) / 1e6,
@@ -107,10 +130,43 @@ pub(crate) fn line(measured: &Measured) -> String {
         ratios.cpu,
         of(|(ours, _)| megabytes(ours)),
         of(|(_, theirs)| megabytes(theirs)),
-        row.goal,
-        if measured.is_reached() { "yes" } else { "**no**" },
+        match ratios.reach(row) {
+            Some(true) => "yes",
+            Some(false) => "**no**",
+            None => "-",
+        },
+        runs.len(),
     );
     text
+}
+
+fn drift_line(row: &Row, drift: &DriftLine, commit: &str) -> String {
+    format!(
+        "| {} | {} | {} | {} | {:.1} | {:.0}M | {} | {:.2} | {:.2} | **{:.3}** | {:.3} | {:.3} | {:.0} | {:.0} | **{:.3}** | {} | {commit} |\n",
+        row.name,
+        short(drift.keys),
+        state(row),
+        drift.parallelism,
+        drift.wall_s / 60.0,
+        drift.records_per_s * drift.wall_s / 1e6,
+        drift.checkpoints_completed,
+        drift.records_per_s_thirds.middle / 1e6,
+        drift.records_per_s_thirds.last / 1e6,
+        drift.records_per_s_thirds.ratio,
+        drift.cpu_s_per_million_thirds.middle,
+        drift.cpu_s_per_million_thirds.last,
+        drift.rss_mb_thirds.middle,
+        drift.rss_mb_thirds.last,
+        drift.rss_mb_thirds.ratio,
+        if drift.is_steady { "yes" } else { "**no**" },
+    )
+}
+
+fn state(row: &Row) -> String {
+    match row.backend {
+        "rocksdb" => format!("rocksdb, {} MB", row.managed_mb),
+        backend => backend.to_owned(),
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "megabytes are far below 2^53")]
@@ -129,7 +185,7 @@ fn short(number: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::rows;
     use super::*;
 
@@ -147,40 +203,72 @@ mod tests {
         }
     }
 
+    /// One run of each side: records a second, and CPU seconds a million records.
+    pub(in super::super) fn pair(ours: (f64, f64), theirs: (f64, f64)) -> (Line, Line) {
+        (run(ours.0, ours.1), run(theirs.0, theirs.1))
+    }
+
     #[test]
-    fn a_goal_is_reached_by_both_ratios_or_not_at_all() {
+    fn a_line_has_medians_and_the_median_over_the_pairs() {
         let row = rows::all().remove(0);
-        let pair = |ours: (f64, f64), theirs: (f64, f64)| (run(ours.0, ours.1), run(theirs.0, theirs.1));
-        let mut measured = Measured {
-            row,
-            runs: Ok(vec![
-                pair((24e6, 0.05), (2e6, 1.0)),
-                pair((20e6, 0.04), (1e6, 1.0)),
-                pair((22e6, 0.10), (2e6, 1.0)),
-            ]),
-        };
+        let outcome = Outcome::Runs(vec![
+            pair((24e6, 0.05), (2e6, 1.0)),
+            pair((20e6, 0.04), (1e6, 1.0)),
+            pair((22e6, 0.10), (2e6, 1.0)),
+        ]);
         assert_eq!(
-            measured.ratios(),
+            outcome.ratios(),
             Some(Ratios {
                 wall: 12.0,
                 cpu: 20.0
             })
         );
-        let text = line(&measured);
+        let text = line(&row, &outcome, "abc");
         assert!(
             text.starts_with(
                 "| heap-1k-p1 | keyed-count, 1k | hashmap | 1 | 30M | Flink | 22.00 | 2.00 | **12.00** |"
             ),
             "{text}"
         );
-        assert!(text.ends_with("| 10 | yes |\n"), "{text}");
-        assert_eq!(
-            text.matches('|').count(),
-            HEAD.lines().next().unwrap().matches('|').count()
-        );
-        measured.row.goal = 13.0;
-        assert!(line(&measured).contains("**no**"));
-        measured.runs = Err("a\nb".to_owned());
-        assert!(line(&measured).ends_with("| Flink | failed: a b |\n"));
+        assert!(text.ends_with("| 10 | both | yes | 3 | abc |\n"), "{text}");
+        let columns = |text: &str| text.lines().next().unwrap().matches('|').count();
+        assert_eq!(columns(&text), columns(HEAD));
+        let failed = Outcome::Failed("a\nb".to_owned());
+        assert!(line(&row, &failed, "abc").ends_with("| Flink | failed: a b |\n"));
+    }
+
+    #[test]
+    fn flink_must_be_beaten_by_both_ratios_and_what_costs_us_is_about_records_a_second() {
+        let named = |name: &str| rows::all().into_iter().find(|row| row.name == name).unwrap();
+        let ratios = |wall, cpu| Ratios { wall, cpu };
+        let flink = named("heap-1k-p1");
+        assert_eq!(ratios(10.0, 10.0).reach(&flink), Some(true));
+        assert_eq!(ratios(10.0, 9.9).reach(&flink), Some(false));
+        assert_eq!(ratios(9.9, 10.0).reach(&flink), Some(false));
+        for name in [
+            "checkpoints-heap",
+            "limit-exchange",
+            "limit-10m",
+            "limit-1k",
+            "so-files-1m",
+        ] {
+            let row = named(name);
+            let goal = row.goal.unwrap();
+            assert_eq!(ratios(goal, goal / 2.0).reach(&row), Some(true), "{name}");
+            assert_eq!(ratios(goal * 0.99, goal).reach(&row), Some(false), "{name}");
+        }
+        assert_eq!(ratios(0.1, 0.1).reach(&named("scale-1m")), None);
+    }
+
+    #[test]
+    fn a_long_run_has_as_many_columns_as_its_table() {
+        let row = rows::all()
+            .into_iter()
+            .find(|row| row.name == "drift-heap")
+            .unwrap();
+        let text = line(&row, &Outcome::Drift(Box::new(DriftLine::example())), "abc");
+        let columns = |text: &str| text.lines().next().unwrap().matches('|').count();
+        assert_eq!(columns(&text), columns(DRIFT_HEAD), "{text}");
+        assert!(text.ends_with("| yes | abc |\n"), "{text}");
     }
 }

@@ -38,7 +38,7 @@ pub(crate) struct Timing {
 }
 
 /// All operations.
-pub(crate) const OPERATIONS: [Operation; 12] = {
+pub(crate) const OPERATIONS: [Operation; 13] = {
     const fn of(kind: &'static str, name: &'static str, descriptor: fn() -> StateDescriptor) -> Operation {
         Operation {
             kind,
@@ -63,6 +63,7 @@ pub(crate) const OPERATIONS: [Operation; 12] = {
         of("map, 4 entries", "get", MAP),
         of("map, 4 entries", "scan", MAP),
         of("sorted map, 4 entries", "put", SORTED),
+        of("sorted map, 4 entries", "get", SORTED),
         of("sorted map, 4 entries", "scan", SORTED),
     ]
 };

@@ -1,33 +1,27 @@
 //! What the job does with state that all subtasks have.
 
 use super::{Event, Row};
+use crate::rulebook::Rulebook;
 use crate::say;
 use millpond_engine::Result;
 use millpond_engine::api::{
     Collector, KeyedBroadcastContext, KeyedBroadcastProcessFunction, KeyedReadOnlyContext, Timer,
 };
-use millpond_engine::state::{
-    BroadcastState, FunctionInitializationContext, MapState, MapStateDescriptor, StateRegistry,
-};
+use millpond_engine::state::{FunctionInitializationContext, MapState, StateRegistry};
 
 /// How many kinds of rules there are; that of a key is its remainder.
 const KINDS: u64 = 5;
 
-/// Rules by their kinds and event times.
-pub(super) fn rules_state() -> MapStateDescriptor<(u64, i64), u64> {
-    MapStateDescriptor::new("rules")
-}
-
 /// Waits until all rules up to a row's time are there, and writes behind it which one it falls under.
 #[derive(Clone, Default)]
 pub(super) struct ApplyRules {
-    rules: Option<BroadcastState<(u64, i64), u64>>,
+    rules: Option<Rulebook>,
     waiting: Option<MapState<i64, Vec<String>>>,
 }
 
 impl KeyedBroadcastProcessFunction<u64, Row, Event, Row> for ApplyRules {
     fn initialize_state(&mut self, context: &mut FunctionInitializationContext<'_>) -> Result<()> {
-        self.rules = Some(context.get_broadcast_state(&rules_state())?);
+        self.rules = Some(Rulebook::open(context)?);
         Ok(())
     }
 
@@ -63,15 +57,10 @@ impl KeyedBroadcastProcessFunction<u64, Row, Event, Row> for ApplyRules {
         let Some(rules) = self.rules else { return Ok(()) };
         let time = event.cast_signed();
         let kind = event % KINDS;
-        rules.put(context.broadcast_states(), (kind, time), event)?;
+        rules.add(context.broadcast_states(), (kind, time), event)?;
         // Rows that are still to come or wait are later than the watermark: of the rules before it they need the last.
-        let past = (kind, i64::MIN)..=(kind, context.current_watermark());
-        let known = rules.entries(context.broadcast_states())?;
-        let old: Vec<_> = known.range(past).rev().skip(1).map(|(key, _)| *key).collect();
-        for key in old {
-            rules.remove(context.broadcast_states(), &key)?;
-        }
-        Ok(())
+        let watermark = context.current_watermark();
+        rules.forget_before(context.broadcast_states(), kind, watermark)
     }
 
     fn on_timer(
@@ -84,10 +73,7 @@ impl KeyedBroadcastProcessFunction<u64, Row, Event, Row> for ApplyRules {
             return Ok(());
         };
         let (key, time) = (context.current_key()?, timer.timestamp);
-        let kind = key % KINDS;
-        let known = rules.entries(context.broadcast_states())?;
-        let rule = known.range((kind, i64::MIN)..=(kind, time)).next_back();
-        let rule = rule.map(|(_, rule)| *rule);
+        let rule = rules.at(context.broadcast_states(), key % KINDS, time)?;
         for row in waiting.get(context, &time)?.unwrap_or_default() {
             out.collect((key, time, format!("{row} {rule:?}")));
         }

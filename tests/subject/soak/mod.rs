@@ -11,9 +11,10 @@
 mod apply_rules;
 
 use crate::held_back::{HoldBack, HoldBackInAField};
+use crate::rulebook::Rulebook;
 use crate::told::UntilTold;
 use crate::{environment, say, say_how_it_went};
-use apply_rules::{ApplyRules, rules_state};
+use apply_rules::ApplyRules;
 use millpond_engine::Result;
 use millpond_engine::api::{Collector, KeyedProcessFunction, ProcessContext, Timer, WatermarkStrategy};
 use millpond_engine::config::CommonArgs;
@@ -93,7 +94,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .filter(|(event, ..)| event.is_multiple_of(RULE_EVERY))
         .uid("rules")
         .set_parallelism(1)
-        .broadcast_with(&[&rules_state()]);
+        .broadcast_with(&[&Rulebook::descriptor()]);
     events
         .key_by(|event: &Event| event.1)
         .process(AllKinds {
