@@ -16,6 +16,7 @@ use crate::upload::Known;
 use crate::writer::{Outline, RocksDbWriter, Snapshot, Written};
 use millpond_backend_api::{BackendResult, CheckpointEvent, SnapshotForm, SnapshotRequest, StateDescriptor};
 use millpond_backend_memory::snapshot::FrozenState;
+use millpond_backend_memory::table::release_free_bytes;
 use millpond_backend_memory::{Snapshots, Tables};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ use std::sync::Arc;
 const LOOK_EVERY_MAX: u32 = 16;
 /// With less memory than this for each batch between two looks, it is looked at more often.
 const BYTES_A_BATCH: usize = 1 << 20;
+/// So much of the memory that is kept for reuse is given back at a time, at the least.
+const RELEASED_BYTES_MIN: usize = 4 << 20;
 
 /// The snapshots of a subtask, and its share of the memory.
 #[derive(Debug)]
@@ -133,7 +136,11 @@ impl RocksDbSnapshots {
     /// Drops what need not be in memory; returns what the tables take then, and may.
     fn evict(&mut self, tables: &mut Tables) -> Use {
         self.take_note(tables);
-        let Use { used, limit } = self.memory.look(tables, &self.store);
+        let Use { mut used, mut limit } = self.memory.look(tables, &self.store);
+        // Memory that nobody uses gives way before entries do.
+        if used > limit && release_free_bytes((used - limit).max(RELEASED_BYTES_MIN)) > 0 {
+            Use { used, limit } = self.memory.look(tables, &self.store);
+        }
         // What moves to other pages is there twice while a snapshot holds those that it leaves.
         let used = if self.store.holds_pages() {
             used

@@ -32,7 +32,7 @@ pub use frozen::{EraOfOwner, FrozenPages, SnapshotEra};
 pub use group::{GroupTable, Placed};
 pub use page::{Location, PAGE_BYTES, pages_in_use_bytes};
 pub use parts::{Parts, cell_hash, map_entry_hash};
-pub use pool::free_bytes_kept;
+pub use pool::{free_bytes_kept, release_free_bytes};
 pub use segments::Segments;
 
 /// The low 32 bits of `number`.

@@ -44,6 +44,20 @@ pub fn free_bytes_kept() -> usize {
     BYTES_KEPT.load(Ordering::Relaxed)
 }
 
+/// Gives memory that tables have given back and that is kept for what they take next to the system, about `bytes` of it or all that there is; returns how much it
+/// was. Takes some 10 microseconds for each 64 KiB, and whoever takes a block meanwhile waits.
+pub fn release_free_bytes(bytes: usize) -> usize {
+    let mut released = 0;
+    for pool in &POOLS {
+        if released >= bytes || free_bytes_kept() == 0 {
+            break;
+        }
+        let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
+        released += pool.release(bytes - released);
+    }
+    released
+}
+
 /// How much of a region is made ready in one call, during which the process maps nothing else, and the least that is worth a thread: a huge page.
 const READY_BYTES: usize = 2 << 20;
 
@@ -182,6 +196,24 @@ impl Pool {
         NonNull::new(region.memory.as_mut_ptr().wrapping_add(index * self.block_bytes))
     }
 
+    /// Gives the memory of free blocks back, of the last regions first, until it is `bytes` or more, or there is none; returns how much it was.
+    fn release(&mut self, bytes: usize) -> usize {
+        let mut released = 0;
+        for region in self.regions.values_mut().rev() {
+            while released < bytes
+                && let Some(index) = region.kept.last().copied()
+                && region.give_up(usize::from(index) * self.block_bytes, self.block_bytes)
+            {
+                region.kept.pop();
+                region.bare.push(index);
+                self.kept -= 1;
+                BYTES_KEPT.fetch_sub(self.block_bytes, Ordering::Relaxed);
+                released += self.block_bytes;
+            }
+        }
+        released
+    }
+
     /// Takes a block back; returns a region if one is to be unmapped.
     fn give_back(&mut self, block: NonNull<u8>) -> Option<Region> {
         let address = block.as_ptr().addr();
@@ -313,6 +345,30 @@ mod tests {
             assert!(!blocks[700..].contains(&block));
         }
         assert_eq!(pool.regions.len(), 3);
+    }
+
+    #[test]
+    fn memory_of_free_blocks_is_given_back_when_asked_and_is_there_again_for_the_next_block() {
+        let mut pool = Pool::new(PAGE_BYTES);
+        let blocks: Vec<_> = (0..700).map(|_| pool.take().unwrap()).collect();
+        for block in &blocks[100..] {
+            // SAFETY: the block was taken just now.
+            unsafe { block.write_bytes(1, PAGE_BYTES) };
+            drop(pool.give_back(*block));
+        }
+        let kept = pool.kept;
+        assert!(kept > 20, "{kept}");
+        assert_eq!(pool.release(10 * PAGE_BYTES - 1), 10 * PAGE_BYTES);
+        assert_eq!((pool.kept, pool.in_use), (kept - 10, 100));
+        assert_eq!(pool.release(usize::MAX), (kept - 10) * PAGE_BYTES);
+        assert_eq!((pool.kept, pool.release(1)), (0, 0));
+        for _ in 100..700 {
+            let block = pool.take().unwrap();
+            assert!(!blocks[..100].contains(&block));
+            // SAFETY: as above; memory that was given back reads as 0.
+            assert_eq!(unsafe { block.read() }, 0);
+        }
+        assert_eq!((pool.in_use, pool.regions.len()), (700, 2));
     }
 
     #[test]
