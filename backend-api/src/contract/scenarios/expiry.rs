@@ -87,9 +87,13 @@ impl Expiring {
 
     fn note(&mut self, state: usize, address: Address, value: Vec<u8>) {
         let kind = self.descriptors[state].kind;
+        // What had expired when the time was told last may go at any moment, also if the clock has gone back since.
         let timed = Timed {
             may_go: self.ttl(state).has_cell_expired(kind, &value, self.told),
-            may_be_trimmed: 0,
+            may_be_trimmed: match kind {
+                StateKind::List => self.ttl(state).expired_prefix(&value, self.told),
+                _ => 0,
+            },
             value,
         };
         self.cells[state].insert(address, timed);
