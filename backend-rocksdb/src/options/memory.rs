@@ -7,7 +7,7 @@
 //!
 //! Here what is written is collected in the tables in front of the database, and write buffers are hardly used. A sixth of the budget, as much as
 //! Flink leaves by default, is for what nobody counts: what the allocator needs for blocks of many sizes, the tables of files, what is read and
-//! sorted by the way. Of the other five the tables have the share `r`, and the cache, blocks with write buffers, has what is left. Whatever of that the
+//! sorted by the way. Some 56 MiB of that a process needs with any budget, so that it is these where they are more, up to two fifths. Of the rest the tables have the share `r`, and the cache, blocks with write buffers, has what is left. Whatever of that the
 //! cache does not use the tables may use as well. Memory that the tables have given back and the process keeps for them counts as theirs. The capacity of the write buffers' manager is Flink's, and no more than that of the cache.
 
 use super::predefined::Values;
@@ -44,8 +44,10 @@ pub struct MemoryOptions {
     block_cache_bytes: u64,
 }
 
-/// One part of so many of the budget is for what is not counted.
+/// One part of so many of the budget is for what is not counted, at the least.
 const UNCOUNTED_SHARE: u64 = 6;
+/// So much is not counted however small the budget is.
+const UNCOUNTED_BYTES: u64 = 56 << 20;
 
 const MANAGED_SIZE: &str = "taskmanager.memory.managed.size";
 const MANAGED_FRACTION: &str = "taskmanager.memory.managed.fraction";
@@ -95,7 +97,8 @@ impl MemoryOptions {
 
     /// What tables and cache have of a budget of `bytes`.
     fn counted_bytes(bytes: u64) -> u64 {
-        bytes - bytes / UNCOUNTED_SHARE
+        let needed = UNCOUNTED_BYTES.min(bytes / 5 * 2);
+        bytes - needed.max(bytes / UNCOUNTED_SHARE)
     }
 
     /// The capacity of the cache, for blocks and write buffers together, of a budget of `bytes`.

@@ -49,17 +49,17 @@ fn managed_memory_without_a_size_is_a_share_of_the_machine() {
 
 #[test]
 fn the_cache_has_what_the_write_buffer_ratio_leaves_and_write_buffers_are_charged_to_it() {
-    let half = options(&[("memory.fixed-per-slot", "300 mb")]);
-    assert_eq!(half.cache_bytes(300 * MIB), 125 * MIB);
+    let half = options(&[("memory.fixed-per-slot", "600 mb")]);
+    assert_eq!(half.cache_bytes(600 * MIB), 250 * MIB);
     // Flink's formula: 2/3 of the ratio.
-    assert_eq!(half.write_buffer_manager_bytes(300 * MIB), 100 * MIB);
+    assert_eq!(half.write_buffer_manager_bytes(600 * MIB), 200 * MIB);
     let most = options(&[
-        ("memory.fixed-per-slot", "300 mb"),
+        ("memory.fixed-per-slot", "600 mb"),
         ("memory.write-buffer-ratio", "0.9"),
     ]);
     assert_eq!(
-        most.write_buffer_manager_bytes(300 * MIB),
-        most.cache_bytes(300 * MIB)
+        most.write_buffer_manager_bytes(600 * MIB),
+        most.cache_bytes(600 * MIB)
     );
 }
 
@@ -129,8 +129,19 @@ fn a_size_for_each_slot_grows_with_the_worker_threads_and_no_further_than_the_sl
 }
 
 #[test]
+fn a_sixth_is_not_counted_and_of_small_budgets_what_a_process_needs_in_any_case() {
+    for (budget, counted) in [(6000, 5000), (336, 280), (146, 90), (120, 72), (60, 36), (5, 3)] {
+        assert_eq!(
+            MemoryOptions::counted_bytes(budget * MIB),
+            counted * MIB,
+            "{budget}"
+        );
+    }
+}
+
+#[test]
 fn tables_have_what_the_cache_leaves_and_divide_it_among_those_that_are_open() {
-    let memory = Memory::of(&options(&[("memory.fixed-per-slot", "108 mb")]));
+    let memory = Memory::of(&options(&[("memory.fixed-per-slot", "146 mb")]));
     let limit = |share: &TableShare, used_mib: u64| {
         share.limit_bytes(usize::try_from(used_mib * MIB).unwrap(), 1, 0) as u64
     };

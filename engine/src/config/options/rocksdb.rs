@@ -49,7 +49,7 @@ options! {
     MEMORY_FIXED_PER_PROCESS: MemorySize = "state.backend.rocksdb.memory.fixed-per-tm"
         .accepting(is_positive, POSITIVE_SIZE);
 
-    /// Share of the memory, but for a sixth, that is kept for what is written: the tables in front of the databases. Blocks and write buffers have the rest, and
+    /// Share of the memory, but for a sixth (56 MiB and up to two fifths of small ones), that is kept for what is written: the tables in front of the databases. Blocks and write buffers have the rest, and
     /// what they leave of it goes to the tables as well. With the share of index and filter blocks (`high-prio-pool-ratio`) it must not come to more than 1.
     MEMORY_WRITE_BUFFER_RATIO: f64 = "state.backend.rocksdb.memory.write-buffer-ratio"
         .with_default("0.5")
