@@ -46,7 +46,7 @@ pub struct MemoryOptions {
 
 /// One part of so many of the budget is for what is not counted, at the least.
 const UNCOUNTED_SHARE: u64 = 6;
-/// So much is not counted however small the budget is.
+/// What a process needs beside what is counted, with any budget; of small ones it gets two fifths.
 const UNCOUNTED_BYTES: u64 = 56 << 20;
 
 const MANAGED_SIZE: &str = "taskmanager.memory.managed.size";
