@@ -1,6 +1,7 @@
 //! The arena of a group: its pages, where the next entry goes, and which freed places can be used again.
 
 use super::class::class_of;
+use super::fetch::LINE;
 use super::frozen::{EraOfOwner, FrozenPages, SnapshotEra};
 use super::page::{Location, PAGE_BYTES, PAGE_HEADER_BYTES, Page};
 use super::undo::{Keep, Keeper, Undo};
@@ -99,6 +100,22 @@ impl Arena {
         let number = self.add_page(bytes);
         self.tail = super::len32(number);
         self.take(number, size).unwrap_or(Location::NONE)
+    }
+
+    /// A place for an entry of `size` bytes, a size class, as [`allocate`](Self::allocate) would give it, if that is the next one of a page that is written to without
+    /// keeping anything for a snapshot.
+    #[inline]
+    pub(super) fn append(&mut self, size: usize) -> Option<Location> {
+        let tail = self.tail as usize;
+        let page = self.pages.get_mut(tail)?;
+        if page.epoch != self.epoch || self.cold.figures.free_bytes > 0 {
+            return None;
+        }
+        let offset = page.take(size)?;
+        // The line that the next entries of this group go to is long out of the cache.
+        super::fetch::fetch_to_write(page.address(offset + size + LINE));
+        self.cold.figures.live_bytes += size;
+        Some(Location::new(tail, offset))
     }
 
     /// Gives the place of an entry of `size` bytes back. The caller has marked the entry as dead, unless it had

@@ -123,6 +123,14 @@ impl Layout {
     }
 }
 
+/// The header of an entry of a fixed width without namespace.
+#[inline(always)]
+pub(super) fn fixed_head(hash: u64, epoch: u32, key_len: usize, flags: u8) -> [u8; FIXED_HEAD] {
+    let lengths = u64::from(super::len32(key_len)) | u64::from(flags) << (8 * (FLAGS - KEY_LEN));
+    let head = u64::from(super::low32(hash)) | u64::from(epoch) << (8 * EPOCH);
+    (u128::from(head) | u128::from(lengths) << (8 * KEY_LEN)).to_le_bytes()
+}
+
 fn fill(to: &mut [u8], at: usize, len: usize) {
     if let Some(place) = to.get_mut(at..at + len) {
         place.fill(0);

@@ -73,6 +73,26 @@ fn location_of(word: u64) -> Location {
     Location::from_word(word << HASH_BITS >> (HASH_BITS - Location::ZERO_BITS))
 }
 
+/// Bit `n` is set where `of` holds for the word that is looked at in step `n`, around the line from where `hash` leads. Without a branch, since nothing could be foreseen.
+#[inline(always)]
+fn bits(line: &Line, hash: u32, of: impl Fn(u64) -> bool) -> u32 {
+    let mut bits = 0;
+    for (number, word) in line.iter().enumerate() {
+        bits |= u32::from(of(*word)) << number;
+    }
+    let first = hash % LINE_WORDS as u32;
+    (bits >> first | bits << (LINE_WORDS as u32 - first)) & ((1 << LINE_WORDS) - 1)
+}
+
+/// What probing for an entry comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Probed {
+    /// Its word and its location.
+    Entry(usize, Location),
+    /// The word that it would get.
+    Free(usize),
+}
+
 /// The number of the word that is looked at in step `step`, where `hash` leads: around the line, then around the next one.
 #[inline(always)]
 fn probe(hash: u32, step: usize) -> usize {
@@ -125,16 +145,28 @@ impl Index {
     /// The line where probing for `hash` starts.
     #[inline(always)]
     pub(super) fn line(&self, hash: u64) -> Option<&Line> {
-        self.words
-            .get((super::low32(hash) as usize / LINE_WORDS) & (self.words.len() - 1))
+        self.line_at(hash, 0)
     }
 
-    /// A location that may have an entry with `hash`, from the line where probing for it starts. Only a hint: the entry may be another one, or
+    /// The line where probing for `hash` goes on if all of that one is in use, as it is for a few of a hundred.
+    #[inline(always)]
+    pub(super) fn next_line(&self, hash: u64) -> Option<&Line> {
+        let is_full = !self.line(hash)?.contains(&0);
+        if is_full { self.line_at(hash, 1) } else { None }
+    }
+
+    #[inline(always)]
+    fn line_at(&self, hash: u64, further: usize) -> Option<&Line> {
+        let line = super::low32(hash) as usize / LINE_WORDS + further;
+        self.words.get(line & (self.words.len() - 1))
+    }
+
+    /// A location that may have an entry with `hash`, from a line that probing for it comes to. Only a hint: the entry may be another one, or
     /// lie further on.
     #[inline(always)]
-    pub(super) fn hint(&self, hash: u64) -> Option<Location> {
+    pub(super) fn hint(line: &Line, hash: u64) -> Option<Location> {
         // All words are compared, which costs less than to foresee where to stop.
-        let (mut found, line) = (0, self.line(hash)?);
+        let mut found = 0;
         for word in line {
             found = if may_be(*word, hash) { *word } else { found };
         }
@@ -146,30 +178,80 @@ impl Index {
     pub(super) fn find(
         &self,
         hash: u64,
-        mut matches: impl FnMut(Location) -> bool,
+        matches: impl FnMut(Location) -> bool,
     ) -> Option<(usize, Location)> {
+        match self.probe_from(0, hash, matches) {
+            Probed::Entry(at, location) => Some((at, location)),
+            Probed::Free(_) => None,
+        }
+    }
+
+    /// As [`find`](Self::find), and where the word would be if there is none: faster where there mostly is none.
+    #[inline(always)]
+    pub(super) fn probe(&self, hash: u64, mut matches: impl FnMut(Location) -> bool) -> Probed {
         let start = super::low32(hash);
-        let mut step = 0;
+        let Some(line) = self.line(hash) else {
+            return Probed::Free(0);
+        };
+        let free = bits(line, start, |word| word == 0);
+        // Those in front of the first free one.
+        let mut alike = bits(line, start, |word| may_be(word, hash)) & free.wrapping_sub(1) & !free;
+        while alike != 0 {
+            let at = probe(start, alike.trailing_zeros() as usize);
+            let location = location_of(self.word(at));
+            if matches(location) {
+                return Probed::Entry(at, location);
+            }
+            alike &= alike - 1;
+        }
+        if free != 0 {
+            return Probed::Free(probe(start, free.trailing_zeros() as usize));
+        }
+        self.probe_from(LINE_WORDS, hash, matches)
+    }
+
+    #[inline(always)]
+    fn probe_from(
+        &self,
+        mut step: usize,
+        hash: u64,
+        mut matches: impl FnMut(Location) -> bool,
+    ) -> Probed {
+        let start = super::low32(hash);
         loop {
             let at = probe(start, step);
             let word = self.word(at);
             if word == 0 {
-                return None;
+                return Probed::Free(at);
             }
             if may_be(word, hash) && matches(location_of(word)) {
-                return Some((at, location_of(word)));
+                return Probed::Entry(at, location_of(word));
             }
             step += 1;
         }
     }
 
+    /// Whether one more entry is added without growing.
+    #[inline(always)]
+    pub(super) fn has_room(&self) -> bool {
+        (self.used + 1) * 4 <= self.words() * 3
+    }
+
     /// Adds an entry that is not there. `entries` are needed when the index grows.
     pub(super) fn insert(&mut self, hash: u64, location: Location, entries: &impl Entries) {
-        if (self.used + 1) * 4 > self.words() * 3 {
+        if !self.has_room() {
             self.grow(self.words.len() * 2, entries);
         }
         self.used += 1;
         self.place(super::low32(hash), word_of(hash, location));
+    }
+
+    /// Adds an entry that is not there at the [free](Probed::Free) word that probing for it came to. The index [has room](Self::has_room).
+    #[inline(always)]
+    pub(super) fn insert_at(&mut self, at: usize, hash: u64, location: Location) {
+        debug_assert!(self.has_room() && self.word(at) == 0, "the word is free");
+        self.used += 1;
+        self.set(at, word_of(hash, location));
     }
 
     /// Makes room for `count` in all.

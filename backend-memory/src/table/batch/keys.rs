@@ -11,6 +11,9 @@ use millpond_backend_api::KeyBatch;
 pub(super) trait Keys {
     fn key(&self, index: usize) -> &[u8];
 
+    /// Writes `key` to the start of `place`.
+    fn put(key: &[u8], place: &mut [u8]);
+
     /// Whether the fixed-width entry at `entry`, with values of `width` bytes, has `key` and no namespace.
     ///
     /// # Safety
@@ -39,6 +42,13 @@ impl Keys for EightByteKeys<'_> {
     }
 
     #[inline(always)]
+    fn put(key: &[u8], place: &mut [u8]) {
+        if let (Some(place), Some(key)) = (place.first_chunk_mut::<8>(), key.first_chunk()) {
+            *place = *key;
+        }
+    }
+
+    #[inline(always)]
     unsafe fn is(key: &[u8], entry: *const u8, width: usize) -> bool {
         // SAFETY: as the caller promises.
         let found_lengths = unsafe { lengths(entry) };
@@ -56,6 +66,13 @@ impl Keys for AnyKeys<'_> {
     #[inline(always)]
     fn key(&self, index: usize) -> &[u8] {
         self.0.key(index)
+    }
+
+    #[inline(always)]
+    fn put(key: &[u8], place: &mut [u8]) {
+        if let Some(place) = place.get_mut(..key.len()) {
+            place.copy_from_slice(key);
+        }
     }
 
     #[inline(always)]

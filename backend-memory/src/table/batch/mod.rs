@@ -12,11 +12,13 @@
 mod keys;
 
 use super::class::class_of;
-use super::entry::{EPOCH, FIXED_HEAD, FLAGS, Layout, PRESENT, REVIVED, STORED};
+use super::entry::{EPOCH, FIXED_HEAD, FLAGS, Layout, PRESENT, REVIVED, STORED, fixed_head};
 use super::fetch::{LINE, fetch};
 use super::group::GroupTable;
+use super::index::{Index, Probed};
 use super::page::Location;
 use super::parts::Parts;
+use super::words::Line;
 use keys::{AnyKeys, EightByteKeys, Keys};
 use millpond_backend_api::{KeyBatch, KeyGroup, Slot};
 
@@ -25,6 +27,8 @@ pub const SMALL_TABLE_BYTES: usize = 1 << 20;
 
 /// How many keys ahead the entry is fetched.
 const NEAR: usize = 12;
+/// How many keys ahead the entry is fetched of a key that the first line of the index does not have.
+const NEXT: usize = 6;
 /// How many keys ahead the index line is fetched.
 const FAR: usize = 24;
 /// Places for the entries found ahead; a power of two above `NEAR`.
@@ -80,6 +84,7 @@ pub fn fixed_slots(
         no_value,
         absent: 0,
         ahead: [std::ptr::null_mut(); AHEAD],
+        further: 0,
     };
     let (eight, rest) = keys.bytes.as_slice().as_chunks::<8>();
     if keys.width == 8 && rest.is_empty() && eight.len() == keys.len() {
@@ -132,8 +137,8 @@ fn fetch_index(group: &GroupTable, hash: u64) {
 /// Fetches the first `len` bytes of the entry that `hash` leads to at once, and what keeping the entry for a snapshot would need, and returns where the entry is, as far
 /// as the index tells, if so many bytes are in use there.
 #[inline(always)]
-fn fetch_entry(group: &GroupTable, hash: u64, len: usize) -> Option<*mut u8> {
-    let location = group.index.hint(hash)?;
+fn fetch_entry(group: &GroupTable, line: &Line, hash: u64, len: usize) -> Option<*mut u8> {
+    let location = Index::hint(line, hash)?;
     let page = group.arena.pages.get(location.page())?;
     // Pages are aligned to lines.
     let first = location.offset();
@@ -155,6 +160,8 @@ struct Batch<'a, F> {
     absent: u64,
     /// Of keys up to `NEAR` ahead, where the entry may be that each has, or null. So many bytes as an entry with the key has are in use there.
     ahead: [*mut u8; AHEAD],
+    /// Which of them may have one that is found in the next line of the index, a bit for each.
+    further: u32,
 }
 
 impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
@@ -180,6 +187,9 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
             if index + NEAR < len {
                 self.fetch_entry(keys, index + NEAR);
             }
+            if self.further & 1 << ((index + NEXT) % AHEAD) != 0 {
+                self.fetch_from_next_line(keys, index + NEXT);
+            }
             *slot = match self.fetched_slot(keys, index) {
                 Some(slot) => slot,
                 None => self.look_up_again(keys, index),
@@ -196,11 +206,34 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
 
     #[inline(always)]
     fn fetch_entry<K: Keys>(&mut self, keys: &K, index: usize) {
-        let entry = self.columns.find(self.groups, index).and_then(|(group, hash)| {
-            fetch_entry(group, hash, FIXED_HEAD + self.width + keys.key(index).len())
-        });
+        let len = FIXED_HEAD + self.width + keys.key(index).len();
+        let mut entry = None;
+        if let Some((group, hash)) = self.columns.find(self.groups, index)
+            && let Some(line) = group.index.line(hash)
+        {
+            entry = fetch_entry(group, line, hash, len);
+            if entry.is_none()
+                && let Some(next) = group.index.next_line(hash)
+            {
+                fetch(next);
+                self.further |= 1 << (index % AHEAD);
+            }
+        }
         if let Some(ahead) = self.ahead.get_mut(index % AHEAD) {
             *ahead = entry.unwrap_or_default();
+        }
+    }
+
+    /// Fetches the entry of a key that is not in the first line that probing comes to.
+    #[inline(never)]
+    fn fetch_from_next_line<K: Keys>(&mut self, keys: &K, index: usize) {
+        self.further &= !(1 << (index % AHEAD));
+        let len = FIXED_HEAD + self.width + keys.key(index).len();
+        if let Some((group, hash)) = self.columns.find(self.groups, index)
+            && let Some(line) = group.index.next_line(hash)
+            && let Some(ahead) = self.ahead.get_mut(index % AHEAD)
+        {
+            *ahead = fetch_entry(group, line, hash, len).unwrap_or_default();
         }
     }
 
@@ -239,7 +272,7 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
         };
         let (key, width) = (keys.key(index), self.width);
         let mut entry = std::ptr::null_mut();
-        let found = group.index.find(hash, |location| {
+        let found = group.index.probe(hash, |location| {
             let page = group.arena.pages.get(location.page());
             let Some(place) =
                 page.and_then(|page| page.place(location.offset(), FIXED_HEAD + width + key.len()))
@@ -250,11 +283,10 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
             // SAFETY: as many bytes are in use there as an entry with the key has.
             unsafe { K::is(key, place, width) }
         });
-        let Some((_, location)) = found else {
-            return match self.missing {
-                Missing::Skip => Slot::NULL,
-                Missing::Insert => self.insert(number, hash, key),
-            };
+        let location = match found {
+            Probed::Entry(_, location) => location,
+            Probed::Free(_) if self.missing == Missing::Skip => return Slot::NULL,
+            Probed::Free(word) => return self.insert(keys, index, word),
         };
         // SAFETY: an entry is there.
         if unsafe { epoch_of(entry) } != group.arena.epoch {
@@ -290,36 +322,71 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
         (self.no_value)(number, &parts_of(hash, key), NoValue::Deleted);
     }
 
-    #[cold]
+    /// Adds an entry for key `index`, which probing for it has found to be missing at `word` of its group's index.
     #[inline(never)]
-    fn insert(&mut self, number: usize, hash: u64, key: &[u8]) -> Slot {
+    fn insert<K: Keys>(&mut self, keys: &K, index: usize, word: usize) -> Slot {
+        let Some((number, hash)) = self.columns.at(index) else {
+            return Slot::NULL;
+        };
         let Some(group) = self.groups.get_mut(number) else {
             return Slot::NULL;
         };
+        let key = keys.key(index);
+        let size = class_of(FIXED_HEAD + self.width + key.len());
         let parts = parts_of(hash, key);
-        let layout = Layout::Fixed(super::len32(self.width));
-        let copied = group.arena.figures().pages_copied;
-        let location = group.insert(layout, &parts, 0);
-        if group.arena.figures().pages_copied != copied {
-            self.ahead = [std::ptr::null_mut(); AHEAD];
-        }
-        // The entry is new: its place is nobody else's already, and what was just written is not read back.
+        let appended = if group.index.has_room() { group.arena.append(size) } else { None };
+        let location = match appended {
+            Some(location) => {
+                group.index.insert_at(word, hash, location);
+                location
+            }
+            None => self.insert_elsewhere(number, &parts),
+        };
+        let Some(group) = self.groups.get_mut(number) else {
+            return Slot::NULL;
+        };
+        // The entry is new: its place is nobody else's already.
         let Some(page) = group.arena.pages.get_mut(location.page()) else {
             return Slot::NULL;
         };
-        let value = page.place_mut(location.offset() + FIXED_HEAD, self.width);
+        let place = page.place_mut(location.offset(), size);
+        let Some((head, rest)) = place.split_first_chunk_mut() else {
+            return Slot::NULL;
+        };
+        *head = fixed_head(hash, group.arena.epoch, key.len(), 0);
+        let Some((value, rest)) = rest.split_at_mut_checked(self.width) else {
+            return Slot::NULL;
+        };
+        match value.as_mut_array::<8>() {
+            Some(value) => *value = [0; 8],
+            None => value.fill(0),
+        }
+        K::put(key, rest);
         if (self.no_value)(number, &parts, NoValue::Inserted(value)) {
-            if let [flags] = page.place_mut(location.offset() + FLAGS, 1) {
-                *flags = PRESENT | STORED;
-            }
+            *head = fixed_head(hash, group.arena.epoch, key.len(), PRESENT | STORED);
         } else {
             self.absent += 1;
         }
-        match page.place(location.offset(), FIXED_HEAD + self.width) {
+        match page.place(location.offset(), size) {
             // SAFETY: as in `FoundSlot::of`.
             Some(entry) => unsafe { Slot::new(entry.wrapping_add(FIXED_HEAD)) },
             None => Slot::NULL,
         }
+    }
+
+    /// Adds an entry where that is not at the end of the last page, or when the index has to grow.
+    #[cold]
+    #[inline(never)]
+    fn insert_elsewhere(&mut self, number: usize, parts: &Parts<'_>) -> Location {
+        let Some(group) = self.groups.get_mut(number) else {
+            return Location::NONE;
+        };
+        let copied = group.arena.figures().pages_copied;
+        let location = group.insert(Layout::Fixed(super::len32(self.width)), parts, 0);
+        if group.arena.figures().pages_copied != copied {
+            self.ahead = [std::ptr::null_mut(); AHEAD];
+        }
+        location
     }
 }
 
@@ -416,7 +483,9 @@ pub fn hint_cells(groups: &[GroupTable], first: KeyGroup, keys: &KeyBatch<'_>) {
         }
         for index in step {
             if let Some((group, hash)) = columns.find(groups, index) {
-                fetch_entry(group, hash, 1);
+                if let Some(line) = group.index.line(hash) {
+                    fetch_entry(group, line, hash, 1);
+                }
             }
         }
     }
