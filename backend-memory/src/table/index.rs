@@ -73,6 +73,14 @@ fn location_of(word: u64) -> Location {
     Location::from_word(word << HASH_BITS >> (HASH_BITS - Location::ZERO_BITS))
 }
 
+/// The first place of a line that `hash` leads to and that is not in use, by a bit for each that is; there is one.
+#[inline(always)]
+fn first_free(used: u32, hash: u32) -> usize {
+    let free = !used & ((1 << LINE_WORDS) - 1);
+    let from_hash = (free | free << LINE_WORDS) >> (hash as usize % LINE_WORDS);
+    (hash as usize + from_hash.trailing_zeros() as usize) % LINE_WORDS
+}
+
 /// Bit `n` is set where `of` holds for the word that is looked at in step `n`, around the line from where `hash` leads. Without a branch, since nothing could be foreseen.
 #[inline(always)]
 fn bits(line: &Line, hash: u32, of: impl Fn(u64) -> bool) -> u32 {
@@ -291,8 +299,51 @@ impl Index {
 
     fn grow(&mut self, lines: usize, entries: &impl Entries) {
         let old = std::mem::replace(&mut self.words, Words::new(lines));
+        if lines == old.len() * 2 && self.can_place_words() {
+            self.split(&old);
+            return;
+        }
         for lines in old.chunks(FETCH_LINES) {
             self.place_all(lines.iter().flatten(), entries);
+        }
+    }
+
+    /// Places the words of an index of half as many lines. Those that probing for them starts at become two lines, one after the other, without anything to foresee.
+    fn split(&mut self, old: &Words) {
+        let mut further = Vec::new();
+        let half = old.len();
+        let (low, high) = self.words.split_at_mut(half);
+        for (number, ((old, low), high)) in old.iter().zip(low).zip(high).enumerate() {
+            let (mut words, mut count) = ([0; LINE_WORDS], 0);
+            for word in old {
+                if let Some(place) = words.get_mut(count) {
+                    *place = *word;
+                }
+                count += usize::from(*word != 0);
+            }
+            let (mut used_low, mut used_high) = (0, 0);
+            for word in words.iter().take(count) {
+                let hash = super::low32(word >> LOCATION_BITS);
+                let line = hash as usize / LINE_WORDS;
+                if line & (half - 1) != number {
+                    further.push(*word);
+                    continue;
+                }
+                let (line, used) = if line & half == 0 {
+                    (&mut *low, &mut used_low)
+                } else {
+                    (&mut *high, &mut used_high)
+                };
+                let at = first_free(*used, hash);
+                *used |= 1 << at;
+                if let Some(place) = line.get_mut(at) {
+                    *place = *word;
+                }
+            }
+        }
+        // Now that all others are where they are found, these go where there is room behind them.
+        for word in further {
+            self.place(super::low32(word >> LOCATION_BITS), word);
         }
     }
 

@@ -106,7 +106,7 @@ fn take_block(bytes: usize) -> NonNull<u8> {
         handle_alloc_error(Layout::new::<u64>())
     };
     let block = if bytes == PAGE_BYTES {
-        pool::take(PAGE_BYTES)
+        pool::take(PAGE_BYTES).map(|block| block.start)
     } else {
         // SAFETY: the layout's size is not 0.
         NonNull::new(unsafe { alloc_zeroed(layout) })

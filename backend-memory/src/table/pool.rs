@@ -115,8 +115,16 @@ fn pool(bytes: usize) -> Option<MutexGuard<'static, Pool>> {
     Some(pool)
 }
 
-/// A block of `bytes`, a power of two from [`BLOCK_BYTES_MIN`] on, aligned to at least 64, all of which are initialised. `None` where the system has no memory.
-pub(super) fn take(bytes: usize) -> Option<NonNull<u8>> {
+/// A block of a pool, aligned to at least 64, all bytes of which are initialised.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Block {
+    pub(super) start: NonNull<u8>,
+    /// Whether all bytes are 0, since nobody has used the block.
+    pub(super) is_zero: bool,
+}
+
+/// A block of `bytes`, a power of two from [`BLOCK_BYTES_MIN`] on. `None` where the system has no memory.
+pub(super) fn take(bytes: usize) -> Option<Block> {
     pool(bytes)?.take()
 }
 
@@ -160,7 +168,7 @@ impl Pool {
         bytes / self.block_bytes
     }
 
-    fn take(&mut self) -> Option<NonNull<u8>> {
+    fn take(&mut self) -> Option<Block> {
         if self.free == 0 {
             let region = Region::map(self.region_blocks, self.block_bytes)?;
             let start = region.memory.as_ptr().addr();
@@ -193,7 +201,11 @@ impl Pool {
         self.free -= 1;
         self.in_use += 1;
         // The index is below the region's number of blocks.
-        NonNull::new(region.memory.as_mut_ptr().wrapping_add(index * self.block_bytes))
+        let start = NonNull::new(region.memory.as_mut_ptr().wrapping_add(index * self.block_bytes))?;
+        Some(Block {
+            start,
+            is_zero: !wants_kept,
+        })
     }
 
     /// Gives the memory of free blocks back, of the last regions first, until it is `bytes` or more, or there is none; returns how much it was.
@@ -327,7 +339,7 @@ mod tests {
     #[test]
     fn blocks_do_not_overlap_and_are_handed_out_again() {
         let mut pool = Pool::new(PAGE_BYTES);
-        let mut blocks: Vec<_> = (0..1500).map(|_| pool.take().unwrap()).collect();
+        let mut blocks: Vec<_> = (0..1500).map(|_| pool.take().unwrap().start).collect();
         blocks.sort_unstable();
         let apart = |pair: &[NonNull<u8>]| pair[1].as_ptr().addr() - pair[0].as_ptr().addr() >= PAGE_BYTES;
         assert!(blocks.windows(2).all(apart));
@@ -341,7 +353,7 @@ mod tests {
             assert!(pool.give_back(*block).is_none(), "less is free than in use");
         }
         for _ in 0..700 {
-            let block = pool.take().unwrap();
+            let block = pool.take().unwrap().start;
             assert!(!blocks[700..].contains(&block));
         }
         assert_eq!(pool.regions.len(), 3);
@@ -350,7 +362,7 @@ mod tests {
     #[test]
     fn memory_of_free_blocks_is_given_back_when_asked_and_is_there_again_for_the_next_block() {
         let mut pool = Pool::new(PAGE_BYTES);
-        let blocks: Vec<_> = (0..700).map(|_| pool.take().unwrap()).collect();
+        let blocks: Vec<_> = (0..700).map(|_| pool.take().unwrap().start).collect();
         for block in &blocks[100..] {
             // SAFETY: the block was taken just now.
             unsafe { block.write_bytes(1, PAGE_BYTES) };
@@ -363,7 +375,7 @@ mod tests {
         assert_eq!(pool.release(usize::MAX), (kept - 10) * PAGE_BYTES);
         assert_eq!((pool.kept, pool.release(1)), (0, 0));
         for _ in 100..700 {
-            let block = pool.take().unwrap();
+            let block = pool.take().unwrap().start;
             assert!(!blocks[..100].contains(&block));
             // SAFETY: as above; memory that was given back reads as 0.
             assert_eq!(unsafe { block.read() }, 0);
@@ -376,7 +388,7 @@ mod tests {
         let mut pool = Pool::new(PAGE_BYTES);
         let mut ready_ahead = 0;
         for taken in 1..=3000 {
-            let block = pool.take().unwrap();
+            let block = pool.take().unwrap().start;
             let (start, region) = pool.regions.range(..=block.as_ptr().addr()).next_back().unwrap();
             let position = block.as_ptr().addr() - start;
             let ahead = region.ready_to.saturating_sub(position);
@@ -392,7 +404,7 @@ mod tests {
     #[test]
     fn few_free_blocks_keep_their_memory_and_the_others_come_back_as_zeros() {
         let mut pool = Pool::new(PAGE_BYTES);
-        let blocks: Vec<_> = (0..1400).map(|_| pool.take().unwrap()).collect();
+        let blocks: Vec<_> = (0..1400).map(|_| pool.take().unwrap().start).collect();
         for block in &blocks {
             // SAFETY: a block that was taken and not given back.
             unsafe { block.write_bytes(0xff, PAGE_BYTES) };
@@ -407,7 +419,7 @@ mod tests {
         }
         let kept = pool.kept;
         assert!((100..=478).contains(&kept), "{kept}");
-        let again: Vec<_> = (0..1000).map(|_| pool.take().unwrap()).collect();
+        let again: Vec<_> = (0..1000).map(|_| pool.take().unwrap().start).collect();
         // SAFETY: as above.
         let first_of = |block: &NonNull<u8>| unsafe { block.read() };
         let zeros = again.iter().filter(|block| first_of(block) == 0).count();
@@ -424,7 +436,7 @@ mod tests {
     fn memory_goes_back_to_the_system_when_more_is_free_than_in_use() {
         let mut pool = Pool::new(PAGE_BYTES);
         let blocks: Vec<_> = (0..10 * pool.region_blocks)
-            .map(|_| pool.take().unwrap())
+            .map(|_| pool.take().unwrap().start)
             .collect();
         for (number, block) in blocks.iter().enumerate() {
             drop(pool.give_back(*block));

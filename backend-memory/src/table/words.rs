@@ -40,9 +40,12 @@ impl Words {
             handle_alloc_error(Layout::new::<u64>())
         };
         let block = if layout.size() >= BLOCK_BYTES_MIN {
-            pool::take(layout.size()).inspect(|block| {
-                // SAFETY: the block has so many bytes and is nobody else's. It may have been used before.
-                unsafe { block.write_bytes(0, layout.size()) };
+            pool::take(layout.size()).map(|block| {
+                if !block.is_zero {
+                    // SAFETY: the block has so many bytes and is nobody else's.
+                    unsafe { block.start.write_bytes(0, layout.size()) };
+                }
+                block.start
             })
         } else {
             // SAFETY: a power of two is not 0, so neither is the size.
