@@ -84,12 +84,11 @@ fn first_free(used: u32, hash: u32) -> usize {
 /// Bit `n` is set where `of` holds for the word that is looked at in step `n`, around the line from where `hash` leads. Without a branch, since nothing could be foreseen.
 #[inline(always)]
 fn bits(line: &Line, hash: u32, of: impl Fn(u64) -> bool) -> u32 {
-    let mut bits = 0;
+    let mut bits = 0_u32;
     for (number, word) in line.iter().enumerate() {
         bits |= u32::from(of(*word)) << number;
     }
-    let first = hash % LINE_WORDS as u32;
-    (bits >> first | bits << (LINE_WORDS as u32 - first)) & ((1 << LINE_WORDS) - 1)
+    (bits | bits << LINE_WORDS) >> (hash as usize % LINE_WORDS) & ((1 << LINE_WORDS) - 1)
 }
 
 /// What probing for an entry comes to.
@@ -183,11 +182,7 @@ impl Index {
 
     /// The first location that may have an entry with `hash` and `matches`, and the number of its word.
     #[inline(always)]
-    pub(super) fn find(
-        &self,
-        hash: u64,
-        matches: impl FnMut(Location) -> bool,
-    ) -> Option<(usize, Location)> {
+    pub(super) fn find(&self, hash: u64, matches: impl FnMut(Location) -> bool) -> Option<(usize, Location)> {
         match self.probe_from(0, hash, matches) {
             Probed::Entry(at, location) => Some((at, location)),
             Probed::Free(_) => None,
@@ -219,12 +214,7 @@ impl Index {
     }
 
     #[inline(always)]
-    fn probe_from(
-        &self,
-        mut step: usize,
-        hash: u64,
-        mut matches: impl FnMut(Location) -> bool,
-    ) -> Probed {
+    fn probe_from(&self, mut step: usize, hash: u64, mut matches: impl FnMut(Location) -> bool) -> Probed {
         let start = super::low32(hash);
         loop {
             let at = probe(start, step);

@@ -124,7 +124,7 @@ fn against_flink() -> Vec<Row> {
         for (text, keys, records) in [
             ("1k", 1_000, 30_000_000),
             ("1m", 1_000_000, 30_000_000),
-            ("10m", 10_000_000, 40_000_000),
+            ("10m", 10_000_000, 100_000_000),
         ] {
             let name = format!("heap-{text}-p{parallelism}");
             rows.push(Row {
@@ -164,7 +164,7 @@ fn against_limits() -> Vec<Row> {
     vec![
         limit(heap("limit-exchange", "exchange", 1_000_000, 100_000_000, 0.8)),
         limit(heap("limit-1k", "keyed-count", 1_000, 100_000_000, 0.5)),
-        limit(heap("limit-10m", "keyed-count", 10_000_000, 60_000_000, 1.0)),
+        limit(heap("limit-10m", "keyed-count", 10_000_000, 100_000_000, 1.0)),
         Row {
             rival: Rival::BareRocksDb,
             goal: None,

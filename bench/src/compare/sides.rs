@@ -5,6 +5,7 @@ use super::rows::{Rival, Row};
 use super::table::{Line, Outcome};
 use super::{CompareArgs, library};
 use crate::report::progress;
+use memmap2::MmapMut;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -238,10 +239,16 @@ fn every_second(folder: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Makes the kernel have memory at hand. A virtual machine gives back to its host what is not used for some seconds, and getting it again takes up to ten times as long: whoever runs
-/// behind somebody who has used more would have an advantage.
+/// Makes the kernel have memory at hand, huge pages among it. A virtual machine gives back to its host what is not used for some seconds, and getting it again takes up to twenty times as
+/// long: whoever runs behind somebody who has used more would have an advantage, and so would who asks for small pages, which come from what huge ones cannot be made of.
 fn touch(megabytes: usize) {
-    drop(std::hint::black_box(vec![1_u8; megabytes << 20]));
+    let Ok(mut memory) = MmapMut::map_anon((megabytes << 20).max(1)) else {
+        return;
+    };
+    #[cfg(target_os = "linux")]
+    let _ = memory.advise(memmap2::Advice::HugePage);
+    memory.fill(1);
+    std::hint::black_box(&mut memory);
 }
 
 fn came_to_the_same(ours: &Line, theirs: &Line) -> Tried<()> {

@@ -334,7 +334,11 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
         let key = keys.key(index);
         let size = class_of(FIXED_HEAD + self.width + key.len());
         let parts = parts_of(hash, key);
-        let appended = if group.index.has_room() { group.arena.append(size) } else { None };
+        let appended = if group.index.has_room() {
+            group.arena.append(size)
+        } else {
+            None
+        };
         let location = match appended {
             Some(location) => {
                 group.index.insert_at(word, hash, location);
@@ -357,9 +361,9 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
         let Some((value, rest)) = rest.split_at_mut_checked(self.width) else {
             return Slot::NULL;
         };
-        match value.as_mut_array::<8>() {
-            Some(value) => *value = [0; 8],
-            None => value.fill(0),
+        match <&mut [u8; 8]>::try_from(&mut *value) {
+            Ok(value) => *value = [0; 8],
+            Err(_) => value.fill(0),
         }
         K::put(key, rest);
         if (self.no_value)(number, &parts, NoValue::Inserted(value)) {
@@ -482,10 +486,10 @@ pub fn hint_cells(groups: &[GroupTable], first: KeyGroup, keys: &KeyBatch<'_>) {
             }
         }
         for index in step {
-            if let Some((group, hash)) = columns.find(groups, index) {
-                if let Some(line) = group.index.line(hash) {
-                    fetch_entry(group, line, hash, 1);
-                }
+            if let Some((group, hash)) = columns.find(groups, index)
+                && let Some(line) = group.index.line(hash)
+            {
+                fetch_entry(group, line, hash, 1);
             }
         }
     }
