@@ -58,6 +58,16 @@ pub(crate) enum Mode {
     AtLeastOnce,
 }
 
+impl Mode {
+    /// As the command line and the output have it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::ExactlyOnce => "exactly_once",
+            Self::AtLeastOnce => "at_least_once",
+        }
+    }
+}
+
 impl From<Mode> for CheckpointingMode {
     fn from(mode: Mode) -> Self {
         match mode {

@@ -112,7 +112,7 @@ impl Bench {
                     run,
                     backend: args.backend.as_deref().filter(|_| ours),
                     parallelism: args.parallelism,
-                    mode: (ours && args.interval_ms > 0).then(|| format!("{:?}", args.mode)),
+                    mode: (ours && args.interval_ms > 0).then(|| args.mode.name().to_owned()),
                     interval_ms: if ours { args.interval_ms } else { 0 },
                     keys: self.work.keys(),
                     records,
@@ -177,12 +177,21 @@ pub(crate) enum Scratch {
 }
 
 impl Scratch {
-    /// A folder, if the run takes checkpoints.
+    /// A folder, if the run takes checkpoints or has a state backend that wants one in any case.
     pub(crate) fn for_checkpoints(args: &RunArgs) -> Result<Option<Self>> {
-        if args.interval_ms == 0 {
+        if args.interval_ms == 0 && args.backend.as_deref() != Some("filesystem") {
             return Ok(None);
         }
         Ok(Some(match &args.checkpoint_dir {
+            Some(dir) if dir.to_string_lossy().contains("://") => {
+                return Err(Error::new(
+                    ErrorKind::Configuration,
+                    format!(
+                        "--checkpoint-dir {} is a URI, and a folder is wanted",
+                        dir.display()
+                    ),
+                ));
+            }
             Some(dir) => Self::Given(std::path::absolute(dir).map_err(no_folder)?),
             None => Self::Temporary(tempfile::tempdir().map_err(no_folder)?),
         }))

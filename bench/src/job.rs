@@ -36,7 +36,7 @@ pub(crate) struct Checkpoints {
     pub(crate) sync_ms: Vec<f64>,
 }
 
-/// What jobs are made from, with checkpoints if `checkpoint_dir` is given.
+/// What jobs are made from, with `checkpoint_dir` for their checkpoints if it is given.
 ///
 /// # Errors
 /// When a setting is wrong.
@@ -50,11 +50,13 @@ pub(crate) fn environment(
         env.set_state_backend(backend.as_str());
     }
     if let Some(dir) = checkpoint_dir {
-        env.enable_checkpointing(Duration::from_millis(args.interval_ms))
-            .set_checkpointing_mode(CheckpointingMode::from(args.mode))
-            .configure(|config| {
-                config.set_string(checkpointing::DIR.key(), dir.display().to_string());
-            });
+        if args.interval_ms > 0 {
+            env.enable_checkpointing(Duration::from_millis(args.interval_ms))
+                .set_checkpointing_mode(CheckpointingMode::from(args.mode));
+        }
+        env.configure(|config| {
+            config.set_string(checkpointing::DIR.key(), dir.display().to_string());
+        });
     }
     Ok(env)
 }

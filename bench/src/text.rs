@@ -57,6 +57,7 @@ pub(crate) fn generate(size: &TextSize) -> Result<u64> {
 
 fn write_all(size: &TextSize) -> std::io::Result<u64> {
     fs::create_dir_all(&size.folder)?;
+    remove_parts(&size.folder)?;
     let bytes_a_part = size.megabytes * 1_000_000 / size.parts;
     let mut random = Words::new(size.vocabulary);
     let mut count = 0;
@@ -78,6 +79,21 @@ fn write_all(size: &TextSize) -> std::io::Result<u64> {
         file.into_inner()?.sync_all()?;
     }
     Ok(count)
+}
+
+/// Removes what an earlier call has written, which may have been more files.
+fn remove_parts(folder: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let number = name
+            .strip_prefix("part-")
+            .and_then(|name| name.strip_suffix(".txt"));
+        if number.is_some_and(|number| number.parse::<u64>().is_ok()) {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// The sequence of words.

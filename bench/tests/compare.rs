@@ -89,4 +89,12 @@ fn a_row_that_cannot_be_measured_says_why_and_does_not_end_the_others() {
         text.contains("- **not reached**: so-files-1k, which could not be measured"),
         "{text}"
     );
+
+    // What was measured stays when it cannot be measured again, and when nothing can be.
+    let wrong = ["-D", "execution.checkpointing.mode=NOPE"];
+    for more in [&["--rows", "scale-1k", "--merge"][..], &["--rows", "scale-1k"]] {
+        let output = compare(&results, &[more, &wrong].concat());
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert_eq!(std::fs::read_to_string(&results).unwrap(), text, "{more:?}");
+    }
 }

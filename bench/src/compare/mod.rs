@@ -154,19 +154,29 @@ pub(crate) fn run(args: &CompareArgs) -> Result<bool> {
         text,
         scratch: scratch.path(),
     };
-    let mut all_measured = true;
+    let (mut all_measured, mut any_measured) = (true, false);
     for row in rows {
         let outcome = sides.measure(&row);
-        all_measured &= !matches!(outcome, Outcome::Failed(_));
         progress(table::line(&row, &outcome, &setup.commit).trim_end());
+        if matches!(outcome, Outcome::Failed(_)) {
+            all_measured = false;
+            // What was measured before is worth more than that it could not be measured now.
+            if recorded.find(&row.name).is_some() {
+                continue;
+            }
+        } else {
+            any_measured = true;
+        }
         recorded.put(Record {
             name: row.name,
             setup: setup.clone(),
             load: crate::process::load_average(),
             outcome,
         });
-        // After each row, so that an interrupted comparison leaves what it has.
-        write(args, &recorded, &remarks)?;
+        // After each row, so that an interrupted comparison leaves what it has; a file of failures only would replace what there is.
+        if any_measured {
+            write(args, &recorded, &remarks)?;
+        }
     }
     print(&report::tables(&recorded))?;
     Ok(all_measured)

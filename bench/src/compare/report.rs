@@ -114,8 +114,12 @@ fn shortfall(row: &Row, record: &Record) -> Option<String> {
             )
         }),
         Outcome::Runs(_) => {
-            let ratios = record.outcome.ratios()?;
-            let goal = row.goal.filter(|_| ratios.reach(row) == Some(false))?;
+            let (ratios, goal) = (record.outcome.ratios()?, row.goal?);
+            match ratios.reach(row) {
+                Some(true) => return None,
+                Some(false) => {}
+                None => return Some("whose runs were too short to tell: more --records".to_owned()),
+            }
             Some(format!(
                 "{:.2} in records a second and {:.2} in records a second of CPU time, of {goal} by {}",
                 ratios.wall,

@@ -34,7 +34,7 @@ pub(crate) enum Outcome {
     Failed(String),
 }
 
-/// The ratios of a row: medians over the pairs of runs.
+/// The ratios of a row: medians over the pairs of runs. Not a number where a run was too short to have a time, or had no records.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Ratios {
     pub(crate) wall: f64,
@@ -49,27 +49,54 @@ impl Outcome {
         };
         let wall: Vec<f64> = runs
             .iter()
-            .map(|(ours, theirs)| ours.records_per_s / theirs.records_per_s.max(1e-9))
+            .map(|(ours, theirs)| over(ours.records_per_s, theirs.records_per_s))
             .collect();
         let cpu: Vec<f64> = runs
             .iter()
-            .map(|(ours, theirs)| theirs.cpu_s_per_million / ours.cpu_s_per_million.max(1e-9))
+            .map(|(ours, theirs)| over(theirs.cpu_s_per_million, ours.cpu_s_per_million))
             .collect();
+        let of_all = |ratios: &[f64]| {
+            if ratios.iter().all(|ratio| ratio.is_finite()) {
+                median(ratios)
+            } else {
+                Some(f64::NAN)
+            }
+        };
         Some(Ratios {
-            wall: median(&wall)?,
-            cpu: median(&cpu)?,
+            wall: of_all(&wall)?,
+            cpu: of_all(&cpu)?,
         })
     }
 }
 
+/// How many times `one` is `other`; not a number if one of them is 0.
+fn over(one: f64, other: f64) -> f64 {
+    if one > 0.0 && other > 0.0 {
+        one / other
+    } else {
+        f64::NAN
+    }
+}
+
 impl Ratios {
-    /// Whether the goal of `row` is reached, by the ratios that it is judged by; `None` if it has none.
+    /// Whether the goal of `row` is reached, by the ratios that it is judged by; `None` if it has none, or the runs were too short to tell.
     pub(crate) fn reach(self, row: &Row) -> Option<bool> {
         let goal = row.goal?;
-        Some(match row.rival.judged() {
-            Judged::Wall => self.wall >= goal,
-            Judged::Both => self.wall >= goal && self.cpu >= goal,
-        })
+        let judged = match row.rival.judged() {
+            Judged::Wall => self.wall,
+            Judged::Both if self.cpu.is_nan() || self.cpu < self.wall => self.cpu,
+            Judged::Both => self.wall,
+        };
+        (!judged.is_nan()).then_some(judged >= goal)
+    }
+}
+
+/// A ratio as the table has it.
+fn shown(ratio: f64) -> String {
+    if ratio.is_nan() {
+        "too short".to_owned()
+    } else {
+        format!("**{ratio:.2}**")
     }
 }
 
@@ -119,15 +146,15 @@ pub(crate) fn line(row: &Row, outcome: &Outcome, commit: &str) -> String {
     };
     let _ = writeln!(
         text,
-        " {} | {} | {:.2} | {:.2} | **{:.2}** | {:.3} | {:.3} | **{:.2}** | {:.0} | {:.0} | {goal} | {judged} | {} | {} | {commit} |",
+        " {} | {} | {:.2} | {:.2} | {} | {:.3} | {:.3} | {} | {:.0} | {:.0} | {goal} | {judged} | {} | {} | {commit} |",
         short(records),
         row.rival.name(),
         of(|(ours, _)| ours.records_per_s) / 1e6,
         of(|(_, theirs)| theirs.records_per_s) / 1e6,
-        ratios.wall,
+        shown(ratios.wall),
         of(|(ours, _)| ours.cpu_s_per_million),
         of(|(_, theirs)| theirs.cpu_s_per_million),
-        ratios.cpu,
+        shown(ratios.cpu),
         of(|(ours, _)| megabytes(ours)),
         of(|(_, theirs)| megabytes(theirs)),
         match ratios.reach(row) {
@@ -238,6 +265,26 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn runs_that_took_no_time_or_had_no_records_have_no_ratio() {
+        let row = rows::all().remove(0);
+        for (short, columns) in [
+            (
+                pair((2e6, 0.0), (1e6, 1.0)),
+                "**2.00** | 0.000 | 1.000 | too short",
+            ),
+            (
+                pair((0.0, 0.0), (0.0, 0.0)),
+                "too short | 0.000 | 0.000 | too short",
+            ),
+        ] {
+            let outcome = Outcome::Runs(vec![pair((2e6, 0.5), (1e6, 1.0)), short.clone(), short]);
+            let text = line(&row, &outcome, "abc");
+            assert!(text.contains(columns), "{text}");
+            assert!(text.contains("| both | - |"), "{text}");
+        }
+    }
+
+    #[test]
     fn flink_must_be_beaten_by_both_ratios_and_what_costs_us_is_about_records_a_second() {
         let named = |name: &str| rows::all().into_iter().find(|row| row.name == name).unwrap();
         let ratios = |wall, cpu| Ratios { wall, cpu };
@@ -258,6 +305,9 @@ pub(super) mod tests {
             assert_eq!(ratios(goal * 0.99, goal).reach(&row), Some(false), "{name}");
         }
         assert_eq!(ratios(0.1, 0.1).reach(&named("scale-1m")), None);
+        assert_eq!(ratios(f64::NAN, 20.0).reach(&flink), None);
+        assert_eq!(ratios(20.0, f64::NAN).reach(&flink), None);
+        assert_eq!(ratios(20.0, f64::NAN).reach(&named("limit-1k")), Some(true));
     }
 
     #[test]
