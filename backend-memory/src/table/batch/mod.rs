@@ -84,7 +84,6 @@ pub fn fixed_slots(
         no_value,
         absent: 0,
         ahead: [std::ptr::null_mut(); AHEAD],
-        further: 0,
     };
     let (eight, rest) = keys.bytes.as_slice().as_chunks::<8>();
     if keys.width == 8 && rest.is_empty() && eight.len() == keys.len() {
@@ -160,8 +159,6 @@ struct Batch<'a, F> {
     absent: u64,
     /// Of keys up to `NEAR` ahead, where the entry may be that each has, or null. So many bytes as an entry with the key has are in use there.
     ahead: [*mut u8; AHEAD],
-    /// Which of them may have one that is found in the next line of the index, a bit for each.
-    further: u32,
 }
 
 impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
@@ -169,31 +166,42 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
     fn run<K: Keys>(&mut self, keys: &K, slots: &mut [Slot], small: bool) {
         let len = slots.len();
         if small {
-            for (index, slot) in slots.iter_mut().enumerate() {
-                *slot = self.look_up(keys, index);
-            }
-            return;
+            return self.run_small(keys, slots);
         }
         for index in 0..len.min(FAR) {
             self.fetch_index(index);
         }
+        // Which of the keys up to `NEAR` ahead may be found in the next line of the index, a bit for each.
+        let mut further = 0_u32;
         for index in 0..len.min(NEAR) {
-            self.fetch_entry(keys, index);
+            further |= u32::from(self.fetch_entry(keys, index)) << (index % AHEAD);
         }
         for (index, slot) in slots.iter_mut().enumerate() {
             if index + FAR < len {
                 self.fetch_index(index + FAR);
             }
             if index + NEAR < len {
-                self.fetch_entry(keys, index + NEAR);
+                further |= u32::from(self.fetch_entry(keys, index + NEAR)) << ((index + NEAR) % AHEAD);
             }
-            if self.further & 1 << ((index + NEXT) % AHEAD) != 0 {
-                self.fetch_from_next_line(keys, index + NEXT);
+            if further != 0 {
+                let next = 1 << ((index + NEXT) % AHEAD);
+                if further & next != 0 {
+                    further &= !next;
+                    self.fetch_from_next_line(keys, index + NEXT);
+                }
             }
             *slot = match self.fetched_slot(keys, index) {
                 Some(slot) => slot,
                 None => self.look_up_again(keys, index),
             };
+        }
+    }
+
+    /// The same where everything is in the cache. Apart, so that it takes no registers from the other one.
+    #[inline(never)]
+    fn run_small<K: Keys>(&mut self, keys: &K, slots: &mut [Slot]) {
+        for (index, slot) in slots.iter_mut().enumerate() {
+            *slot = self.look_up(keys, index);
         }
     }
 
@@ -204,30 +212,30 @@ impl<F: FnMut(usize, &Parts<'_>, NoValue<'_>) -> bool> Batch<'_, F> {
         }
     }
 
+    /// Fetches the entry of key `index`, as far as the first line of the index tells; whether the next one is to be asked, which is fetched then.
     #[inline(always)]
-    fn fetch_entry<K: Keys>(&mut self, keys: &K, index: usize) {
-        let len = FIXED_HEAD + self.width + keys.key(index).len();
-        let mut entry = None;
+    fn fetch_entry<K: Keys>(&mut self, keys: &K, index: usize) -> bool {
+        let (mut entry, mut goes_on) = (None, false);
         if let Some((group, hash)) = self.columns.find(self.groups, index)
             && let Some(line) = group.index.line(hash)
         {
-            entry = fetch_entry(group, line, hash, len);
+            entry = fetch_entry(group, line, hash, FIXED_HEAD + self.width + keys.key(index).len());
             if entry.is_none()
                 && let Some(next) = group.index.next_line(hash)
             {
                 fetch(next);
-                self.further |= 1 << (index % AHEAD);
+                goes_on = true;
             }
         }
         if let Some(ahead) = self.ahead.get_mut(index % AHEAD) {
             *ahead = entry.unwrap_or_default();
         }
+        goes_on
     }
 
     /// Fetches the entry of a key that is not in the first line that probing comes to.
     #[inline(never)]
     fn fetch_from_next_line<K: Keys>(&mut self, keys: &K, index: usize) {
-        self.further &= !(1 << (index % AHEAD));
         let len = FIXED_HEAD + self.width + keys.key(index).len();
         if let Some((group, hash)) = self.columns.find(self.groups, index)
             && let Some(line) = group.index.next_line(hash)
