@@ -5,7 +5,8 @@
 //! every look-up costs one line, which can be fetched ahead, also if there is nothing to be found.
 //!
 //! Words are placed anew by the bits of the hash that they hold, when the index grows and when one before them is removed, so there are no tombstones.
-//! Only an index with more words than those bits can number asks the entries for the low half of their hash.
+//! Only an index with more words than those bits can number asks the entries for the low half of their hash. One that doubles splits each line into two, in the order
+//! of memory, instead of probing for each word.
 
 use super::page::Location;
 use super::words::{LINE_WORDS, Line, Words};

@@ -1,8 +1,8 @@
 //! The hot path: the slots of a batch of keys.
 //!
 //! Where the table is larger than the cache, each key costs up to two cache misses, one in the index and one for the entry. They are
-//! overlapped: key `i + FAR` has its index line fetched, key `i + NEAR` is looked up in the index and has its entry fetched, and key `i` is
-//! compared and gets its slot. (Group prefetching as in Chen, Ailamaki, Gibbons and Mowry, "Improving hash join performance
+//! overlapped: key `i + FAR` has its index line fetched, key `i + NEAR` is looked up in the index and has its entry fetched, or, where its line is full and does not
+//! have it, the next line, in which key `i + NEXT` is looked up then; and key `i` is compared and gets its slot. (Group prefetching as in Chen, Ailamaki, Gibbons and Mowry, "Improving hash join performance
 //! through prefetching", 2004.) A small table is probed directly.
 #![expect(
     unsafe_code,
