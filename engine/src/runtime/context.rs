@@ -50,6 +50,8 @@ pub(crate) struct JobContext {
     pub(crate) ttl_clock: Arc<dyn TtlTimeProvider>,
     /// Where flow control aims: how long what is in flight should take to be processed.
     pub(crate) in_flight_target: std::time::Duration,
+    /// How many workers of this process take turns on a processor, at most; 1 where each has one of its own.
+    pub(crate) turns: u32,
 }
 
 /// The checkpoint that an attempt starts from, dealt out to the subtasks of this job.

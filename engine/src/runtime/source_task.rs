@@ -125,7 +125,7 @@ impl<S: Source> SourceTask<S> {
         let now = Instant::now();
         let throttle = rate.map(|rate| Throttle::new(rate / f64::from(task.parallelism.max(1)), now));
         Self {
-            flow: Flow::new(task.job.in_flight_target),
+            flow: Flow::new(task.job.in_flight_target, task.job.turns),
             epoch: task.job.first_epoch,
             reader: None,
             output: SourceOutput::default(),

@@ -25,10 +25,19 @@ pub(super) struct AttemptSetup {
     pub(super) built: Arc<dyn Fn() + Send + Sync>,
 }
 
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// How many of `workers` take turns on a processor, at most.
+pub(super) fn turns(workers: usize) -> u32 {
+    u32::try_from(workers.div_ceil(processors())).unwrap_or(u32::MAX)
+}
+
 /// Every worker tells every other of its progress. Many of them on few processors do little else.
 fn warn_of_many(workers: usize) {
     const WORKERS_A_PROCESSOR: usize = 8;
-    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let processors = processors();
     if workers > WORKERS_A_PROCESSOR * processors {
         tracing::warn!(
             workers,

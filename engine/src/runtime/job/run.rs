@@ -323,6 +323,7 @@ fn run_attempt(
         metrics: Arc::clone(&shared.metrics),
         ttl_clock: Arc::clone(&prepared.ttl_clock),
         in_flight_target: prepared.in_flight_target,
+        turns: attempt::turns(prepared.cluster.slots),
     });
     let inlet = lead.map(|_| CommandInlet::new());
     let sources = lowered.source_subtasks() as usize;

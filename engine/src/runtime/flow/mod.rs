@@ -8,7 +8,12 @@
 //! A worker runs its operators in turn, and a barrier needs several rounds to get through. So a source also emits no more at a time than
 //! what keeps a round within a small part of the target: the *quantum*, found in the same way from how long its rounds take. Nor more than what leads to some batches
 //! behind the chain: a line is ten words, and ten times as many batches would not wait in the cache but in new memory.
+//!
+//! Where many workers share a processor, rounds and ways take long however few records there are; [`aim`] is about that.
 
+mod aim;
+
+use self::aim::Aim;
 use super::batch::BATCH_RECORDS;
 use super::time::Time;
 use std::collections::VecDeque;
@@ -29,12 +34,15 @@ const ROUNDS_PER_TARGET: u32 = 8;
 /// The window of one source subtask.
 #[derive(Debug)]
 pub(crate) struct Flow {
-    target: Duration,
+    /// How long a round may take.
+    round_aim: Aim,
     quantum: u64,
     /// How many records left the chain for each that was emitted in the last round, rounded up; at least 1.
     spread: u64,
     /// When the source emitted last, if it went on at once: what it sees of a round.
     round: Option<Round>,
+    /// How long the way of a record may take.
+    way_aim: Aim,
     window: u64,
     in_flight: u64,
     /// What is in flight, in the order of time: when it was emitted, how many records.
@@ -59,13 +67,14 @@ struct Sent {
 }
 
 impl Flow {
-    /// A window that aims at records taking `target` to be processed.
-    pub(crate) fn new(target: Duration) -> Self {
+    /// A window that aims at records taking `target` to be processed, in a process where `turns` workers take turns on a processor.
+    pub(crate) fn new(target: Duration, turns: u32) -> Self {
         Self {
-            target,
+            round_aim: Aim::new(target / ROUNDS_PER_TARGET, turns),
             quantum: QUANTUM_START,
             spread: 1,
             round: None,
+            way_aim: Aim::new(target, turns),
             window: WINDOW_START,
             in_flight: 0,
             sent: VecDeque::new(),
@@ -86,7 +95,10 @@ impl Flow {
     pub(crate) fn quantum(&mut self, now: Instant) -> u64 {
         if let Some(round) = self.round.take() {
             let took = now.saturating_duration_since(round.began);
-            let wanted = self.target / ROUNDS_PER_TARGET;
+            if round.is_full {
+                self.round_aim.learn(self.quantum, took);
+            }
+            let wanted = self.round_aim.time();
             if took > wanted {
                 let share = wanted.as_secs_f64() / took.as_secs_f64();
                 self.quantum = scale(self.quantum, share.max(0.1)).max(1);
@@ -147,16 +159,20 @@ impl Flow {
     }
 
     fn adapt(&mut self, took: Duration, now: Instant) {
-        if took > self.target {
-            // What shrinking does is seen only after what was sent before has come through.
-            if self
-                .changed
-                .is_none_or(|changed| now.saturating_duration_since(changed) >= took)
-            {
-                let share = self.target.as_secs_f64() / took.as_secs_f64();
+        // What a change does is seen only after what was sent before has come through.
+        let is_settled = self
+            .changed
+            .is_none_or(|changed| now.saturating_duration_since(changed) >= took);
+        if is_settled {
+            self.way_aim.learn(self.window, took);
+        }
+        let wanted = self.way_aim.time();
+        if took > wanted {
+            if is_settled {
+                let share = wanted.as_secs_f64() / took.as_secs_f64();
                 self.set_window(scale(self.window, share.max(0.1)), now);
             }
-        } else if took * 2 < self.target && self.exhausted {
+        } else if took * 2 < wanted && self.exhausted {
             self.set_window(self.window.saturating_mul(2), now);
         }
     }
@@ -184,7 +200,7 @@ mod tests {
 
     /// Runs a source against a sink that takes `record` for each record, and returns the window and the longest way at the end.
     fn steady_state(record: Duration, emitted: u64) -> (u64, Duration) {
-        let mut flow = Flow::new(Duration::from_millis(200));
+        let mut flow = Flow::new(Duration::from_millis(200), 1);
         let start = Instant::now();
         let mut now = start;
         let (mut time, mut last, mut sent) = (0, Duration::ZERO, 0);
@@ -235,7 +251,7 @@ mod tests {
             (Duration::from_secs(1), 1..=1),
             (Duration::from_nanos(20), QUANTUM_MAX..=QUANTUM_MAX),
         ] {
-            let mut flow = Flow::new(Duration::from_millis(200));
+            let mut flow = Flow::new(Duration::from_millis(200), 1);
             let mut now = Instant::now();
             for _ in 0..100 {
                 let records = flow.quantum(now);
@@ -252,7 +268,7 @@ mod tests {
 
     #[test]
     fn window_and_quantum_grow_together_where_a_round_passes_the_frontier_of_the_one_before() {
-        let mut flow = Flow::new(Duration::from_millis(200));
+        let mut flow = Flow::new(Duration::from_millis(200), 1);
         let mut now = Instant::now();
         for time in 0..100 {
             flow.passed(Some(time), now);
@@ -267,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_round_leads_to_a_few_batches_however_many_records_come_of_one() {
-        let mut flow = Flow::new(Duration::from_millis(200));
+        let mut flow = Flow::new(Duration::from_millis(200), 1);
         let mut now = Instant::now();
         for (sent_for_each, expected) in [
             (10, QUANTUM_MAX / 10),
@@ -290,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_source_that_has_little_to_emit_keeps_its_window() {
-        let mut flow = Flow::new(Duration::from_millis(200));
+        let mut flow = Flow::new(Duration::from_millis(200), 1);
         let now = Instant::now();
         for time in 0..100 {
             assert!(flow.available() > 0);
