@@ -9,6 +9,13 @@ use millpond_engine::config::CommonArgs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// As the command line has a value.
+pub(crate) fn name_of(value: impl ValueEnum) -> String {
+    value
+        .to_possible_value()
+        .map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
 /// Runs Millpond on generated records and prints what it took, one JSON line a run
 ///
 /// The first four workloads are about the cost of a record, `big-state` and `restore` about checkpoints of large state, `state-micro` about one access to state. Numbers of records and keys take the
@@ -58,12 +65,11 @@ pub(crate) enum Mode {
     AtLeastOnce,
 }
 
-impl Mode {
-    /// As the command line and the output have it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::ExactlyOnce => "exactly_once",
-            Self::AtLeastOnce => "at_least_once",
+impl From<CheckpointingMode> for Mode {
+    fn from(mode: CheckpointingMode) -> Self {
+        match mode {
+            CheckpointingMode::ExactlyOnce => Self::ExactlyOnce,
+            CheckpointingMode::AtLeastOnce => Self::AtLeastOnce,
         }
     }
 }
@@ -88,15 +94,15 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) backend: Option<String>,
 
-    /// Guarantee of checkpoints
-    #[arg(long, value_enum, default_value = "exactly_once")]
-    pub(crate) mode: Mode,
+    /// Guarantee of checkpoints; that of the settings if not given, which is exactly_once if they do not say
+    #[arg(long, value_enum)]
+    pub(crate) mode: Option<Mode>,
 
     /// Milliseconds between checkpoints; 0: none, unless the settings ask for some
     #[arg(long, default_value_t = 0)]
     pub(crate) interval_ms: u64,
 
-    /// Folder for checkpoints; a temporary one if not given
+    /// Folder for checkpoints; that of the settings if not given, or a temporary one
     #[arg(long, value_name = "DIR")]
     pub(crate) checkpoint_dir: Option<PathBuf>,
 
@@ -260,8 +266,38 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
 
-    #[command(flatten)]
-    pub(crate) run: RunArgs,
+    /// Worker threads of timely
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) parallelism: u32,
+
+    /// Make a checksum of all outputs on timely; false: drop them
+    #[arg(long, default_value_t = true, action = ArgAction::Set)]
+    pub(crate) emit: bool,
+
+    /// Compare checksum and sum with those of a plain loop, after the timing
+    #[arg(long, default_value_t = true, action = ArgAction::Set)]
+    pub(crate) verify: bool,
+
+    /// How often to run
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) runs: u32,
+}
+
+impl LimitArgs {
+    /// As the arguments of runs that the limits share with workloads.
+    pub(crate) fn run(&self) -> RunArgs {
+        RunArgs {
+            parallelism: self.parallelism,
+            backend: None,
+            mode: None,
+            interval_ms: 0,
+            checkpoint_dir: None,
+            emit: self.emit,
+            verify: self.verify,
+            runs: self.runs,
+            common: CommonArgs::default(),
+        }
+    }
 }
 
 /// What the workloads with large state have in common.

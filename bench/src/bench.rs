@@ -1,14 +1,14 @@
 //! Runs a workload about the cost of a record, as often as asked for, in turn with its limit if there is one.
 
-use crate::args::RunArgs;
+use crate::args::{RunArgs, name_of};
 use crate::job;
 use crate::limit::{self, LimitRun};
 use crate::probe::Probe;
 use crate::process;
 use crate::report::{CheckpointFields, Cost, Ratio, ResultFields, Row, print_line, progress};
+use crate::settings::RunSettings;
 use crate::work::Work;
 use millpond_engine::{Error, ErrorKind, Result};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A workload to be measured.
@@ -64,13 +64,13 @@ impl Bench {
     /// Those of the jobs and of the limit.
     pub(crate) fn run(&self) -> Result<bool> {
         let args = &self.args;
-        let scratch = Scratch::for_checkpoints(args)?;
-        let dir = scratch.as_ref().map(Scratch::path);
+        let settings = RunSettings::of(args)?;
+        let (backend, interval_ms, mode) = (settings.backend()?, settings.interval_ms()?, settings.mode()?);
         if self.warmup_records > 0 {
             for engine in self.engines {
                 progress(&format!("{engine:?}: warm-up, {} records", self.warmup_records));
                 let work = self.work.with_records(self.warmup_records);
-                self.execute(*engine, &work, dir, &Arc::new(Probe::new()))?;
+                self.execute(*engine, &work, &settings, &Arc::new(Probe::new()))?;
             }
         }
 
@@ -84,7 +84,7 @@ impl Bench {
                 process::reset_peak();
                 let loadavg_start = process::load_average();
                 let probe = Arc::new(Probe::new());
-                let checkpoints = self.execute(*engine, &self.work, dir, &probe)?;
+                let checkpoints = self.execute(*engine, &self.work, &settings, &probe)?;
                 let measured = probe.measured();
                 let (vm_hwm_mb, loadavg_end) = (process::peak_mb(), process::load_average());
 
@@ -110,10 +110,10 @@ impl Bench {
                     version: if ours { env!("CARGO_PKG_VERSION") } else { "0.32" },
                     workload: self.work.name(),
                     run,
-                    backend: args.backend.as_deref().filter(|_| ours),
+                    backend: ours.then_some(backend.as_str()),
                     parallelism: args.parallelism,
-                    mode: (ours && args.interval_ms > 0).then(|| args.mode.name().to_owned()),
-                    interval_ms: if ours { args.interval_ms } else { 0 },
+                    mode: mode.filter(|_| ours).map(name_of),
+                    interval_ms: if ours { interval_ms } else { 0 },
                     keys: self.work.keys(),
                     records,
                     warmup_records: self.warmup_records,
@@ -143,11 +143,11 @@ impl Bench {
         &self,
         engine: Engine,
         work: &Work,
-        dir: Option<&Path>,
+        settings: &RunSettings,
         probe: &Arc<Probe>,
     ) -> Result<Option<CheckpointFields>> {
         match engine {
-            Engine::Millpond => job::run(&self.args, work, dir, probe).map(|seen| Some(seen.into())),
+            Engine::Millpond => job::run(settings, work, self.args.emit, probe).map(|seen| Some(seen.into())),
             Engine::Limit => {
                 let run = LimitRun {
                     records: work.records().unwrap_or(0),
@@ -167,44 +167,4 @@ impl Bench {
 /// Prints a line, or says that nobody reads it any more.
 pub(crate) fn print(line: &impl serde::Serialize) -> Result<()> {
     print_line(line).map_err(|error| Error::new(ErrorKind::JobFailed, "standard output").with_source(error))
-}
-
-/// Where checkpoints go.
-#[derive(Debug)]
-pub(crate) enum Scratch {
-    Given(PathBuf),
-    Temporary(tempfile::TempDir),
-}
-
-impl Scratch {
-    /// A folder, if the run takes checkpoints or has a state backend that wants one in any case.
-    pub(crate) fn for_checkpoints(args: &RunArgs) -> Result<Option<Self>> {
-        if args.interval_ms == 0 && args.backend.as_deref() != Some("filesystem") {
-            return Ok(None);
-        }
-        Ok(Some(match &args.checkpoint_dir {
-            Some(dir) if dir.to_string_lossy().contains("://") => {
-                return Err(Error::new(
-                    ErrorKind::Configuration,
-                    format!(
-                        "--checkpoint-dir {} is a URI, and a folder is wanted",
-                        dir.display()
-                    ),
-                ));
-            }
-            Some(dir) => Self::Given(std::path::absolute(dir).map_err(no_folder)?),
-            None => Self::Temporary(tempfile::tempdir().map_err(no_folder)?),
-        }))
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        match self {
-            Self::Given(path) => path,
-            Self::Temporary(dir) => dir.path(),
-        }
-    }
-}
-
-fn no_folder(error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Configuration, "the folder for checkpoints").with_source(error)
 }

@@ -1,20 +1,17 @@
 //! The workloads as programs on the engine.
 
-use crate::args::RunArgs;
 use crate::ends::{TallySink, TimedSource};
 use crate::generate::key_of;
 use crate::probe::Probe;
 use crate::report::round;
+use crate::settings::RunSettings;
 use crate::stamped::StampedSource;
 use crate::words::each_word;
 use crate::work::Work;
 use compact_str::CompactString;
 use millpond_engine::Result;
-use millpond_engine::api::{
-    JobClient, JobExecutionResult, JobProgress, StreamExecutionEnvironment, TumblingEventTimeWindows,
-};
-use millpond_engine::checkpoint::{CheckpointId, CheckpointingMode, metadata};
-use millpond_engine::config::options::checkpointing;
+use millpond_engine::api::{JobClient, JobExecutionResult, JobProgress, TumblingEventTimeWindows};
+use millpond_engine::checkpoint::{CheckpointId, metadata};
 use millpond_engine::connectors::sources::{SequenceSource, TextFileSource};
 use millpond_engine::state::AggregateFunction;
 use std::path::Path;
@@ -36,42 +33,17 @@ pub(crate) struct Checkpoints {
     pub(crate) sync_ms: Vec<f64>,
 }
 
-/// What jobs are made from, with `checkpoint_dir` for their checkpoints if it is given.
-///
-/// # Errors
-/// When a setting is wrong.
-pub(crate) fn environment(
-    args: &RunArgs,
-    checkpoint_dir: Option<&Path>,
-) -> Result<StreamExecutionEnvironment> {
-    let env = StreamExecutionEnvironment::from_args(&args.common)?;
-    env.set_parallelism(args.parallelism as usize);
-    if let Some(backend) = &args.backend {
-        env.set_state_backend(backend.as_str());
-    }
-    if let Some(dir) = checkpoint_dir {
-        if args.interval_ms > 0 {
-            env.enable_checkpointing(Duration::from_millis(args.interval_ms))
-                .set_checkpointing_mode(CheckpointingMode::from(args.mode));
-        }
-        env.configure(|config| {
-            config.set_string(checkpointing::DIR.key(), dir.display().to_string());
-        });
-    }
-    Ok(env)
-}
-
-/// Runs the workload on the engine, with checkpoints if `checkpoint_dir` is given.
+/// Runs the workload on the engine, with a checksum of its outputs if `emit` says so.
 ///
 /// # Errors
 /// The engine's.
 pub(crate) fn run(
-    args: &RunArgs,
+    settings: &RunSettings,
     work: &Work,
-    checkpoint_dir: Option<&Path>,
+    emit: bool,
     probe: &Arc<Probe>,
 ) -> Result<Checkpoints> {
-    let env = environment(args, checkpoint_dir)?;
+    let env = settings.environment();
     let probe = || Arc::clone(probe);
     match *work {
         Work::KeyedCount { records, keys } => {
@@ -79,14 +51,14 @@ pub(crate) fn run(
             env.from_source(TimedSource::new(numbers, probe()), "Source: Generator")
                 .key_by(|key: &u64| *key)
                 .count()
-                .sink_to(TallySink::new(probe(), args.emit));
+                .sink_to(TallySink::new(probe(), emit));
         }
         Work::Exchange { records, keys } => {
             let numbers = SequenceSource::generate(0..records, move |index| key_of(index, keys));
             env.from_source(TimedSource::new(numbers, probe()), "Source: Generator")
                 .key_by(|key: &u64| *key)
                 .as_stream()
-                .sink_to(TallySink::new(probe(), args.emit));
+                .sink_to(TallySink::new(probe(), emit));
         }
         Work::TumblingWindow(windows) => {
             let source = StampedSource {
@@ -101,7 +73,7 @@ pub(crate) fn run(
                 .aggregate_with(Sum, |key, window, sum, out| {
                     out.collect((*key, window.start, sum));
                 })
-                .sink_to(TallySink::new(probe(), args.emit));
+                .sink_to(TallySink::new(probe(), emit));
         }
         Work::WordCount { ref text } => {
             let lines = TextFileSource::new(text);
@@ -112,7 +84,7 @@ pub(crate) fn run(
                 })
                 .key_by(CompactString::clone)
                 .count()
-                .sink_to(TallySink::new(probe(), args.emit));
+                .sink_to(TallySink::new(probe(), emit));
         }
     }
     follow(env.execute_async("bench")?)

@@ -22,20 +22,20 @@ pub(crate) fn run(args: &LimitArgs) -> Result<bool> {
         if !is_wanted(limit) {
             continue;
         }
-        let bench = Bench::new(args.run.clone(), work).warmed_up_by(records / 10);
+        let bench = Bench::new(args.run(), work).warmed_up_by(records / 10);
         all_right &= bench.only_limit().run()?;
     }
     let folder = crate::scratch::new_folder(args.dir.as_deref())?;
-    for run in 1..=args.run.runs {
+    for run in 1..=args.runs {
         #[cfg(feature = "rocksdb")]
         if is_wanted(Limit::Rocksdb) {
-            progress(&format!("bare RocksDB: run {run} of {}", args.run.runs));
+            progress(&format!("bare RocksDB: run {run} of {}", args.runs));
             all_right &= bare_rocksdb::run(args, run, &folder.path().join("rocksdb"))?;
         }
         if !is_wanted(Limit::Write) {
             continue;
         }
-        progress(&format!("plain write: run {run} of {}", args.run.runs));
+        progress(&format!("plain write: run {run} of {}", args.runs));
         let bytes = args.write_mb * 1_000_000;
         let took = plain_write(folder.path(), bytes)?.as_secs_f64();
         print(&serde_json::json!({
@@ -109,7 +109,7 @@ mod bare_rocksdb {
             records: args.rocksdb_records,
             keys: args.keys,
         };
-        let expected = if args.run.verify { work.expected()? } else { None };
+        let expected = if args.verify { work.expected()? } else { None };
         let result = ResultFields::of(measured.tally, expected);
         let is_right = result.verified != Some(false);
         // What is in the way of the next run goes.

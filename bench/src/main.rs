@@ -18,6 +18,7 @@ mod report;
 mod restore;
 mod sampler;
 mod scratch;
+mod settings;
 mod stamped;
 mod state_micro;
 mod text;

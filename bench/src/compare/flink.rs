@@ -66,10 +66,7 @@ impl Flink {
                 home.display()
             )));
         };
-        let build = tempfile::Builder::new()
-            .prefix("millpond-flink-build-")
-            .tempdir()
-            .map_err(|error| missing("no folder for the compiled program can be made").with_source(error))?;
+        let build = crate::scratch::new_folder(args.dir.as_deref())?;
         let jars: Vec<String> = jars.iter().map(|jar| jar.display().to_string()).collect();
         let class_path = jars.join(":");
         compile(build.path(), &class_path)?;

@@ -145,7 +145,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<bool> {
         disk: machine::disk(scratch.path(), args.write_mb)?,
         millpond: machine::millpond(),
         commit: machine::commit(),
-        command: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
+        command: command()?,
         flink: flink.as_ref().map(Flink::description),
     };
     let sides = Sides {
@@ -180,6 +180,13 @@ pub(crate) fn run(args: &CompareArgs) -> Result<bool> {
     }
     print(&report::tables(&recorded))?;
     Ok(all_measured)
+}
+
+/// The arguments of this program, as a shell takes them.
+fn command() -> Result<String> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    shlex::try_join(arguments.iter().map(String::as_str))
+        .map_err(|error| Error::new(ErrorKind::Configuration, "the command line").with_source(error))
 }
 
 fn write(args: &CompareArgs, recorded: &Recorded, remarks: &str) -> Result<()> {

@@ -248,10 +248,14 @@ pub(crate) fn choose(wanted: &[String], unwanted: &[String]) -> Result<Vec<Row>,
         return Err(format!("there is no row '{unknown}'; rows: {}", names.join(", ")));
     }
     let is_in = |names: &[String], row: &Row| names.iter().any(|name| fits(row, name));
-    Ok(rows
+    let chosen: Vec<_> = rows
         .into_iter()
         .filter(|row| (wanted.is_empty() || is_in(wanted, row)) && !is_in(unwanted, row))
-        .collect())
+        .collect();
+    if chosen.is_empty() {
+        return Err("--without leaves no row to measure".to_owned());
+    }
+    Ok(chosen)
 }
 
 #[cfg(test)]
@@ -272,6 +276,8 @@ mod tests {
             ["rocksdb-1k", "rocksdb-10m"]
         );
         assert!(names_without(&[], &["heap"]).is_err());
+        let none_left = names_without(&["words-p2"], &["words-*"]);
+        assert!(none_left.unwrap_err().contains("no row"));
         assert!(names(&["heap"]).unwrap_err().contains("heap-10m-p2"));
         let mut all = names(&[]).unwrap();
         let count = all.len();

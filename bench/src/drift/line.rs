@@ -5,6 +5,7 @@ use crate::args::DriftArgs;
 use crate::job::Checkpoints;
 use crate::process;
 use crate::report::{Cost, ResultFields, median, round};
+use crate::settings::RunSettings;
 use millpond_engine::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
@@ -127,6 +128,7 @@ impl DriftLine {
     /// When it was over before there were three intervals.
     pub(super) fn new(
         args: &DriftArgs,
+        settings: &RunSettings,
         intervals: &[Interval],
         records: u64,
         cost: Cost,
@@ -151,10 +153,10 @@ impl DriftLine {
             engine: "millpond".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             workload: "drift".to_owned(),
-            backend: args.run.backend.clone(),
+            backend: Some(settings.backend()?),
             parallelism: args.run.parallelism,
             keys: args.keys,
-            interval_ms: args.run.interval_ms,
+            interval_ms: settings.interval_ms()?,
             report_every_s: args.report_every.as_secs_f64(),
             intervals: intervals.len(),
             records,

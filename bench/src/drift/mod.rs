@@ -6,13 +6,15 @@ mod source;
 pub(crate) use line::DriftLine;
 
 use crate::args::DriftArgs;
-use crate::bench::{Scratch, print};
+use crate::bench::print;
 use crate::ends::{TallySink, TimedSource};
 use crate::generate::{expected_counts_of, key_of};
-use crate::job::{CheckpointWatch, environment};
+use crate::job::CheckpointWatch;
 use crate::probe::Probe;
 use crate::process;
 use crate::report::{Cost, ResultFields, progress};
+use crate::settings::RunSettings;
+use crate::work::NOT_VERIFIED;
 use line::Interval;
 use millpond_engine::api::{JobClient, JobProgress};
 use millpond_engine::connectors::sources::SequenceSource;
@@ -43,9 +45,9 @@ pub(crate) fn run(args: &DriftArgs) -> Result<bool> {
     for number in 1..=run.runs {
         progress(&format!("drift: run {number} of {}", run.runs));
         process::reset_peak();
-        let scratch = Scratch::for_checkpoints(run)?;
+        let settings = RunSettings::of(run)?;
         let (probe, until) = (Arc::new(Probe::new()), Arc::<Until>::default());
-        let env = environment(run, scratch.as_ref().map(Scratch::path))?;
+        let env = settings.environment();
         let keys = args.keys;
         // More than there is time for.
         let numbers = SequenceSource::generate(0..u64::MAX / 2, move |index| key_of(index, keys));
@@ -63,11 +65,14 @@ pub(crate) fn run(args: &DriftArgs) -> Result<bool> {
             progress("working out the right answer in a plain loop");
             expected_counts_of(&parts, keys)
         });
+        if expected == Some(None) {
+            progress(NOT_VERIFIED);
+        }
         let result = ResultFields::of(measured.tally, expected.flatten());
         all_right &= result.verified != Some(false) && measured.tally.outputs == records;
         let cost = Cost::of(&measured, records);
         print(&DriftLine::new(
-            args, &intervals, records, cost, watch.seen, result,
+            args, &settings, &intervals, records, cost, watch.seen, result,
         )?)?;
     }
     Ok(all_right)

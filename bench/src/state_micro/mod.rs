@@ -4,7 +4,7 @@ mod access;
 mod open;
 mod operations;
 
-use crate::args::{at_least_one, number};
+use crate::args::{at_least_one, name_of, number};
 use crate::report::{print_line, progress, round};
 use clap::{Args, ValueEnum};
 use millpond_engine::config::CommonArgs;
@@ -83,17 +83,21 @@ pub(crate) fn run(args: &StateMicroArgs) -> Result<bool> {
                     timings: Vec::new(),
                 };
                 if !open::with(args, backend, *via, folder.path(), &mut operations)? {
-                    progress(&format!("{backend}: not to be had {}", via.name()));
+                    progress(&format!("{backend}: not to be had {}", name_of(*via)));
                     continue;
                 }
                 is_found = true;
-                progress(&format!("{backend} {}: run {run} of {}", via.name(), args.runs));
+                progress(&format!(
+                    "{backend} {}: run {run} of {}",
+                    name_of(*via),
+                    args.runs
+                ));
                 for timing in operations.timings {
                     print_line(&serde_json::json!({
                         "workload": "state-micro",
                         "run": run,
                         "backend": backend,
-                        "via": via.name(),
+                        "via": name_of(*via),
                         "kind": timing.operation.kind,
                         "operation": timing.operation.name,
                         "keys": args.keys,
@@ -106,20 +110,16 @@ pub(crate) fn run(args: &StateMicroArgs) -> Result<bool> {
                     })?;
                 }
             }
+            if !is_found {
+                progress(&format!(
+                    "{backend}: there is no such state backend here; there are hashmap, filesystem, rocksdb if this program was built with the cargo feature of that name, and the libraries in {}",
+                    args.plugins.display()
+                ));
+            }
             all_found &= is_found;
         }
     }
     Ok(all_found)
-}
-
-impl Via {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Static => "static",
-            Self::Abi => "abi",
-            Self::Library => "so",
-        }
-    }
 }
 
 #[cfg(test)]

@@ -56,9 +56,7 @@ impl Aim {
         if fixed * 2 <= self.target {
             return self.target;
         }
-        fixed
-            .saturating_mul(FIXED_PARTS)
-            .clamp(self.target, self.limit)
+        fixed.saturating_mul(FIXED_PARTS).clamp(self.target, self.limit)
     }
 
     fn fixed(&self) -> Duration {

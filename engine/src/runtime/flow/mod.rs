@@ -200,7 +200,12 @@ mod tests {
 
     /// Runs a source against a sink that takes `record` for each record, and returns the window and the longest way at the end.
     fn steady_state(record: Duration, emitted: u64) -> (u64, Duration) {
-        let mut flow = Flow::new(Duration::from_millis(200), 1);
+        steady_state_of_turns(1, Duration::ZERO, record, emitted)
+    }
+
+    /// The same where `turns` workers take turns on a processor, which makes each way longer by `fixed`.
+    fn steady_state_of_turns(turns: u32, fixed: Duration, record: Duration, emitted: u64) -> (u64, Duration) {
+        let mut flow = Flow::new(Duration::from_millis(200), turns);
         let start = Instant::now();
         let mut now = start;
         let (mut time, mut last, mut sent) = (0, Duration::ZERO, 0);
@@ -212,7 +217,7 @@ mod tests {
                 let records = available.min(4096);
                 flow.sent(time, records, now);
                 sink_free_at = sink_free_at.max(now) + record * u32::try_from(records).unwrap();
-                queue.push_back((time, now, sink_free_at));
+                queue.push_back((time, now, sink_free_at + fixed));
                 time += 1;
                 sent += records;
             } else {
@@ -236,6 +241,24 @@ mod tests {
     fn a_very_slow_sink_is_fed_record_by_record() {
         let (window, _) = steady_state(Duration::from_secs(1), 400);
         assert_eq!(window, 1);
+    }
+
+    #[test]
+    fn the_window_is_not_given_up_for_what_takes_its_time_whatever_the_window() {
+        let (record, fixed) = (Duration::from_nanos(10), Duration::from_millis(500));
+        let (window, last) = steady_state_of_turns(40, fixed, record, 20_000_000);
+        assert_eq!(window, WINDOW_MAX);
+        assert!(last <= fixed * 2, "{last:?}");
+        // Where every worker has a processor, a way that is too long is the window's fault.
+        let (window, _) = steady_state_of_turns(1, fixed, record, 400);
+        assert!(window <= 2, "{window}");
+    }
+
+    #[test]
+    fn a_slow_sink_gets_a_window_of_about_the_target_also_where_workers_take_turns() {
+        let (window, last) = steady_state_of_turns(40, Duration::ZERO, Duration::from_millis(1), 5000);
+        assert!((50..=250).contains(&window), "{window}");
+        assert!(last <= Duration::from_millis(300), "{last:?}");
     }
 
     #[test]
@@ -263,6 +286,21 @@ mod tests {
                 "{record:?} a record: {}",
                 flow.quantum
             );
+        }
+    }
+
+    #[test]
+    fn the_quantum_is_not_given_up_for_what_takes_its_time_whatever_the_quantum() {
+        for (turns, expected) in [(40, QUANTUM_MAX), (1, 1)] {
+            let mut flow = Flow::new(Duration::from_millis(200), turns);
+            let mut now = Instant::now();
+            for _ in 0..100 {
+                let records = flow.quantum(now);
+                flow.goes_on(records, now);
+                now +=
+                    Duration::from_millis(100) + Duration::from_nanos(20) * u32::try_from(records).unwrap();
+            }
+            assert_eq!(flow.quantum, expected, "{turns} turns");
         }
     }
 
