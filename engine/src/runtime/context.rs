@@ -50,7 +50,7 @@ pub(crate) struct JobContext {
     pub(crate) ttl_clock: Arc<dyn TtlTimeProvider>,
     /// Where flow control aims: how long what is in flight should take to be processed.
     pub(crate) in_flight_target: std::time::Duration,
-    /// How many workers of this process take turns on a processor, at most; 1 where each has one of its own.
+    /// How many workers of this process take turns on a processor, if that are so many that flow control must heed it; otherwise 1.
     pub(crate) turns: u32,
 }
 

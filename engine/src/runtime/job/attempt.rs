@@ -25,18 +25,26 @@ pub(super) struct AttemptSetup {
     pub(super) built: Arc<dyn Fn() + Send + Sync>,
 }
 
+/// With more workers than this on a processor a job may be very slow: every worker tells every other of its progress, so many of them on few processors do little else.
+const WORKERS_A_PROCESSOR: usize = 8;
+
 fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// How many of `workers` take turns on a processor, at most.
+/// How many of `workers` take turns on a processor, where that are so many that flow control must heed it; otherwise 1.
 pub(super) fn turns(workers: usize) -> u32 {
-    u32::try_from(workers.div_ceil(processors())).unwrap_or(u32::MAX)
+    turns_on(workers, processors())
 }
 
-/// Every worker tells every other of its progress. Many of them on few processors do little else.
+fn turns_on(workers: usize, processors: usize) -> u32 {
+    match workers.div_ceil(processors) {
+        few if few <= WORKERS_A_PROCESSOR => 1,
+        many => u32::try_from(many).unwrap_or(u32::MAX),
+    }
+}
+
 fn warn_of_many(workers: usize) {
-    const WORKERS_A_PROCESSOR: usize = 8;
     let processors = processors();
     if workers > WORKERS_A_PROCESSOR * processors {
         tracing::warn!(
@@ -135,4 +143,17 @@ fn work(worker: &mut Worker, setup: &AttemptSetup, control: &AttemptControl) -> 
         worker.step_or_park(None);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_count_from_where_a_job_is_warned_of_them() {
+        assert_eq!(turns_on(1, 64), 1);
+        assert_eq!(turns_on(16, 2), 1);
+        assert_eq!(turns_on(17, 2), 9);
+        assert_eq!(turns_on(80, 2), 40);
+    }
 }
