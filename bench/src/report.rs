@@ -122,7 +122,7 @@ impl ResultFields {
 pub(crate) struct Ratio {
     /// The median over the pairs of runs: records a second of Millpond over those of the limit.
     ratio_records_per_s: f64,
-    /// The same for records per second of CPU time.
+    /// The same for records per second of CPU time; no number, `null` in JSON, where a run was too short to have a CPU time.
     ratio_records_per_cpu_s: f64,
     /// Of each pair.
     ratios_records_per_s: Vec<f64>,
@@ -137,7 +137,7 @@ impl Ratio {
             .collect();
         let by_cpu: Vec<f64> = pairs
             .iter()
-            .map(|(ours, limit)| limit.cpu_s.max(0.01) / ours.cpu_s.max(0.01))
+            .map(|(ours, limit)| limit.cpu_s / ours.cpu_s)
             .collect();
         Some(Self {
             ratio_records_per_s: round(median(&by_wall)?, 1e3),
@@ -222,6 +222,26 @@ mod tests {
         assert_eq!(spread, Some(expected));
         assert_eq!(Spread::of([7.0, 3.0]).map(|spread| spread.p99), Some(7.0));
         assert_eq!(Spread::of([]), None);
+    }
+
+    #[test]
+    fn there_is_no_ratio_of_cpu_times_that_are_too_short() {
+        let cost = |cpu_s| Cost {
+            wall_s: 1.0,
+            records_per_s: 8.0,
+            cpu_s,
+            cpu_s_per_million: 1.0,
+            submit_to_first_record_ms: 0,
+            end_of_input_to_job_done_ms: 0,
+        };
+        let ratio = |ours, limit| {
+            let ratio = Ratio::of(&[(cost(ours), cost(limit))]).unwrap();
+            serde_json::to_value(ratio).unwrap()["ratio_records_per_cpu_s"].clone()
+        };
+        assert_eq!(ratio(0.5, 1.0), 2.0);
+        for (ours, limit) in [(0.0, 0.01), (0.0, 0.0)] {
+            assert!(ratio(ours, limit).is_null());
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@ use crate::args::{Mode, RunArgs};
 use crate::scratch;
 use millpond_engine::api::StreamExecutionEnvironment;
 use millpond_engine::checkpoint::CheckpointingMode;
-use millpond_engine::config::Configuration;
-use millpond_engine::config::options::{backend, checkpointing, execution};
+use millpond_engine::config::options::{backend, checkpointing, execution, high_availability, recovery};
+use millpond_engine::config::{Configuration, HighAvailabilityType};
 use millpond_engine::{Error, ErrorKind, Result};
 use std::path::Path;
 use std::time::Duration;
@@ -23,9 +23,10 @@ impl RunSettings {
     /// The settings that `args` ask for.
     ///
     /// # Errors
-    /// [`ErrorKind::Configuration`] when one is wrong, or the folder for checkpoints cannot be made.
+    /// [`ErrorKind::Configuration`] when one is wrong or has a run go on from another one, or the folder for checkpoints cannot be made.
     pub(crate) fn of(args: &RunArgs) -> Result<Self> {
         let mut config = args.common.configuration()?;
+        starts_from_nothing(&config)?;
         config.set(&execution::PARALLELISM, args.parallelism as usize);
         if let Some(backend) = &args.backend {
             config.set_string(backend::TYPE.key(), backend.as_str());
@@ -84,6 +85,26 @@ impl RunSettings {
     }
 }
 
+/// Refuses what has a run begin with the state of another one: its records would be more than it is said to have, or none.
+fn starts_from_nothing(config: &Configuration) -> Result<()> {
+    let highly_available = config.get(&high_availability::TYPE)? != HighAvailabilityType::None;
+    for (is_set, key) in [
+        (
+            config.get_optional(&recovery::PATH)?.is_some(),
+            recovery::PATH.key(),
+        ),
+        (config.get(&recovery::PLAN_ONLY)?, recovery::PLAN_ONLY.key()),
+        (highly_available, high_availability::TYPE.key()),
+    ] {
+        if is_set {
+            let text =
+                format!("{key} is of no use here: a run that is measured starts from nothing; leave it out");
+            return Err(Error::new(ErrorKind::Configuration, text));
+        }
+    }
+    Ok(())
+}
+
 /// The path of a folder for checkpoints, whatever the working folder.
 fn folder(dir: &Path) -> Result<String> {
     let wrong = |text| Error::new(ErrorKind::Configuration, text);
@@ -135,6 +156,19 @@ mod tests {
             seen(&options),
             ("hashmap".to_owned(), 500, Some(Mode::ExactlyOnce))
         );
+    }
+
+    #[test]
+    fn what_goes_on_from_another_run_is_refused() {
+        for options in [
+            "--from-savepoint /somewhere",
+            "--restore-plan",
+            "-D high-availability.type=filesystem -D high-availability.storageDir=/somewhere",
+        ] {
+            let error = settings(options).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Configuration);
+            assert!(error.to_string().contains("leave it out"), "{error}");
+        }
     }
 
     #[test]
