@@ -30,10 +30,12 @@ use crate::bench::Bench;
 use crate::report::print_line;
 use crate::work::{Windows, Work};
 use clap::Parser;
+use millpond_engine::config::init_logging_with_default;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let Command { workload } = Command::parse();
+    init_logging_with_default("warn");
     let all_right = match workload {
         Workload::KeyedCount(args) => counting(&args, |records, keys| Work::KeyedCount { records, keys }),
         Workload::Exchange(args) => counting(&args, |records, keys| Work::Exchange { records, keys }),

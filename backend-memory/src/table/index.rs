@@ -74,22 +74,27 @@ fn location_of(word: u64) -> Location {
     Location::from_word(word << HASH_BITS >> (HASH_BITS - Location::ZERO_BITS))
 }
 
+/// A bit for each place of a line, in the order in which they are looked at: around the line from where `hash` leads.
+#[inline(always)]
+fn from_hash(places: u32, hash: u32) -> u32 {
+    (places | places << LINE_WORDS) >> (hash as usize % LINE_WORDS) & ((1 << LINE_WORDS) - 1)
+}
+
 /// The first place of a line that `hash` leads to and that is not in use, by a bit for each that is; there is one.
 #[inline(always)]
 fn first_free(used: u32, hash: u32) -> usize {
     let free = !used & ((1 << LINE_WORDS) - 1);
-    let from_hash = (free | free << LINE_WORDS) >> (hash as usize % LINE_WORDS);
-    (hash as usize + from_hash.trailing_zeros() as usize) % LINE_WORDS
+    (hash as usize + from_hash(free, hash).trailing_zeros() as usize) % LINE_WORDS
 }
 
-/// Bit `n` is set where `of` holds for the word that is looked at in step `n`, around the line from where `hash` leads. Without a branch, since nothing could be foreseen.
+/// Bit `n` is set where `of` holds for the word that is looked at in step `n`. Without a branch, since nothing could be foreseen.
 #[inline(always)]
 fn bits(line: &Line, hash: u32, of: impl Fn(u64) -> bool) -> u32 {
-    let mut bits = 0_u32;
+    let mut places = 0_u32;
     for (number, word) in line.iter().enumerate() {
-        bits |= u32::from(of(*word)) << number;
+        places |= u32::from(of(*word)) << number;
     }
-    (bits | bits << LINE_WORDS) >> (hash as usize % LINE_WORDS) & ((1 << LINE_WORDS) - 1)
+    from_hash(places, hash)
 }
 
 /// What probing for an entry comes to.

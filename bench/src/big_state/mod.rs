@@ -4,6 +4,7 @@
 //! alternate, and whether a checkpoint may complete is decided at the gate (see `keeper/gate.rs`).
 
 mod report;
+mod shared;
 
 use crate::args::BigStateArgs;
 use crate::disk::plain_write;
@@ -36,7 +37,22 @@ pub(crate) fn run(args: &BigStateArgs) -> Result<bool> {
 struct Stretch {
     begin: Sample,
     end: Sample,
-    updates_per_s: f64,
+    seconds: f64,
+    cpu_ms: u64,
+}
+
+impl Stretch {
+    fn updates(&self) -> u64 {
+        self.end.processed - self.begin.processed
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "updates of some seconds are below 2^53"
+    )]
+    fn updates_per_s(&self) -> f64 {
+        self.updates() as f64 / self.seconds
+    }
 }
 
 /// A checkpoint after some keys were changed and nothing else.
@@ -196,7 +212,8 @@ impl Script {
             let with = self.stretch()?;
             progress(&format!(
                 "  {run} of {runs}: {:.0} updates/s without checkpoints, {:.0} with them",
-                without.updates_per_s, with.updates_per_s
+                without.updates_per_s(),
+                with.updates_per_s()
             ));
             pairs.push((without, with));
             self.hold()?;
@@ -206,18 +223,13 @@ impl Script {
     }
 
     fn stretch(&mut self) -> Result<Stretch> {
-        let (begin, started) = (self.now(), Instant::now());
+        let (begin, cpu_ms, started) = (self.now(), process::cpu_ms(), Instant::now());
         self.director.run_for(self.time)?;
-        let (end, seconds) = (self.now(), started.elapsed().as_secs_f64());
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "updates of some seconds are below 2^53"
-        )]
-        let updates = (end.processed - begin.processed) as f64;
         Ok(Stretch {
             begin,
-            end,
-            updates_per_s: updates / seconds,
+            end: self.now(),
+            seconds: started.elapsed().as_secs_f64(),
+            cpu_ms: process::cpu_ms() - cpu_ms,
         })
     }
 
@@ -283,6 +295,12 @@ mod tests {
                 .map(|increment| increment.keys)
                 .sum::<u64>(),
             10
+        );
+        let line = serde_json::to_value(report::Row::of(&args, &seen, None)).unwrap();
+        assert_eq!(line["records"], with.updates(), "those with checkpoints");
+        assert_eq!(
+            line["checkpoint_ms"].as_array().unwrap().len(),
+            completed_in(with)
         );
         // The folder of the run is gone.
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);

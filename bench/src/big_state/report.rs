@@ -1,5 +1,6 @@
 //! The line that `big-state` prints.
 
+use super::shared::SharedFields;
 use super::{Increment, Measured, Stretch};
 use crate::args::BigStateArgs;
 use crate::keeper::CheckpointFacts;
@@ -18,7 +19,7 @@ pub(super) struct Row<'a> {
     parallelism: u32,
     keys: u64,
     value_bytes: u32,
-    checkpoint_interval_ms: u64,
+    interval_ms: u64,
     incremental: Option<bool>,
     runs: u32,
     update_seconds: u64,
@@ -28,6 +29,8 @@ pub(super) struct Row<'a> {
     /// What it wrote.
     full_bytes: u64,
     fill_per_s: f64,
+    #[serde(flatten)]
+    shared: SharedFields,
     updates: Updates,
     checkpoints: Checkpoints,
     full_snapshot: FullSnapshot,
@@ -138,7 +141,7 @@ impl<'a> Row<'a> {
             parallelism: state.parallelism,
             keys: state.keys,
             value_bytes: state.value_bytes,
-            checkpoint_interval_ms: u64::try_from(args.checkpoint_interval.as_millis()).unwrap_or(u64::MAX),
+            interval_ms: u64::try_from(args.checkpoint_interval.as_millis()).unwrap_or(u64::MAX),
             incremental: state.incremental,
             runs: args.runs,
             update_seconds: args.update_seconds,
@@ -146,6 +149,7 @@ impl<'a> Row<'a> {
             state_bytes: seen.first.state_bytes,
             full_bytes: seen.first.new_bytes,
             fill_per_s: (number(state.keys) / seen.fill_s.max(1e-9)).round(),
+            shared: SharedFields::of(seen),
             updates: Updates::of(seen),
             checkpoints: Checkpoints::of(seen),
             full_snapshot: FullSnapshot::of(seen),
@@ -162,12 +166,12 @@ impl<'a> Row<'a> {
 }
 
 impl Measured {
-    fn is_held(&self, facts: &CheckpointFacts) -> bool {
+    pub(super) fn is_held(&self, facts: &CheckpointFacts) -> bool {
         self.held.iter().any(|(id, _)| *id == facts.id)
     }
 
     /// Checkpoints that were triggered while updates went on.
-    fn during_updates(&self) -> impl Iterator<Item = &CheckpointFacts> {
+    pub(super) fn during_updates(&self) -> impl Iterator<Item = &CheckpointFacts> {
         let (from_ms, to_ms) = self.update_ms;
         let all = self.completed.iter();
         all.filter(move |facts| (from_ms..=to_ms).contains(&facts.triggered_unix_ms))
@@ -177,14 +181,14 @@ impl Measured {
 impl Updates {
     fn of(seen: &Measured) -> Self {
         let all = |of: fn(&(Stretch, Stretch)) -> f64| seen.pairs.iter().map(of).collect::<Vec<_>>();
-        let ratios = all(|(without, with)| with.updates_per_s / without.updates_per_s.max(1e-9));
+        let ratios = all(|(without, with)| with.updates_per_s() / without.updates_per_s().max(1e-9));
         let disturbed = seen.held.iter().filter(|(id, settle_ms)| {
             let facts = seen.during_updates().find(|facts| facts.id == *id);
             facts.is_some_and(|facts| facts.async_ms_max > *settle_ms)
         });
         Self {
-            per_s_without: median(&all(|(without, _)| without.updates_per_s)).map(f64::round),
-            per_s_with: median(&all(|(_, with)| with.updates_per_s)).map(f64::round),
+            per_s_without: median(&all(|(without, _)| without.updates_per_s())).map(f64::round),
+            per_s_with: median(&all(|(_, with)| with.updates_per_s())).map(f64::round),
             ratio: median(&ratios).map(|ratio| round(ratio, 1e3)),
             ratios: ratios.iter().map(|ratio| round(*ratio, 1e3)).collect(),
             disturbed: disturbed.count(),

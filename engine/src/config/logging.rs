@@ -14,13 +14,20 @@ const DEFAULT_FILTER: &str = "warn,millpond=info";
 /// `MILLPOND_LOG` says what is logged, in the form of `tracing-subscriber`'s filters (`debug`, `millpond_engine::checkpoint=trace`);
 /// by default warnings, and what the engine reports of its work. Does nothing if the program has set up another subscriber.
 pub fn init_logging() {
+    init_logging_with_default(DEFAULT_FILTER);
+}
+
+/// As [`init_logging`], for a program that logs something else where `MILLPOND_LOG` is not set: `warn` leaves out what the engine reports of its work.
+///
+/// A filter that is not valid is told as a warning, and [`init_logging`]'s is used.
+pub fn init_logging_with_default(default_filter: &str) {
     let given = std::env::var(VARIABLE)
         .ok()
         .filter(|text| !text.trim().is_empty());
-    let (filter, problem) = match given.as_deref().map(EnvFilter::try_new) {
-        Some(Ok(filter)) => (filter, None),
-        Some(Err(error)) => (EnvFilter::new(DEFAULT_FILTER), Some(error)),
-        None => (EnvFilter::new(DEFAULT_FILTER), None),
+    let text = given.as_deref().unwrap_or(default_filter);
+    let (filter, problem) = match EnvFilter::try_new(text) {
+        Ok(filter) => (filter, None),
+        Err(error) => (EnvFilter::new(DEFAULT_FILTER), Some(error)),
     };
     let on_terminal = io::stderr().is_terminal();
     let installed = tracing_subscriber::fmt()
@@ -30,7 +37,9 @@ pub fn init_logging() {
         .try_init()
         .is_ok();
     if let (true, Some(error)) = (installed, problem) {
-        tracing::warn!("{VARIABLE} is not valid, '{DEFAULT_FILTER}' is used: {error}");
+        tracing::warn!(
+            "the filter of the log, '{text}' (see {VARIABLE}), is not valid, '{DEFAULT_FILTER}' is used: {error}"
+        );
     }
 }
 

@@ -46,7 +46,7 @@ pub use enums::{
     ClaimMode, CompactionStyle, HighAvailabilityType, OnDamage, PredefinedOptions, RestartStrategyType,
     RocksDbLogLevel, TimerServiceFactory,
 };
-pub use logging::init_logging;
+pub use logging::{init_logging, init_logging_with_default};
 pub use memory_size::MemorySize;
 pub use option::ConfigOption;
 pub use origin::Origin;
