@@ -46,6 +46,11 @@ impl Stretch {
         self.end.processed - self.begin.processed
     }
 
+    /// Whether the checkpoint was triggered in this part.
+    fn has(&self, facts: &CheckpointFacts) -> bool {
+        (self.begin.unix_ms..self.end.unix_ms).contains(&facts.triggered_unix_ms)
+    }
+
     #[expect(
         clippy::cast_precision_loss,
         reason = "updates of some seconds are below 2^53"
@@ -280,15 +285,12 @@ mod tests {
         assert!(seen.first.is_full() && seen.first.new_bytes >= 24_000);
         assert_eq!((seen.pairs.len(), seen.plain.len()), (1, 1));
         let (without, with) = seen.pairs[0];
-        let completed_in = |part: Stretch| {
-            let within = part.begin.unix_ms..part.end.unix_ms;
-            let all = seen.completed.iter();
-            all.filter(|facts| within.contains(&facts.triggered_unix_ms))
-                .count()
-        };
-        assert_eq!(completed_in(without), 0);
-        // Twenty if the machine has nothing else to do.
-        assert!(completed_in(with) > 0, "{seen:?}");
+        let triggered_in = |part: Stretch| seen.completed.iter().filter(move |facts| part.has(facts));
+        assert_eq!(triggered_in(without).count(), 0);
+        // Twenty if the machine has nothing else to do. The last one may be held: the gate shuts while it runs.
+        let (held, free): (Vec<_>, Vec<_>) = triggered_in(with).partition(|facts| seen.is_held(facts));
+        assert!(held.len() <= 1, "{seen:?}");
+        assert!(!free.is_empty(), "{seen:?}");
         assert_eq!(
             seen.increments
                 .iter()
@@ -298,10 +300,7 @@ mod tests {
         );
         let line = serde_json::to_value(report::Row::of(&args, &seen, None)).unwrap();
         assert_eq!(line["records"], with.updates(), "those with checkpoints");
-        assert_eq!(
-            line["checkpoint_ms"].as_array().unwrap().len(),
-            completed_in(with)
-        );
+        assert_eq!(line["checkpoint_ms"].as_array().unwrap().len(), free.len());
         // The folder of the run is gone.
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }

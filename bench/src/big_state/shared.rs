@@ -2,6 +2,7 @@
 
 use super::{Measured, Stretch};
 use crate::job::Checkpoints;
+use crate::keeper::CheckpointFacts;
 use crate::report::{CheckpointFields, round};
 use serde::Serialize;
 
@@ -38,10 +39,12 @@ impl SharedFields {
     }
 }
 
-/// Those that nobody held. None has failed: the workload would have.
+/// Those that were triggered in these parts and that nobody held. None has failed: the workload would have.
 fn checkpoints(seen: &Measured) -> Checkpoints {
     let mut all = Checkpoints::default();
-    for facts in seen.during_updates().filter(|facts| !seen.is_held(facts)) {
+    let in_parts = |facts: &CheckpointFacts| seen.pairs.iter().any(|(_, with)| with.has(facts));
+    let completed = seen.completed.iter();
+    for facts in completed.filter(|facts| in_parts(facts) && !seen.is_held(facts)) {
         all.completed += 1;
         all.duration_ms.push(facts.duration_ms);
         all.state_bytes.push(facts.state_bytes);
