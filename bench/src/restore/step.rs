@@ -36,6 +36,12 @@ pub(super) struct Restored {
     /// Bytes that came from the disk until all keys were read; 0 where the page cache had everything.
     pub(super) storage_read_bytes: u64,
     pub(super) vm_hwm_mb: u64,
+    /// Under the names of the other workloads: keys that were read, within `all_keys_ms`.
+    pub(super) records: u64,
+    pub(super) wall_s: f64,
+    pub(super) records_per_s: f64,
+    /// From the start of the process until all keys were read, all threads.
+    pub(super) cpu_s: f64,
     pub(super) keys_read: u64,
     pub(super) writes_read: u64,
     pub(super) verified: bool,
@@ -146,6 +152,7 @@ fn read<const W: usize, const T: usize>(
     let control = Arc::clone(&director.control);
     director.wait(|_| control.all_read().is_some())?;
     let all = control.opened();
+    let cpu_ms = process::cpu_ms();
     let storage_read_bytes = storage_read_bytes();
     let vm_hwm_mb = process::peak_mb();
     let (keys_read, writes_read) = (control.read(), control.writes_read());
@@ -180,12 +187,21 @@ fn read<const W: usize, const T: usize>(
         process_to_first_record_ms: ms(process_start + longest(&|opened| opened.first_read - began)?),
         storage_read_bytes,
         vm_hwm_mb,
+        records: keys_read,
+        wall_s: round(all_read.as_secs_f64(), 1e6),
+        records_per_s: per_s(keys_read, all_read),
+        cpu_s: round(Duration::from_millis(cpu_ms).as_secs_f64(), 1e2),
         keys_read,
         writes_read,
         verified: keys_read == to_read
             && (to_read < keys || writes_read == keys + u64::from(args.increments) * changed(keys)),
         left,
     })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "keys are below 2^53")]
+fn per_s(records: u64, wall: Duration) -> f64 {
+    (records as f64 / wall.as_secs_f64().max(1e-9)).round()
 }
 
 #[cfg(test)]
@@ -218,6 +234,11 @@ mod tests {
         let restored = read(&args, &taken.checkpoint, None).unwrap();
         assert!(restored.verified);
         assert_eq!((restored.keys_read, restored.writes_read), (1000, 1020));
+        assert_eq!(restored.records, 1000);
+        assert!(
+            (restored.wall_s * 1e3 - restored.all_keys_ms).abs() < 0.002,
+            "{restored:?}"
+        );
         assert!(restored.first_record_ms <= restored.all_keys_ms, "{restored:?}");
         assert!(restored.open_ms <= restored.first_record_ms, "{restored:?}");
 
